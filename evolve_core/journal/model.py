@@ -1,0 +1,100 @@
+"""The journal's records, and the states of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from evolve_core.judge.verdict import Verdict
+from evolve_core.propose.proposal import Step
+
+
+class RunState(StrEnum):
+    QUEUED = "queued"
+    BASELINE = "baseline"
+    EVOLVING = "evolving"
+    VERIFYING = "verifying"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    PAUSED = "paused"
+    INTERRUPTED = "interrupted"
+    """Derived, never stored: the runner is gone and the stored state is not final. ``--resume`` goes on."""
+
+    @property
+    def is_final(self) -> bool:
+        return self in (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
+
+
+class Control(StrEnum):
+    """What someone outside asks of a runner, by writing it into the journal."""
+
+    NONE = ""
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """What a run was asked to do; fixed when it is created. Paths are absolute, budgets None when unlimited.
+
+    ``kernels`` are the qualified names that may change; the first is the one the user pointed at.
+    ``versions`` are those kernels' versions in ``base_source``, in the same order.
+    """
+
+    source_file: str
+    kernels: tuple[str, ...]
+    versions: tuple[str, ...]
+    base_source: str
+    task_file: str
+    entry: str
+    target: str
+    seed: int
+    budget_seconds: float | None = None
+    budget_candidates: int | None = None
+    budget_dollars: float | None = None
+    proposers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run as the journal shows it now. Times are seconds since the epoch.
+
+    ``reason`` is one sentence on the state ("no gain: 120 candidates, none better than yours", "torch is missing in …").
+    ``best`` is the id of the best candidate shown as a result, "" while there is none; ``best_ratio`` its ratio,
+    ``best_estimated`` whether that is a prediction. ``proposed``/``judged``/``correct`` count candidates.
+    """
+
+    run_id: str
+    spec: RunSpec
+    state: RunState
+    reason: str
+    created_at: float
+    updated_at: float
+    ended_at: float | None
+    pid: int
+    control: Control
+    proposed: int
+    judged: int
+    correct: int
+    best: str
+    best_ratio: float | None
+    best_estimated: bool
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateRecord:
+    """One candidate: in the journal before it is judged, its ``verdict`` None until then."""
+
+    candidate_id: str
+    run_id: str
+    ordinal: int
+    parents: tuple[str, ...]
+    summary: str
+    recipe: tuple[Step, ...]
+    source: str
+    created_at: float
+    verdict: Verdict | None
+    judged_at: float | None

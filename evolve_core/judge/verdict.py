@@ -1,0 +1,107 @@
+"""The verdict: correctness × speed × trust, with a reason. These are the words every surface uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Correctness(StrEnum):
+    CORRECT = "correct"
+    WRONG = "wrong"
+    UNVERIFIED = "unverified"
+
+
+class Speed(StrEnum):
+    FASTER = "faster"
+    SAME = "same"
+    """No measurable difference."""
+    SLOWER = "slower"
+    ESTIMATED = "estimated"
+    """No GPU: a model's prediction. Never shown as a measurement."""
+    UNMEASURED = "unmeasured"
+
+
+class Failure(StrEnum):
+    COMPILE_ERROR = "compile-error"
+    CRASH = "crash"
+    TIMEOUT = "timeout"
+    OUT_OF_MEMORY = "out-of-memory"
+    CHEATING = "cheating"
+    IMPOSSIBLE = "impossible"
+    UNSTABLE = "unstable"
+    CONTENDED = "contended"
+
+
+class Trust(StrEnum):
+    KERNEL_ONLY = "kernel-only"
+    """Tier 1: trusted code launched the compiled binary by its plan."""
+    HOST_CODE = "host-code"
+    """Tier 2: the candidate's own Python ran."""
+
+
+class Stage(StrEnum):
+    SCREENING = "screening"
+    """Enough to rank candidates. Its numbers never reach the user as a claim."""
+    CONFIRMATION = "confirmation"
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A 95 % confidence interval of a time ratio (baseline / candidate; > 1 is faster)."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadVerdict:
+    """What was found on one workload. Times in microseconds; ``ratio`` = baseline / candidate, > 1 is faster.
+
+    ``estimated`` says which kind of number the times and the ratio are.
+    ``max_error`` and ``native_error`` are maximum absolute errors against the oracle.
+    """
+
+    workload: str
+    label: str
+    weight: float = 1.0
+    baseline_us: float | None = None
+    candidate_us: float | None = None
+    ratio: float | None = None
+    interval: Interval | None = None
+    estimated: bool = False
+    max_error: float | None = None
+    native_error: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Correctness × speed × trust, with the reason in one sentence a person can act on.
+
+    ``ratio`` is the weighted geometric mean over the workloads (baseline / candidate), ``worst_ratio`` the smallest.
+    ``environment`` names device, driver, toolchain; for estimates the target.
+    ``reproduce`` is a script that shows a rejection on its own, "" where there is nothing to show.
+    """
+
+    correctness: Correctness
+    speed: Speed
+    trust: Trust
+    stage: Stage
+    reason: str
+    failure: Failure | None = None
+    ratio: float | None = None
+    worst_ratio: float | None = None
+    interval: Interval | None = None
+    workloads: tuple[WorkloadVerdict, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    reproduce: str = ""
+
+    @property
+    def is_winner(self) -> bool:
+        """Correct, and either measured faster in confirmation or estimated faster where there is no GPU."""
+        if self.correctness is not Correctness.CORRECT:
+            return False
+        if self.speed is Speed.FASTER:
+            return self.stage is Stage.CONFIRMATION
+        return self.speed is Speed.ESTIMATED and self.ratio is not None and self.ratio > 1.0
