@@ -61,7 +61,7 @@ class RunSpec:
 class RunRecord:
     """A run as the journal shows it now. Times are seconds since the epoch.
 
-    ``reason`` is one sentence on the state ("no gain: 120 candidates, none better than yours", "torch is missing in …").
+    ``reason`` is one sentence on the state ("no gain: 120 candidates, none better than yours").
     ``best`` is the id of the best candidate shown as a result, "" while there is none; ``best_ratio`` its ratio,
     ``best_estimated`` whether that is a prediction. ``proposed``/``judged``/``correct`` count candidates.
     """

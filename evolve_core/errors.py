@@ -1,0 +1,37 @@
+"""Our own faults, drawn as a tree. Candidates' failures are values (``judge.verdict.Failure``), never these.
+
+    KernelEvolveError
+    ├── UsageError            the command line or a file name is off
+    ├── JournalError          the journal cannot be used
+    │   ├── JournalTooNew     it was written by a newer kernel-evolve
+    │   └── JournalFull       the disk is full, or the journal cannot grow
+    └── RunError              a run cannot start or go on
+
+Each message names the cause and the next step; it is shown to the user as it stands.
+"""
+
+from __future__ import annotations
+
+
+class KernelEvolveError(Exception):
+    """Base of every error of ours that a user may meet. ``str(error)`` is the message to show."""
+
+
+class UsageError(KernelEvolveError):
+    """What was asked for does not exist or makes no sense."""
+
+
+class JournalError(KernelEvolveError):
+    """The journal cannot be used."""
+
+
+class JournalTooNew(JournalError):
+    """The journal was written by a newer version."""
+
+
+class JournalFull(JournalError):
+    """The journal cannot grow: nothing that was judged before is lost."""
+
+
+class RunError(KernelEvolveError):
+    """A run cannot start or go on."""

@@ -1,0 +1,45 @@
+"""Where a workspace is, and its ``.kernel-evolve/`` folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+STATE_FOLDER = ".kernel-evolve"
+_ROOT_MARKS = (STATE_FOLDER, ".git", "pyproject.toml")
+
+
+def find_workspace(path: Path) -> Path:
+    """Return the nearest folder above ``path`` that looks like a project, else the folder of ``path`` itself."""
+    folder = path if path.is_dir() else path.parent
+    folder = folder.resolve()
+    for candidate in (folder, *folder.parents):
+        if any((candidate / mark).exists() for mark in _ROOT_MARKS):
+            return candidate
+    return folder
+
+
+def state_folder(workspace: Path) -> Path:
+    """Return ``workspace/.kernel-evolve``, made if it is missing. It ignores itself in git.
+
+    Raises OSError where the workspace cannot be written.
+    """
+    folder = workspace / STATE_FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    ignore = folder / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n", encoding="utf-8")
+    return folder
+
+
+def log_file(workspace: Path, run_id: str) -> Path:
+    """Where a run's runner and judge host write what they have to say."""
+    folder = state_folder(workspace) / "logs"
+    folder.mkdir(exist_ok=True)
+    return folder / f"{run_id}.log"
+
+
+def spool_folder(workspace: Path, run_id: str) -> Path:
+    """Bulk data of a run (tensors, binaries). It can be deleted once the run has ended."""
+    folder = state_folder(workspace) / "spool" / run_id
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
