@@ -1,0 +1,42 @@
+/** The language client: everything it shows comes from the server; this file only connects the two. */
+
+import * as vscode from "vscode";
+import { LanguageClient, RevealOutputChannelOn, State } from "vscode-languageclient/node";
+import type { LanguageClientOptions, ServerOptions } from "vscode-languageclient/node";
+import { withCursor } from "./cursor";
+import type { ServerCommand } from "./server";
+import type { StatusItem } from "./status";
+
+export const SELECTOR = [
+  { scheme: "file", language: "python" },
+  { scheme: "file", language: "cuda-cpp" },
+] as const;
+
+export function createClient(
+  server: ServerCommand,
+  log: vscode.OutputChannel,
+  status: StatusItem,
+): LanguageClient {
+  const serverOptions: ServerOptions = { command: server.program, args: [...server.args] };
+  const options: LanguageClientOptions = {
+    documentSelector: [...SELECTOR],
+    outputChannel: log,
+    // A background tool never takes the focus; what went wrong is in the status item and in the log.
+    revealOutputChannelOn: RevealOutputChannelOn.Never,
+    initializationOptions: {
+      trusted: vscode.workspace.isTrusted,
+      settings: vscode.workspace.getConfiguration("kernelEvolve"),
+    },
+    synchronize: { configurationSection: "kernelEvolve" },
+    middleware: { executeCommand: (command, args, next) => next(command, withCursor(args)) },
+  };
+  const client = new LanguageClient("kernelEvolve", "Kernel Evolve", serverOptions, options);
+  client.onNotification("experimental/serverStatus", (parameters) => status.serverStatus(parameters));
+  client.onNotification("$/kernelEvolve/runChanged", (parameters) => status.runChanged(parameters));
+  client.onDidChangeState(({ newState }) => {
+    if (newState === State.Stopped) {
+      status.stopped();
+    }
+  });
+  return client;
+}
