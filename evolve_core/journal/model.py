@@ -64,6 +64,7 @@ class RunRecord:
     ``reason`` is one sentence on the state ("no gain: 120 candidates, none better than yours").
     ``best`` is the id of the best candidate shown as a result, "" while there is none; ``best_ratio`` its ratio,
     ``best_estimated`` whether that is a prediction. ``proposed``/``judged``/``correct`` count candidates.
+    ``spent_s`` is the time searched so far, pauses and interruptions left out.
     """
 
     run_id: str
@@ -82,6 +83,7 @@ class RunRecord:
     best_ratio: float | None
     best_estimated: bool
     environment: tuple[tuple[str, str], ...] = ()
+    spent_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,7 @@ class JournalReader:
             best_ratio=row["best_ratio"],
             best_estimated=bool(row["best_estimated"]),
             environment=decode(row["environment"], tuple[tuple[str, str], ...]),
+            spent_s=row["spent_s"],
         )
 
 

@@ -31,6 +31,7 @@ CREATE TABLE run (
   best TEXT NOT NULL DEFAULT '',
   best_ratio REAL,
   best_estimated INTEGER NOT NULL DEFAULT 0,
+  spent_s REAL NOT NULL DEFAULT 0,
   environment TEXT NOT NULL DEFAULT '[]'
 ) STRICT;
 CREATE TABLE candidate (

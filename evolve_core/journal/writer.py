@@ -54,6 +54,11 @@ class JournalWriter:
                 (state, reason, now, now if state.is_final else None, run_id),
             )
 
+    def set_spent(self, run_id: str, spent_s: float) -> None:
+        """Note how long the search has gone on, so that a resumed run does not get its time budget twice."""
+        with self._transaction() as connection:
+            connection.execute("UPDATE run SET spent_s = ? WHERE run_id = ?", (spent_s, run_id))
+
     def set_environment(self, run_id: str, environment: tuple[tuple[str, str], ...]) -> None:
         with self._transaction() as connection:
             connection.execute("UPDATE run SET environment = ? WHERE run_id = ?", (encode(environment), run_id))

@@ -10,7 +10,8 @@ from evolve_core.propose.proposal import Judged, Proposal, Proposer, Situation
 class Rotation:
     """Every proposer gets its turn, so that none can starve another.
 
-    A proposer that has run dry is asked again after a verdict was told to it, with the situation of that moment.
+    A proposer that has run dry is asked again after a verdict was told to it. A new best candidate makes all of
+    them start over from the situation of that moment; what they offer again is dropped by the archive.
     """
 
     def __init__(self, proposers: Sequence[Proposer]) -> None:
@@ -36,7 +37,9 @@ class Rotation:
             self._dry.add(proposer.name)
         return None
 
-    def tell(self, judged: Judged) -> None:
+    def tell(self, judged: Judged, *, is_best: bool) -> None:
         for proposer in self._proposers:
             proposer.tell(judged)
         self._dry.clear()
+        if is_best:
+            self._offers.clear()

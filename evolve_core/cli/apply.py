@@ -1,0 +1,53 @@
+"""``kernel-evolve apply ID``"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from evolve_core.cli.lookup import FoundRun, find_run
+from evolve_core.cli.runs import workspace_option
+from evolve_core.cli.selection import read_source
+from evolve_core.errors import UsageError
+from evolve_core.source.edit import apply_edits, rebase
+from evolve_core.source.parse import language_of, parse
+
+
+@click.command(name="apply")
+@click.argument("run_id", metavar="ID")
+@workspace_option
+def command(run_id: str, workspace: Path | None) -> None:
+    """Write a run's winner into its source file, if the kernel there is still the one that was evolved."""
+    found = find_run(run_id, workspace)
+    path = Path(found.run.spec.source_file)
+    text = _merged(found, path)
+    # A reader (a build, an editor) sees the old file or the new one, never half of it.
+    scratch = path.with_name(f".{path.name}.kernel-evolve-{os.getpid()}")
+    scratch.write_text(text, encoding="utf-8")
+    scratch.chmod(path.stat().st_mode)
+    scratch.replace(path)
+    click.echo(f"Applied {found.winner().summary} to {path}.")
+
+
+def _merged(found: FoundRun, path: Path) -> str:
+    winner, spec = found.winner(), found.run.spec
+    current = read_source(path)
+    language = language_of(path)
+    assert language is not None, "a run belongs to a file of a language we read"
+    parsed = parse(current, language)
+    for name, version in zip(spec.kernels, spec.versions, strict=True):
+        kernel = parsed.kernel(name)
+        if kernel is None or kernel.version != version:
+            raise UsageError(
+                f"{name} in {path.name} is not the kernel that run {found.run.run_id} evolved: it was edited or removed "
+                "since. Evolve it again, or look at the winner with: kernel-evolve show --diff " + found.run.run_id
+            )
+    edits = rebase(spec.base_source, winner.source, current)
+    if edits is None:
+        raise UsageError(
+            f"{path.name} was edited where the winner changes it. "
+            f"Look at the change with: kernel-evolve show --diff {found.run.run_id}"
+        )
+    return apply_edits(current, edits)

@@ -1,0 +1,20 @@
+"""``kernel-evolve cancel ID``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from evolve_core.cli.runs import workspace_option
+from evolve_core.journal.control import request_control
+from evolve_core.journal.model import Control
+from evolve_core.workspace import find_workspace
+
+
+@click.command(name="cancel")
+@click.argument("run_id", metavar="ID")
+@workspace_option
+def command(run_id: str, workspace: Path | None) -> None:
+    """Stop a run; what was judged stays in the journal."""
+    request_control(workspace or find_workspace(Path.cwd()), run_id, Control.CANCEL)

@@ -1,0 +1,146 @@
+"""``kernel-evolve run FILE[::KERNEL]``: a runner in this process, watched on this terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import sys
+from contextlib import closing
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from evolve_core.cli.main import COULD_NOT_RUN
+from evolve_core.cli.selection import select, select_task
+from evolve_core.cli.watch import watching
+from evolve_core.errors import UsageError
+from evolve_core.interpreter import project_settings, resolve
+from evolve_core.journal.codec import to_plain
+from evolve_core.journal.model import RunRecord, RunSpec, RunState
+from evolve_core.journal.reader import JournalReader
+from evolve_core.search.budget import parse_budget
+from evolve_core.search.runner import Resources, carry_out, new_seed, resume, say
+from evolve_core.source.model import Kernel
+from evolve_core.task.model import Task
+from evolve_core.workspace import find_workspace
+
+DEFAULT_BUDGET = "10m,200c"
+DEFAULT_TARGET = "sm_90"
+DEFAULT_PROPOSERS = "transplant,rewrite,tune,model"
+
+
+@click.command(name="run")
+@click.argument("kernel", required=False, metavar="FILE[::KERNEL]")
+@click.option("--budget", default=DEFAULT_BUDGET, show_default=True, help="10m, 200c, $2, or several with commas.")
+@click.option("--target", default="", help=f"Architecture to compile for without a GPU.  [default: {DEFAULT_TARGET}]")
+@click.option("--python", default="", help="The interpreter with your torch and Triton.")
+@click.option("--proposers", default=DEFAULT_PROPOSERS, show_default=True, help="Who makes candidates.")
+@click.option("--models", default="", help="Language models, for example anthropic:NAME,local:NAME@URL.")
+@click.option("--seed", type=int, default=None, help="Seed of the proposers; the judge draws its own.")
+@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Candidates judged at once.")
+@click.option("--workspace", type=click.Path(path_type=Path), default=None, help="Where .kernel-evolve/ is.")
+@click.option("--run-id", default="", hidden=True)
+@click.option("--source-text", type=click.Path(path_type=Path), default=None, hidden=True)
+@click.option("--editor-python", default="", hidden=True)
+@click.option("--resume", "resume_id", default="", metavar="ID", help="Go on with an interrupted run.")
+@click.option("--json", "as_json", is_flag=True, help="Print the run as JSON when it has ended.")
+def command(
+    kernel: str | None,
+    budget: str,
+    target: str,
+    python: str,
+    proposers: str,
+    models: str,
+    seed: int | None,
+    workers: int,
+    workspace: Path | None,
+    run_id: str,
+    source_text: Path | None,
+    editor_python: str,
+    resume_id: str,
+    as_json: bool,
+) -> None:
+    """Search for a faster, still correct version of a kernel."""
+    signal.signal(signal.SIGTERM, _leave)
+    if resume_id:
+        root = workspace or find_workspace(Path(kernel.partition("::")[0]) if kernel else Path.cwd())
+        run = _interrupted(root, resume_id)
+        selection = select("::".join((run.spec.source_file, run.spec.kernels[0])))
+        _, task = select_task(selection)
+        resources = _resources(root, selection.path, python, editor_python, workers, models)
+        with watching(root, resume_id, quiet=as_json):
+            record = resume(root, run, task, resources)
+    elif kernel:
+        selection = select(kernel, source_text)
+        kernels, task = select_task(selection)
+        root = workspace or find_workspace(selection.path)
+        resources = _resources(root, selection.path, python, editor_python, workers, models)
+        spec = _spec(kernels, task, selection.text, budget, target, proposers, new_seed() if seed is None else seed)
+        run_id = run_id or secrets.token_hex(4)
+        with watching(root, run_id, quiet=as_json):
+            record = carry_out(root, run_id, task, spec, resources)
+    else:
+        raise UsageError("Name a file: kernel-evolve run FILE[::KERNEL]")
+    _finish(record, as_json=as_json)
+
+
+def _spec(
+    kernels: tuple[Kernel, ...], task: Task, source: str, budget: str, target: str, proposers: str, seed: int
+) -> RunSpec:
+    limits = parse_budget(budget)
+    return RunSpec(
+        source_file=str(task.source_file),
+        kernels=tuple(k.qualified_name for k in kernels),
+        versions=tuple(k.version for k in kernels),
+        base_source=source,
+        task_file=str(task.task_file),
+        entry=task.entry,
+        target=target or DEFAULT_TARGET,
+        seed=seed,
+        budget_seconds=limits.seconds,
+        budget_candidates=limits.candidates,
+        budget_dollars=limits.dollars,
+        proposers=tuple(filter(None, (name.strip() for name in proposers.split(",")))),
+    )
+
+
+def _resources(root: Path, source: Path, python: str, editor_python: str, workers: int, models: str) -> Resources:
+    resolution = resolve(root, os.environ, explicit=python, editor_choice=editor_python, beside=source.parent)
+    chosen = resolution.steps[-1]
+    click.echo(f"judge: {chosen.python} ({chosen.place})", err=True)
+    return Resources(
+        python=resolution.python,
+        workers=workers,
+        models=models or str(project_settings(root).get("models", "")),
+        knowledge=os.environ.get("KERNEL_EVOLVE_KNOWLEDGE"),
+    )
+
+
+def _interrupted(root: Path, run_id: str) -> RunRecord:
+    with closing(JournalReader(root)) as reader:
+        run = reader.run(run_id)
+    if run is None:
+        raise UsageError(f"There is no run {run_id} in {root}; `kernel-evolve runs` lists them.")
+    if run.state.is_final:
+        raise UsageError(f"Run {run_id} has ended ({run.state}); start a new one.")
+    return run
+
+
+def _finish(record: RunRecord, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(to_plain(record), indent=2))
+    else:
+        click.echo(f"run {record.run_id}: {record.state}. {record.reason}")
+        if record.best:
+            click.echo(f"see it:   kernel-evolve show {record.run_id}\napply it: kernel-evolve apply {record.run_id}")
+    if record.state is RunState.FAILED:
+        click.get_current_context().exit(COULD_NOT_RUN)
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    """SIGTERM ends the runner the clean way: children first. The run can be resumed."""
+    say("The runner was asked to stop (SIGTERM). Resume goes on where it was.")
+    sys.exit(COULD_NOT_RUN)

@@ -1,0 +1,69 @@
+"""From ``FILE[::KERNEL]`` on the command line to parsed source, kernels and task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from evolve_core.errors import UsageError
+from evolve_core.source.model import Kernel, ParsedSource
+from evolve_core.source.parse import language_of, parse
+from evolve_core.task.model import Task, TaskProblem
+from evolve_core.task.native import task_for
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A source file as it is read now, and the kernels meant: one when it was named, else all of the file."""
+
+    path: Path
+    text: str
+    parsed: ParsedSource
+    kernels: tuple[Kernel, ...]
+
+
+def read_source(path: Path) -> str:
+    """The text of a source file. Raises UsageError with the cause."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist.") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path} is a folder; name a file.") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not text (it does not decode as UTF-8), so no kernels can be in it.") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def select(argument: str, text_from: Path | None = None) -> Selection:
+    """Read ``FILE`` or ``FILE::KERNEL``; ``text_from`` holds an editor's unsaved text of FILE. Raises UsageError."""
+    name, _, wanted = argument.partition("::")
+    path = Path(name).absolute()
+    language = language_of(path)
+    if language is None:
+        raise UsageError(f"{path.name} is neither Python (.py) nor CUDA (.cu, .cuh).")
+    text = read_source(text_from or path)
+    parsed = parse(text, language)
+    if not wanted:
+        return Selection(path, text, parsed, parsed.kernels)
+    found = [k for k in parsed.kernels if wanted in (k.qualified_name, k.name)]
+    if not found:
+        there = ", ".join(k.qualified_name for k in parsed.kernels) or "none"
+        raise UsageError(f"There is no kernel {wanted} in {path.name} (kernels there: {there}).")
+    return Selection(path, text, parsed, tuple(found[:1]))
+
+
+def select_task(selection: Selection) -> tuple[tuple[Kernel, ...], Task]:
+    """The task of the selected kernels, and those of them that it covers. Raises UsageError saying what is missing."""
+    if not selection.kernels:
+        raise UsageError(f"There are no kernels in {selection.path.name}.")
+    problem: TaskProblem | None = None
+    for kernel in selection.kernels:
+        found = task_for(kernel, selection.path, selection.parsed)
+        if isinstance(found, Task):
+            covered = tuple(k for k in selection.kernels if k.qualified_name in found.kernels)
+            return covered or (kernel,), found
+        problem = problem or found
+    assert problem is not None, "there was at least one kernel"
+    raise UsageError(f"{problem.file.name}:{problem.line + 1}: {problem.message}")

@@ -1,0 +1,84 @@
+"""``kernel-evolve task new|show|check FILE[::KERNEL]``"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from evolve_core.cli.main import FOUND
+from evolve_core.cli.selection import select, select_task
+from evolve_core.errors import UsageError
+from evolve_core.journal.codec import to_plain
+from evolve_core.task.model import Task
+from evolve_core.task.native import task_for
+from evolve_core.task.skeleton import skeleton
+
+
+@click.group(name="task")
+def command() -> None:
+    """Show, check or write the task of a kernel."""
+
+
+@command.command(name="new")
+@click.argument("kernel", metavar="FILE[::KERNEL]")
+@click.option("--print", "only_print", is_flag=True, help="Print it instead of writing the file.")
+def new(kernel: str, only_print: bool) -> None:
+    """Write NAME.evolve.py with what can be inferred from the host function."""
+    selection = select(kernel)
+    if not selection.kernels:
+        raise UsageError(f"There are no kernels in {selection.path.name}.")
+    chosen = next((k for k in selection.kernels if k.hosts), selection.kernels[0])
+    text = skeleton(selection.path, selection.parsed, selection.text, chosen)
+    target = selection.path.with_name(f"{selection.path.stem}.evolve.py")
+    if only_print:
+        click.echo(text, nl=False)
+    elif target.exists():
+        raise UsageError(f"{target} exists already and was left as it is.")
+    else:
+        target.write_text(text, encoding="utf-8")
+        click.echo(f"Wrote {target}. Look at its workloads, then: kernel-evolve run {_shown(selection.path)}")
+
+
+@command.command(name="show")
+@click.argument("kernel", metavar="FILE[::KERNEL]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(kernel: str, as_json: bool) -> None:
+    """Show the task that a kernel would be judged by. Runs nothing."""
+    kernels, task = select_task(select(kernel))
+    if as_json:
+        click.echo(json.dumps({**to_plain(task), "selected": [k.qualified_name for k in kernels]}, indent=2))
+        return
+    click.echo(f"task      {task.task_file}")
+    click.echo(f"entry     {task.entry or '(launches)'}")
+    click.echo(f"kernels   {', '.join(task.kernels)}")
+    click.echo(f"oracle    {'reference()' if task.has_reference else 'the current kernel'}")
+    click.echo(f"domain    {'declared' if task.has_domain else 'sizes around the workloads'}")
+
+
+@command.command(name="check")
+@click.argument("file", metavar="FILE[::KERNEL]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(file: str, as_json: bool) -> None:
+    """Say for each kernel whether it has a usable task, and what is missing.
+
+    Runs nothing. Exit code 1 if any kernel has none.
+    """
+    selection = select(file)
+    found = {k.qualified_name: task_for(k, selection.path, selection.parsed) for k in selection.kernels}
+    if as_json:
+        click.echo(json.dumps({name: to_plain(value) for name, value in found.items()}, indent=2))
+    else:
+        for name, value in found.items():
+            if isinstance(value, Task):
+                click.echo(f"{name}: {value.task_file.name} (entry {value.entry or 'launches'})")
+            else:
+                click.echo(f"{name}: {value.message}")
+    if not all(isinstance(value, Task) for value in found.values()):
+        click.get_current_context().exit(FOUND)
+
+
+def _shown(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -1,0 +1,156 @@
+"""The search: ask a proposer, journal, judge, tell, stop. Everything clever is behind ``Proposer`` and ``Judge``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from evolve_core.journal.model import CandidateRecord, Control, RunState
+from evolve_core.journal.writer import JournalWriter
+from evolve_core.judge.session import Judgement, TaskJudge
+from evolve_core.judge.verdict import Speed, Stage, Verdict
+from evolve_core.propose.proposal import Judged, Proposal
+from evolve_core.search.archive import Archive
+from evolve_core.search.budget import Budget
+from evolve_core.search.rotation import Rotation
+
+POLL_S = 0.1
+"""How long the loop waits for a verdict before it looks at the journal for a request to pause or cancel."""
+
+
+class Stop(StrEnum):
+    """Why a search ended."""
+
+    BUDGET = "budget"
+    EXHAUSTED = "exhausted"
+    CANCELLED = "cancelled"
+
+
+@dataclass
+class Search:
+    """One search and all it works with. ``run`` carries it out; nothing else has behaviour here."""
+
+    run_id: str
+    archive: Archive
+    rotation: Rotation
+    judge: TaskJudge
+    journal: JournalWriter
+    budget: Budget
+    width: int
+    """How many candidates are judged at once."""
+    clock: Callable[[], float] = time.monotonic
+    in_flight: dict[Future[Judgement], tuple[str, Proposal]] = field(default_factory=dict)
+    judged: int = 0
+    best: Judged | None = None
+    spent_before_s: float = 0.0
+    """What earlier runners of this run have searched already."""
+    paused_s: float = 0.0
+
+    def run(self, unfinished: tuple[CandidateRecord, ...] = ()) -> tuple[Stop, str]:
+        """Search until the budget is spent, nothing new is proposed, or somebody cancels; say which, and how.
+
+        ``unfinished`` are candidates that an earlier runner wrote down and did not live to judge.
+        """
+        started = self.clock()
+        for record in unfinished:
+            self._submit(record.candidate_id, Proposal(record.source, record.summary, record.recipe, record.parents))
+        while True:
+            if self._wait_while_paused():
+                return Stop.CANCELLED, "cancelled by the user"
+            elapsed = self.spent_before_s + self.clock() - started - self.paused_s
+            spent = self.budget.spent(seconds=elapsed, candidates=self.judged + len(self.in_flight))
+            if not spent:
+                self._fill()
+            if not self.in_flight:
+                return (Stop.BUDGET, spent) if spent else (Stop.EXHAUSTED, "the proposers have no new ideas")
+            if self._collect():
+                self.journal.set_spent(self.run_id, elapsed)
+
+    def _fill(self) -> None:
+        """Ask until enough candidates are in flight, or the budget for them is."""
+        while len(self.in_flight) < self.width:
+            if self.budget.spent(seconds=0.0, candidates=self.judged + len(self.in_flight)):
+                return
+            proposal = self.rotation.ask(self.archive.situation)
+            if proposal is None:
+                return
+            if self.archive.admit(proposal):
+                self._submit(self.journal.add_candidate(self.run_id, proposal), proposal)
+
+    def _submit(self, candidate_id: str, proposal: Proposal) -> None:
+        future = self.judge.submit(candidate_id, proposal.source, Stage.SCREENING)
+        self.in_flight[future] = (candidate_id, proposal)
+
+    def _collect(self) -> bool:
+        """Take what has been judged; say whether there was any."""
+        done, _ = wait(self.in_flight, timeout=POLL_S, return_when=FIRST_COMPLETED)
+        for future in done:
+            candidate_id, proposal = self.in_flight.pop(future)
+            judgement = future.result()
+            self.journal.add_verdict(candidate_id, judgement.verdict, judgement.evidence)
+            self.learn(Judged(candidate_id, proposal, judgement.verdict))
+        return bool(done)
+
+    def learn(self, judged: Judged) -> None:
+        """Tell everyone about a verdict (also one that an earlier runner reached)."""
+        self.judged += 1
+        self.archive.record(judged)
+        ranking = self.archive.ranking()
+        is_best = bool(ranking) and ranking[0] is judged and (judged.verdict.ratio or 0.0) > 1.0
+        if is_best:
+            self.best = judged
+            if judged.verdict.speed is Speed.ESTIMATED:
+                # A screening measurement never reaches the user; an estimate may, under its own name.
+                self.journal.set_best(self.run_id, judged.candidate_id, judged.verdict.ratio, estimated=True)
+        self.rotation.tell(judged, is_best=is_best)
+
+    def _wait_while_paused(self) -> bool:
+        """Stay here while the run is paused (what is in flight is still collected). Say whether it was cancelled."""
+        control = self.journal.control(self.run_id)
+        if control is Control.PAUSE:
+            since = self.clock()
+            self.journal.set_state(self.run_id, RunState.PAUSED, "paused by the user")
+            while (control := self.journal.control(self.run_id)) is Control.PAUSE:
+                if self.in_flight:
+                    self._collect()
+                else:
+                    time.sleep(POLL_S)
+            self.paused_s += self.clock() - since
+            if control is not Control.CANCEL:
+                self.journal.set_state(self.run_id, RunState.EVOLVING)
+        return control is Control.CANCEL
+
+
+LEAST_ESTIMATED_GAIN = 1.02
+"""An estimate does not resolve less than this: below it, nothing is offered to the user."""
+
+FINALISTS = 3
+
+
+def is_gain(verdict: Verdict) -> bool:
+    """Say whether a confirmed verdict is worth showing as a result."""
+    if not verdict.is_winner:
+        return False
+    return verdict.speed is Speed.FASTER or (verdict.ratio or 0.0) >= LEAST_ESTIMATED_GAIN
+
+
+def confirm(search: Search) -> Judged | None:
+    """Judge the best candidates again, with new seeds and in fresh processes; return the best that holds, or None.
+
+    Only what this returns may be shown as a speedup.
+    """
+    confirmed: list[Judged] = []
+    for judged in [j for j in search.archive.ranking() if (j.verdict.ratio or 0.0) > 1.0][:FINALISTS]:
+        future = search.judge.submit(judged.candidate_id, judged.proposal.source, Stage.CONFIRMATION)
+        while not future.done():
+            if search.journal.control(search.run_id) is Control.CANCEL:
+                return None
+            wait([future], timeout=POLL_S)
+        judgement = future.result()
+        search.journal.add_verdict(judged.candidate_id, judgement.verdict, judgement.evidence)
+        if is_gain(judgement.verdict):
+            confirmed.append(Judged(judged.candidate_id, judged.proposal, judgement.verdict))
+    return max(confirmed, key=lambda j: j.verdict.ratio or 0.0, default=None)

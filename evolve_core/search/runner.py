@@ -1,0 +1,176 @@
+"""A runner: the process that carries one run from its first line in the journal to its last.
+
+It owns the run's lock, the judge host and the journal's rows; it dies alone, and what it has judged stays.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from evolve_core.journal.lock import runner_lock
+from evolve_core.journal.model import CandidateRecord, RunRecord, RunSpec, RunState
+from evolve_core.journal.reader import LAST_WORDS_MARK, JournalReader
+from evolve_core.journal.writer import JournalWriter
+from evolve_core.judge.session import JudgeRefused, TaskJudge
+from evolve_core.judge.verdict import Speed
+from evolve_core.propose.factory import make_proposers
+from evolve_core.propose.proposal import Judged, Proposal, Proposer
+from evolve_core.search import remember
+from evolve_core.search.archive import Archive
+from evolve_core.search.budget import Budget
+from evolve_core.search.loop import Search, Stop, confirm
+from evolve_core.search.rotation import Rotation
+from evolve_core.source.identity import source_digest
+from evolve_core.source.parse import language_of
+from evolve_core.task.model import Task
+from evolve_core.workspace import log_file, spool_folder
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a run may use. ``models`` is the ``--models`` text, "" for none."""
+
+    python: Path
+    workers: int = 2
+    models: str = ""
+    knowledge: str | None = None
+
+
+def carry_out(workspace: Path, run_id: str, task: Task, spec: RunSpec, resources: Resources) -> RunRecord:
+    """Start a new run and carry it to its end. Raises KernelEvolveError where it cannot be journaled."""
+    with runner_lock(workspace, run_id), closing(JournalWriter(workspace)) as journal:
+        journal.create_run(run_id, spec, os.getpid())
+        return _carry_on(workspace, run_id, task, spec, resources, journal, ())
+
+
+def resume(workspace: Path, run: RunRecord, task: Task, resources: Resources) -> RunRecord:
+    """Go on with a run whose runner is gone: nothing judged is judged again. Raises as ``carry_out`` does."""
+    with runner_lock(workspace, run.run_id), closing(JournalWriter(workspace)) as journal:
+        journal.adopt_run(run.run_id, os.getpid())
+        with closing(JournalReader(workspace)) as reader:
+            earlier = reader.candidates(run.run_id)
+        return _carry_on(workspace, run.run_id, task, run.spec, resources, journal, earlier, run.spent_s)
+
+
+def _carry_on(
+    workspace: Path,
+    run_id: str,
+    task: Task,
+    spec: RunSpec,
+    resources: Resources,
+    journal: JournalWriter,
+    earlier: tuple[CandidateRecord, ...],
+    spent_s: float = 0.0,
+) -> RunRecord:
+    journal.set_state(run_id, RunState.BASELINE)
+    try:
+        with log_file(workspace, run_id).open("ab") as log:
+            judge = TaskJudge.open(
+                task,
+                spec.base_source,
+                python=resources.python,
+                spool=spool_folder(workspace, run_id),
+                target=spec.target,
+                workers=resources.workers,
+                log=log,
+            )
+            with closing(judge):
+                journal.set_environment(run_id, judge.environment)
+                search = _search(run_id, task, spec, resources, journal, judge, spent_s)
+                state, reason = _evolve(search, spec, resources, earlier)
+        journal.set_state(run_id, state, reason)
+    except JudgeRefused as refusal:
+        journal.set_state(run_id, RunState.FAILED, str(refusal))
+    with closing(JournalReader(workspace)) as reader:
+        record = reader.run(run_id)
+    assert record is not None, "the run was written a moment ago"
+    return record
+
+
+def _search(
+    run_id: str,
+    task: Task,
+    spec: RunSpec,
+    resources: Resources,
+    journal: JournalWriter,
+    judge: TaskJudge,
+    spent_s: float,
+) -> Search:
+    language = language_of(task.source_file)
+    assert language is not None, "a task belongs to a file of a language we read"
+    archive = Archive(task, spec.base_source, spec.target, lambda text: source_digest(text, language))
+    return Search(
+        run_id=run_id,
+        archive=archive,
+        rotation=Rotation(_proposers(task, spec, resources)),
+        judge=judge,
+        journal=journal,
+        budget=Budget(spec.budget_seconds, spec.budget_candidates, spec.budget_dollars),
+        width=resources.workers,
+        spent_before_s=spent_s,
+    )
+
+
+def _proposers(task: Task, spec: RunSpec, resources: Resources) -> Sequence[Proposer]:
+    suggestions, notice = remember.suggestions_for(task, spec, resources.knowledge)
+    if notice:
+        say(notice)
+    proposers, notices = make_proposers(
+        spec.proposers, spec.seed, suggestions, models=resources.models, environ=os.environ
+    )
+    for line in notices:
+        say(line)
+    return proposers
+
+
+def _evolve(
+    search: Search, spec: RunSpec, resources: Resources, earlier: tuple[CandidateRecord, ...]
+) -> tuple[RunState, str]:
+    journal, run_id = search.journal, search.run_id
+    journal.set_state(run_id, RunState.EVOLVING)
+    unfinished = _replay(search, earlier)
+    stop, how = search.run(unfinished)
+    if stop is Stop.CANCELLED:
+        journal.set_best(run_id, "", None, estimated=False)
+        return RunState.CANCELLED, "Cancelled by the user."
+    journal.set_state(run_id, RunState.VERIFYING, how)
+    winner = confirm(search)
+    if winner is None:
+        journal.set_best(run_id, "", None, estimated=False)
+        return RunState.DONE, _no_gain(search, how)
+    estimated = winner.verdict.speed is Speed.ESTIMATED
+    journal.set_best(run_id, winner.candidate_id, winner.verdict.ratio, estimated=estimated)
+    notice = remember.winner(search.archive.task, spec, winner, resources.knowledge)
+    if notice:
+        say(notice)
+    return RunState.DONE, f"{winner.proposal.summary} ({how})"
+
+
+def _replay(search: Search, earlier: tuple[CandidateRecord, ...]) -> tuple[CandidateRecord, ...]:
+    """Learn what an earlier runner found out; return the candidates it did not live to judge."""
+    for record in earlier:
+        proposal = Proposal(record.source, record.summary, record.recipe, record.parents)
+        search.archive.admit(proposal)
+        if record.verdict is not None:
+            search.learn(Judged(record.candidate_id, proposal, record.verdict))
+    return tuple(record for record in earlier if record.verdict is None)
+
+
+def _no_gain(search: Search, how: str) -> str:
+    correct = len(search.archive.ranking())
+    return f"No gain: {search.judged} candidates judged, {correct} correct, none better than yours ({how})."
+
+
+def new_seed() -> int:
+    return random.SystemRandom().randrange(2**31)
+
+
+def say(message: str) -> None:
+    """Put a line for the user into the run's log; readers of the journal show the last one of a dead runner."""
+    print(f"{LAST_WORDS_MARK}{message}", file=sys.stderr, flush=True)
