@@ -4,6 +4,7 @@ import * as vscode from "vscode";
 import { LanguageClient, RevealOutputChannelOn, State } from "vscode-languageclient/node";
 import type { LanguageClientOptions, ServerOptions } from "vscode-languageclient/node";
 import { withCursor } from "./cursor";
+import { withEditorPython } from "./interpreter";
 import type { ServerCommand } from "./server";
 import type { StatusItem } from "./status";
 
@@ -23,12 +24,19 @@ export function createClient(
     outputChannel: log,
     // A background tool never takes the focus; what went wrong is in the status item and in the log.
     revealOutputChannelOn: RevealOutputChannelOn.Never,
-    initializationOptions: {
-      trusted: vscode.workspace.isTrusted,
-      settings: vscode.workspace.getConfiguration("kernelEvolve"),
-    },
+    initializationOptions: { trusted: vscode.workspace.isTrusted },
     synchronize: { configurationSection: "kernelEvolve" },
-    middleware: { executeCommand: (command, args, next) => next(command, withCursor(args)) },
+    middleware: {
+      executeCommand: (command, args, next) => next(command, withCursor(args)),
+      workspace: {
+        configuration: async (params, token, next) => {
+          const answer = await next(params, token);
+          return Array.isArray(answer)
+            ? answer.map((section, index) => withEditorPython(section, params.items[index]))
+            : answer;
+        },
+      },
+    },
   };
   const client = new LanguageClient("kernelEvolve", "Kernel Evolve", serverOptions, options);
   client.onNotification("experimental/serverStatus", (parameters) => status.serverStatus(parameters));

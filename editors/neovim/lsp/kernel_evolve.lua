@@ -1,0 +1,15 @@
+-- For vim.lsp.enable('kernel_evolve'), Neovim 0.11 or newer.
+-- Change anything with vim.lsp.config('kernel_evolve', { settings = { kernelEvolve = { budget = '5m' } } }).
+local kernel_evolve = require('kernel_evolve')
+
+---@type vim.lsp.Config
+return {
+  cmd = kernel_evolve.start_server,
+  filetypes = { 'python', 'cuda' },
+  root_markers = { '.kernel-evolve', 'pyproject.toml', '.git' },
+  init_options = { trusted = true },
+  settings = { kernelEvolve = vim.empty_dict() },
+  capabilities = kernel_evolve.capabilities,
+  handlers = kernel_evolve.handlers,
+  on_attach = kernel_evolve.on_attach,
+}

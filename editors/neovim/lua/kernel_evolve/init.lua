@@ -1,0 +1,128 @@
+-- What Neovim leaves to the user, for this server only: lenses, inlay hints and diagnostics on the kernel's own lines.
+-- Turn any of them off before the server starts: vim.g.kernel_evolve = { lenses = false }
+local M = {}
+
+local defaults = {
+  cmd = nil, -- list of strings; nil: look for it
+  lenses = true,
+  inlay_hints = true,
+  virtual_text = true,
+  progress = true, -- the run's progress in the message line
+}
+
+function M.options()
+  return vim.tbl_extend('force', defaults, vim.g.kernel_evolve or {})
+end
+
+--- Where the server comes from: vim.g.kernel_evolve.cmd, the nearest .venv, PATH.
+---@return string[] command
+---@return string? problem what is wrong and what to do about it
+function M.command()
+  local explicit = M.options().cmd
+  if explicit then
+    local problem = ('vim.g.kernel_evolve.cmd names "%s", which is not an executable file. Correct it.'):format(explicit[1])
+    return explicit, vim.fn.executable(explicit[1]) == 0 and problem or nil
+  end
+  local here = vim.fs.root(0, '.venv')
+  local script = here and vim.fs.joinpath(here, '.venv', 'bin', 'kernel-evolve')
+  if script and vim.fn.executable(script) == 1 then
+    return { script, 'lsp' }
+  end
+  local problem = 'the kernel-evolve language server is not installed: it is neither in the nearest .venv nor on PATH. '
+    .. 'Run "pip install kernel-evolve", or set vim.g.kernel_evolve = { cmd = { "/path/to/kernel-evolve", "lsp" } }.'
+  return { 'kernel-evolve', 'lsp' }, vim.fn.executable('kernel-evolve') == 0 and problem or nil
+end
+
+--- The cmd of lsp/kernel_evolve.lua: decided when the server starts, not when this file is read.
+function M.start_server(dispatchers)
+  local command, problem = M.command()
+  if problem then
+    error(problem, 0)
+  end
+  return vim.lsp.rpc.start(command, dispatchers)
+end
+
+-- 0.11 can refresh lenses but does not say so, because nothing in it does it by itself; the handlers below do.
+M.capabilities = { workspace = { codeLens = { refreshSupport = true } } }
+
+local function attached_buffers(client_id)
+  local client = vim.lsp.get_client_by_id(client_id)
+  return client and vim.tbl_keys(client.attached_buffers) or {}
+end
+
+local function refresh_lenses(buffer)
+  if M.options().lenses and not vim.lsp.codelens.enable and vim.api.nvim_buf_is_loaded(buffer) then
+    vim.lsp.codelens.refresh({ bufnr = buffer })
+  end
+end
+
+M.handlers = {}
+
+-- 0.12 has a handler of its own.
+if not vim.lsp.codelens.enable then
+  M.handlers['workspace/codeLens/refresh'] = function(_, _, context)
+    vim.iter(attached_buffers(context.client_id)):each(refresh_lenses)
+    return vim.NIL
+  end
+end
+
+M.handlers['$/kernelEvolve/runChanged'] = function(_, run)
+  vim.api.nvim_exec_autocmds('User', { pattern = 'KernelEvolveRunChanged', data = run })
+end
+
+M.handlers['experimental/serverStatus'] = function(_, status, context)
+  local client = vim.lsp.get_client_by_id(context.client_id)
+  if client then
+    client.server_status = status -- shown by :checkhealth kernel_evolve
+  end
+end
+
+local function show_lenses(buffer, group)
+  if vim.lsp.codelens.enable then
+    vim.lsp.codelens.enable(true, { bufnr = buffer })
+    return
+  end
+  refresh_lenses(buffer)
+  vim.api.nvim_create_autocmd({ 'BufEnter', 'InsertLeave', 'TextChanged', 'CursorHold' }, {
+    group = group,
+    buffer = buffer,
+    callback = function()
+      refresh_lenses(buffer)
+    end,
+  })
+end
+
+--- One line, replaced in place: a run's progress must neither ask for Enter nor fill :messages.
+local function show_progress(client_id, group)
+  vim.api.nvim_create_autocmd('LspProgress', {
+    group = group,
+    callback = function(event)
+      local value = event.data.params.value
+      if event.data.client_id == client_id and vim.api.nvim_get_mode().mode == 'n' then
+        local text = table.concat(vim.tbl_filter(function(part)
+          return part ~= nil and part ~= ''
+        end, { value.title or false, value.message or false } --[[@as string[] ]]), ': ')
+        vim.api.nvim_echo({ { text:sub(1, vim.o.columns - 12) } }, false, {})
+      end
+    end,
+  })
+end
+
+function M.on_attach(client, buffer)
+  local options = M.options()
+  local group = vim.api.nvim_create_augroup(('kernel_evolve.%d.%d'):format(client.id, buffer), { clear = true })
+  if options.lenses then
+    show_lenses(buffer, group)
+  end
+  if options.inlay_hints then
+    vim.lsp.inlay_hint.enable(true, { bufnr = buffer })
+  end
+  if options.virtual_text then
+    vim.diagnostic.config({ virtual_text = true }, vim.lsp.diagnostic.get_namespace(client.id))
+  end
+  if options.progress then
+    show_progress(client.id, vim.api.nvim_create_augroup('kernel_evolve.progress', { clear = true }))
+  end
+end
+
+return M
