@@ -1,0 +1,133 @@
+"""The text of a file → its kernels. ``SourceTree`` follows an open document; ``parse`` reads one text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tree_sitter import Tree
+
+from evolve_core.source import cuda, triton
+from evolve_core.source.grammar import python_parser
+from evolve_core.source.model import Language, ParsedSource, Span, SyntaxProblem
+from evolve_core.source.python_file import UnitReader
+from evolve_core.source.text import Document, Replacement
+
+SUFFIXES = {".py": Language.TRITON, ".cu": Language.CUDA, ".cuh": Language.CUDA}
+# A generated file of 50,000 lines has about 2 MB. Beyond this size a keystroke would take noticeable time.
+MAX_SOURCE_BYTES = 16_000_000
+_NOWHERE = Span(0, 0, 0, 0, 0, 0)
+
+
+def language_of(path: Path) -> Language | None:
+    """The kernel language of a file by its suffix; None where such a file holds no kernels."""
+    return SUFFIXES.get(path.suffix.lower())
+
+
+def read_source(path: Path) -> str | SyntaxProblem:
+    """The text of a file, or why it cannot be read as text. Line endings are kept as they are."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        return SyntaxProblem(
+            _NOWHERE, f"cannot read {path}: {error.strerror or error}; check the path and its permissions"
+        )
+    if b"\0" in data[:8192]:
+        return _binary(path.name)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return SyntaxProblem(
+            _NOWHERE,
+            f"{path.name} is not UTF-8 text (byte {error.start} is {data[error.start]:#04x}); save it as UTF-8",
+        )
+
+
+def parse(text: str, language: Language) -> ParsedSource:
+    """Everything one text says about its kernels. Never raises on any text."""
+    return SourceTree(text, language).source
+
+
+class SourceTree:
+    """An open document: edits in, kernels out.
+
+    After an edit tree-sitter reparses incrementally and only statements with a new text are analysed again.
+    ``source`` is computed when asked for and kept until the next edit.
+    """
+
+    def __init__(self, text: str, language: Language) -> None:
+        self.language = language
+        self._document = Document(text)
+        self._reader = UnitReader()
+        self._tree: Tree | None = None
+        self._edits: list[Replacement] = []
+        self._source: ParsedSource | None = None
+
+    @property
+    def text(self) -> str:
+        return self._document.text
+
+    def line(self, number: int) -> str:
+        """The text of a zero-based line without its line feed; "" past the end of the file."""
+        return self._document.line(number)
+
+    def edit(self, start_line: int, start_byte_column: int, end_line: int, end_byte_column: int, new_text: str) -> None:
+        """Replaces a range, as one ``didChange`` event says it, with columns in UTF-8 bytes.
+
+        Positions outside the text are moved to its nearest edge, as the protocol asks. For columns in UTF-16 units see
+        ``text.byte_column(tree.line(n), column)``.
+        """
+        self._edits.append(self._document.replace(start_line, start_byte_column, end_line, end_byte_column, new_text))
+        self._source = None
+
+    def replace_all(self, text: str) -> None:
+        """The whole text anew, as a ``didChange`` event without a range says it."""
+        self._document = Document(text)
+        self._tree = None
+        self._edits.clear()
+        self._source = None
+
+    @property
+    def source(self) -> ParsedSource:
+        if self._source is None:
+            self._source = self._read()
+        return self._source
+
+    def _read(self) -> ParsedSource:
+        document = self._document
+        if b"\0" in document.data:
+            return self._without_kernels(_binary("this file"))
+        if len(document.data) > MAX_SOURCE_BYTES:
+            megabytes = len(document.data) / 1e6
+            limit = MAX_SOURCE_BYTES / 1e6
+            return self._without_kernels(
+                SyntaxProblem(
+                    _NOWHERE,
+                    f"this file has {megabytes:.0f} MB and only files up to {limit:.0f} MB are searched for kernels; "
+                    "move the kernels to a file of their own",
+                )
+            )
+        if self.language is Language.CUDA:
+            return cuda.read(document)
+        self._reparse()
+        assert self._tree is not None
+        units, problems = self._reader.read(self._tree, document)
+        return ParsedSource(self.language, triton.kernels(units), problems)
+
+    def _reparse(self) -> None:
+        old = self._tree
+        if old is not None:
+            for e in self._edits:
+                old.edit(e.start_byte, e.old_end_byte, e.new_end_byte, e.start_point, e.old_end_point, e.new_end_point)
+        self._edits.clear()
+        parse_text = python_parser().parse
+        data = self._document.data
+        self._tree = parse_text(data) if old is None else parse_text(data, old)
+
+    def _without_kernels(self, problem: SyntaxProblem) -> ParsedSource:
+        self._tree = None
+        self._edits.clear()
+        return ParsedSource(self.language, (), (problem,))
+
+
+def _binary(name: str) -> SyntaxProblem:
+    return SyntaxProblem(_NOWHERE, f"{name} holds NUL bytes: it is not source text, so it was not searched for kernels")
