@@ -41,13 +41,13 @@ def _merged(found: FoundRun, path: Path) -> str:
         kernel = parsed.kernel(name)
         if kernel is None or kernel.version != version:
             raise UsageError(
-                f"{name} in {path.name} is not the kernel that run {found.run.run_id} evolved: it was edited or removed "
-                "since. Evolve it again, or look at the winner with: kernel-evolve show --diff " + found.run.run_id
+                f"{name} in {path.name} is not the kernel that run {found.run.run_id} evolved: it was edited or "
+                f"removed since. Evolve it again, or see the winner: kernel-evolve show --diff {found.run.run_id}"
             )
     edits = rebase(spec.base_source, winner.source, current)
     if edits is None:
         raise UsageError(
             f"{path.name} was edited where the winner changes it. "
-            f"Look at the change with: kernel-evolve show --diff {found.run.run_id}"
+            f"See the winner: kernel-evolve show --diff {found.run.run_id}"
         )
     return apply_edits(current, edits)

@@ -14,21 +14,22 @@ FINE, FOUND, COULD_NOT_RUN = 0, 1, 2
 """Exit codes of every command."""
 
 _COMMANDS = {
-    "kernels": "What kernels are here.",
-    "task": "Show, check or write the task of a kernel.",
-    "judge": "The verdict on one candidate.",
-    "run": "Search for a faster, still correct version of a kernel.",
-    "runs": "The runs of this workspace.",
-    "show": "One run and its candidates.",
-    "report": "Write a run's HTML report.",
-    "pause": "Pause a run.",
-    "resume": "Go on with a paused run.",
-    "cancel": "Stop a run.",
-    "apply": "Write a run's winner into its source file.",
-    "kb": "The knowledge base.",
-    "doctor": "Interpreters, GPUs, compilers, keys: what works, what does not, why.",
-    "lsp": "The language server on stdio.",
+    "kernels": ("kernels:command", "What kernels are here."),
+    "task": ("task:command", "Show, check or write the task of a kernel."),
+    "judge": ("judge:command", "The verdict on one candidate."),
+    "run": ("run:command", "Search for a faster, still correct version of a kernel."),
+    "runs": ("runs:command", "The runs of this workspace."),
+    "show": ("show:command", "One run and its candidates."),
+    "report": ("report:command", "Write a run's HTML report."),
+    "pause": ("control:pause", "Pause a run."),
+    "resume": ("control:resume", "Go on with a paused run."),
+    "cancel": ("control:cancel", "Stop a run."),
+    "apply": ("apply:command", "Write a run's winner into its source file."),
+    "kb": ("kb:command", "The knowledge base."),
+    "doctor": ("doctor:command", "What works here, what does not, and why."),
+    "lsp": ("main:lsp", "The language server on stdio."),
 }
+"""Name → where the command is defined below this package, and its line in the help."""
 
 
 class LazyGroup(click.Group):
@@ -40,32 +41,32 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        if cmd_name == "lsp":
-            return _lsp
-        command: click.Command = import_module(f"evolve_core.cli.{cmd_name}").command
+        module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(f"evolve_core.cli.{module}"), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
 
-@click.command(name="lsp", help=_COMMANDS["lsp"])
-def _lsp() -> None:
+@click.command(name="lsp")
+def lsp() -> None:
+    """The language server on stdio."""
     # The server's own package answers `kernel-evolve lsp` before this one is imported.
     raise click.UsageError("start the language server with the installed command: kernel-evolve lsp")
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="kernel-evolve")
-def _group() -> None:
+def root() -> None:
     """Evolve Triton and CUDA kernels: search for faster versions, judged and timed by a judge you can trust."""
 
 
 def main() -> None:
     """Run the command line. An error of ours is one message on stderr and exit code 2."""
     try:
-        _group(prog_name="kernel-evolve")
+        root(prog_name="kernel-evolve")
     except KernelEvolveError as error:
         click.echo(f"kernel-evolve: {error}", err=True)
         sys.exit(COULD_NOT_RUN)

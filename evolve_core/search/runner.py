@@ -19,12 +19,13 @@ from evolve_core.journal.reader import LAST_WORDS_MARK, JournalReader
 from evolve_core.journal.writer import JournalWriter
 from evolve_core.judge.session import JudgeRefused, TaskJudge
 from evolve_core.judge.verdict import Speed
+from evolve_core.knowledge.model import Suggestion
 from evolve_core.propose.factory import make_proposers
 from evolve_core.propose.proposal import Judged, Proposal, Proposer
-from evolve_core.search import remember
 from evolve_core.search.archive import Archive
 from evolve_core.search.budget import Budget
 from evolve_core.search.loop import Search, Stop, confirm
+from evolve_core.search.remember import remember_winner, suggestions_for
 from evolve_core.search.rotation import Rotation
 from evolve_core.source.identity import source_digest
 from evolve_core.source.parse import language_of
@@ -104,11 +105,14 @@ def _search(
 ) -> Search:
     language = language_of(task.source_file)
     assert language is not None, "a task belongs to a file of a language we read"
+    suggestions, notice = suggestions_for(spec, language, resources.knowledge)
+    if notice:
+        say(notice)
     archive = Archive(task, spec.base_source, spec.target, lambda text: source_digest(text, language))
     return Search(
         run_id=run_id,
         archive=archive,
-        rotation=Rotation(_proposers(task, spec, resources)),
+        rotation=Rotation(_proposers(spec, resources, suggestions)),
         judge=judge,
         journal=journal,
         budget=Budget(spec.budget_seconds, spec.budget_candidates, spec.budget_dollars),
@@ -117,10 +121,7 @@ def _search(
     )
 
 
-def _proposers(task: Task, spec: RunSpec, resources: Resources) -> Sequence[Proposer]:
-    suggestions, notice = remember.suggestions_for(task, spec, resources.knowledge)
-    if notice:
-        say(notice)
+def _proposers(spec: RunSpec, resources: Resources, suggestions: tuple[Suggestion, ...]) -> Sequence[Proposer]:
     proposers, notices = make_proposers(
         spec.proposers, spec.seed, suggestions, models=resources.models, environ=os.environ
     )
@@ -146,7 +147,10 @@ def _evolve(
         return RunState.DONE, _no_gain(search, how)
     estimated = winner.verdict.speed is Speed.ESTIMATED
     journal.set_best(run_id, winner.candidate_id, winner.verdict.ratio, estimated=estimated)
-    notice = remember.winner(search.archive.task, spec, winner, resources.knowledge)
+    with closing(JournalReader(journal.workspace)) as reader:
+        record = reader.candidate(winner.candidate_id)
+    assert record is not None, "the winner was written down before it was judged"
+    notice = remember_winner(spec, record, resources.knowledge)
     if notice:
         say(notice)
     return RunState.DONE, f"{winner.proposal.summary} ({how})"

@@ -1,0 +1,58 @@
+"""The search's side of the knowledge base: asked first, told at the end. Its failures never fail a run."""
+
+from __future__ import annotations
+
+from evolve_core.journal.model import CandidateRecord, RunSpec
+from evolve_core.judge.verdict import Correctness
+from evolve_core.knowledge.errors import KnowledgeError
+from evolve_core.knowledge.insight import insight_from_winner
+from evolve_core.knowledge.model import Suggestion
+from evolve_core.knowledge.store import open_store
+from evolve_core.knowledge.suggest import suggest
+from evolve_core.propose.proposal import Judged
+from evolve_core.source.model import Language
+
+SUGGESTIONS_PER_KERNEL = 3
+
+
+def suggestions_for(spec: RunSpec, language: Language, url: str | None) -> tuple[tuple[Suggestion, ...], str]:
+    """What the knowledge base would try on the run's kernels, and a notice for the user ("" if all is well)."""
+    try:
+        with open_store(url) as store:
+            found = suggest(store, spec.base_source, language, spec.target, SUGGESTIONS_PER_KERNEL)
+    except KnowledgeError as error:
+        return (), f"{error} The search goes on without it."
+    return tuple(s for each in found if each.kernel in spec.kernels for s in each.suggestions), ""
+
+
+def remember_winner(spec: RunSpec, winner: CandidateRecord, url: str | None) -> str:
+    """Make the confirmed winner an insight. Return a notice for the user ("" if all is well)."""
+    try:
+        with open_store(url) as store:
+            store.add(insight_from_winner(spec, winner))
+    except KnowledgeError as error:
+        return f"{error} The winner stays in this workspace's journal, but was not shared."
+    return ""
+
+
+def remember_outcomes(judged: tuple[Judged, ...], suggestions: tuple[Suggestion, ...], url: str | None) -> str:
+    """Tell the knowledge base which of its suggestions held here: correct and better than the user's own.
+
+    Return a notice for the user ("" if all is well).
+    """
+    recipes = {s.insight.recipe: s.insight.insight_id for s in suggestions}
+    outcomes: dict[str, bool] = {}
+    for one in judged:
+        if one.proposal.proposer != "transplant":
+            continue
+        insight_id = dict(one.proposal.recipe[-1].parameters).get("insight") or recipes.get(one.proposal.recipe)
+        if insight_id:
+            held = one.verdict.correctness is Correctness.CORRECT and (one.verdict.ratio or 0.0) > 1.0
+            outcomes[insight_id] = outcomes.get(insight_id, False) or held
+    try:
+        with open_store(url) as store:
+            for insight_id, held in outcomes.items():
+                store.record_outcome(insight_id, held)
+    except KnowledgeError as error:
+        return str(error)
+    return ""
