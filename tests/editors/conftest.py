@@ -1,0 +1,103 @@
+"""What both editors' stories need: a workspace with one kernel, the installed editors, and an end for every process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = ROOT / ".cache" / "editors"
+ARTIFACTS = ROOT / ".artifacts" / "editors"
+SERVER = Path(sys.executable).with_name("kernel-evolve")
+BUDGET = "8c"
+"""Enough candidates for a winner on softmax, few enough for a test: each is interpreted and compiled."""
+MARK = "KERNEL_EVOLVE_EDITOR_TEST"
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One workspace, and the environment in which everything that belongs to it runs.
+
+    ``environment`` carries a mark that every child inherits: it tells this story's processes from all others.
+    """
+
+    workspace: Path
+    scratch: Path
+    environment: dict[str, str]
+    mark: str
+
+    @property
+    def source(self) -> Path:
+        return self.workspace / "softmax.py"
+
+    def processes(self) -> dict[int, str]:
+        """The command lines of this story's processes that are alive."""
+        wanted = f"{MARK}={self.mark}".encode()
+        found = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) != os.getpid():
+                try:
+                    if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                        found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                except OSError:
+                    continue  # it ended while we looked, or is another user's
+        return found
+
+    def wait_for_no_process(self, seconds: float) -> dict[int, str]:
+        """What is left after ``seconds``; empty as soon as everything has ended."""
+        deadline = time.monotonic() + seconds
+        while (left := self.processes()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return left
+
+    def end_everything(self) -> None:
+        for pid in self.processes():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Iterator[Story]:
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    for name in ("softmax.py", "softmax.evolve.py"):
+        shutil.copy(ROOT / "examples" / name, workspace / name)
+    mark = uuid.uuid4().hex
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("TMUX", "NVIM", "VSCODE"))}
+    environment |= {MARK: mark, "HOME": str(tmp_path), "PATH": f"{SERVER.parent}:{os.environ['PATH']}"}
+    environment |= {f"XDG_{name}_HOME": str(tmp_path / name.lower()) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
+    ARTIFACTS.mkdir(parents=True, exist_ok=True)
+    current = Story(workspace, tmp_path, environment, mark)
+    try:
+        yield current
+    finally:
+        current.end_everything()
+
+
+def installed(path: Path | None) -> Path:
+    """The path of an installed editor, or a failure that says how to install it."""
+    if path is None or not path.exists():
+        pytest.fail(f"{path or 'an editor'} is not installed. Run scripts/test-editors.sh, which installs what is needed.")
+    return path
+
+
+def node() -> Path:
+    own = CACHE / "node" / "bin" / "node"
+    found = str(own) if own.exists() else shutil.which("node")
+    return installed(Path(found) if found else None)
+
+
+def chromium() -> Path:
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    return installed(Path(found) if found else None)
