@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from tree_sitter import Node
 
-from evolve_core.source.terms import OPAQUE, Either, Item, Term, source, term
+from evolve_core.source.model import Definition
+from evolve_core.source.terms import OPAQUE, Either, Item, Term, dotted, source, term
 
 Range = tuple[int, int, int, int, int, int]
 """start byte, end byte, start line, start column, end line, end column"""
@@ -49,18 +50,24 @@ class Facts:
     """local name, dotted path it stands for"""
     star_imports: list[str] = field(default_factory=list)
     bindings: dict[tuple[Scope, str], Term] = field(default_factory=dict)
+    references: dict[Scope, set[str]] = field(default_factory=dict)
+    """names used by each function, or by each assignment outside of functions"""
+    definitions: tuple[Definition, ...] = ()
 
 
 def collect(node: Node, scope: Scope) -> Facts:
     """The facts of one statement that stands in ``scope``."""
     facts = Facts()
-    _Collector(facts, node.start_byte, node.start_point[0]).visit(node, scope)
+    _Collector(facts, node.start_byte, node.start_point[0], scope).visit(node, scope)
+    facts.definitions = _definitions(facts)
     return facts
 
 
 class _Collector:
-    def __init__(self, facts: Facts, byte: int, line: int) -> None:
+    def __init__(self, facts: Facts, byte: int, line: int, outside: Scope) -> None:
         self.facts = facts
+        self.outside = outside
+        self.owner: str | None = None
         self.byte = byte
         self.line = line
         self.launchers: set[str] = set()
@@ -82,6 +89,14 @@ class _Collector:
                 self._repair(node, here, stack)
             elif kind in ("import_statement", "import_from_statement"):
                 self._import(node)
+            elif kind == "identifier":
+                self._refer(here, source(node))
+            elif kind == "attribute":
+                name = dotted(node)
+                if name:
+                    self._refer(here, name)
+                else:
+                    _push(stack, node.child_by_field_name("object"), here)
             else:
                 if kind == "call":
                     self._call(node, here)
@@ -164,6 +179,13 @@ class _Collector:
             elif child.type == "wildcard_import":
                 self.facts.star_imports.append(prefix.removesuffix("."))
 
+    def _refer(self, scope: Scope, name: str) -> None:
+        if scope == self.outside:
+            if self.owner is None:
+                return
+            scope = (*scope, self.owner)
+        self.facts.references.setdefault(scope, set()).add(name)
+
     def _call(self, node: Node, scope: Scope) -> None:
         function = node.child_by_field_name("function")
         arguments = node.child_by_field_name("arguments")
@@ -196,6 +218,10 @@ class _Collector:
         left, right = node.child_by_field_name("left"), node.child_by_field_name("right")
         if left is None or right is None or left.type != "identifier":
             return
+        if scope == self.outside:
+            # `softmax = Softmax.apply` outside of functions is a definition; what its right side uses is its own.
+            self.owner = source(left)
+            self.facts.references.setdefault((*scope, self.owner), set())
         value = term(right)
         if value == OPAQUE:
             return
@@ -217,6 +243,15 @@ class _Collector:
             end_line - self.line,
             end_column,
         )
+
+
+def _definitions(facts: Facts) -> tuple[Definition, ...]:
+    functions = {(*f.scope, f.name) for f in facts.functions}
+    scopes = functions | facts.references.keys()
+    return tuple(
+        Definition(".".join(scope), scope in functions, frozenset(facts.references.get(scope, ())))
+        for scope in sorted(scopes)
+    )
 
 
 def _push(stack: list[tuple[Node, Scope]], node: Node | None, scope: Scope) -> None:

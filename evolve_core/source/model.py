@@ -105,12 +105,29 @@ class SyntaxProblem:
 
 
 @dataclass(frozen=True, slots=True)
+class Definition:
+    """A Python function, kernels included, or a name assigned outside of functions, with the names it uses.
+
+    ``references`` are identifiers and dotted names as written, without those of functions nested inside.
+    """
+
+    qualified_name: str
+    is_function: bool
+    references: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class ParsedSource:
-    """Everything the text of one file says. ``kernels`` are in file order."""
+    """Everything the text of one file says. ``kernels`` are in file order.
+
+    Two kernels may share a qualified name where two branches of an ``if`` define it, or where C++ overloads it.
+    ``definitions`` is empty for CUDA.
+    """
 
     language: Language
     kernels: tuple[Kernel, ...]
     problems: tuple[SyntaxProblem, ...] = ()
+    definitions: tuple[Definition, ...] = ()
 
     def kernel(self, qualified_name: str) -> Kernel | None:
         return next((k for k in self.kernels if k.qualified_name == qualified_name), None)

@@ -111,7 +111,8 @@ class SourceTree:
         self._reparse()
         assert self._tree is not None
         units, problems = self._reader.read(self._tree, document)
-        return ParsedSource(self.language, triton.kernels(units), problems)
+        definitions = tuple(d for unit in units for d in unit.facts.definitions)
+        return ParsedSource(self.language, triton.kernels(units), problems, definitions)
 
     def _reparse(self) -> None:
         old = self._tree

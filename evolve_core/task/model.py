@@ -48,7 +48,8 @@ class TaskProblemKind(StrEnum):
 class TaskProblem:
     """Why a kernel has no usable task. ``message`` names the cause and the next step, in one sentence or two.
 
-    ``line`` is zero-based in ``file``; where the task is missing, ``file`` is the source file and ``line`` the kernel's.
+    ``line`` is zero-based in ``file``; where the task is missing, ``file`` is the source file and ``line`` the
+    kernel's.
     """
 
     kind: TaskProblemKind
