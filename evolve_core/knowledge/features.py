@@ -1,8 +1,9 @@
 """What kind of kernel a source text holds, as a set of features that two kernels can be compared by.
 
-A feature is ``group:value``. The groups: ``shape`` (how the work is laid out), ``op`` (what is computed), ``reduce``,
-``cast``, ``access``, ``loops``, ``loads``, ``stores``, ``rank``. Names of variables, kernels and files never become
-features, so renaming changes nothing. Broken code yields the features that can still be seen in its text.
+A feature is ``group:value``. The groups: ``kind`` and ``shape`` (how the work is laid out, roughly and closely),
+``op`` (what is computed), ``reduce``, ``cast``, ``access``, ``loops``, ``loads``, ``stores``, ``rank``. Names of
+variables, kernels and files never become features, so renaming changes nothing. Broken code yields the features that
+can still be seen in its text.
 """
 
 from __future__ import annotations
@@ -74,6 +75,18 @@ _SHAPE_WORDS = {
     "scatter": "a scatter with atomics",
     "tile": "a two-dimensional tile kernel",
     "elementwise": "an elementwise kernel",
+}
+
+
+_KINDS = {
+    "matmul": "contraction",
+    "attention": "contraction",
+    "row-reduction": "reduction",
+    "looped-reduction": "reduction",
+    "scan": "scan",
+    "scatter": "scatter",
+    "tile": "pointwise",
+    "elementwise": "pointwise",
 }
 
 
@@ -169,7 +182,9 @@ def _look_at_text(text: str) -> _Seen:
 
 
 def _triton_features(seen: _Seen) -> Iterator[str]:
-    yield f"shape:{_shape(seen)}"
+    shape = _shape(seen)
+    yield f"kind:{_KINDS[shape]}"
+    yield f"shape:{shape}"
     yield f"loops:{min(seen.loops, 3)}"
     yield f"loads:{_bucket(seen.loads)}"
     yield f"stores:{_bucket(seen.stores)}"
@@ -216,7 +231,9 @@ def _cuda_features(text: str) -> Iterator[str]:
     atomics = bool(re.search(r"\batomic[A-Z]\w*\s*\(", text))
     reduces = shuffles or "cg::reduce" in text or (shared and ">>= 1" in text)
     tiled = tensor_core or (shared and two_dimensional and loops > 0)
-    yield f"shape:{_cuda_shape(tiled, reduces, atomics, two_dimensional)}"
+    shape = _cuda_shape(tiled, reduces, atomics, two_dimensional)
+    yield f"kind:{_KINDS[shape]}"
+    yield f"shape:{shape}"
     yield f"loops:{min(loops, 3)}"
     yield f"rank:{2 if two_dimensional else 1}"
     yield from (f"op:{name.removesuffix('f')}" for name in _CUDA_OPS if re.search(rf"\b(?:__)?{name}\s*\(", text))

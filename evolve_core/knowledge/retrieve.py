@@ -16,7 +16,8 @@ from evolve_core.knowledge.model import Insight, Suggestion
 # Judgement, not measurement: how much a group says about which transformations can help. How the work is laid
 # out decides most; how many loads there are decides little.
 WEIGHTS = {
-    "shape": 3.0,
+    "kind": 1.5,
+    "shape": 1.5,
     "op": 1.0,
     "reduce": 1.0,
     "rank": 0.5,

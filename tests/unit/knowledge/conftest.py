@@ -16,7 +16,17 @@ import pytest
 from evolve_core.knowledge.model import Insight, Scope
 from evolve_core.propose.proposal import Step
 
-ROW = ("loads:1", "loops:0", "op:exp", "rank:1", "reduce:max", "reduce:sum", "shape:row-reduction", "stores:1")
+ROW = (
+    "kind:reduction",
+    "loads:1",
+    "loops:0",
+    "op:exp",
+    "rank:1",
+    "reduce:max",
+    "reduce:sum",
+    "shape:row-reduction",
+    "stores:1",
+)
 
 
 @pytest.fixture

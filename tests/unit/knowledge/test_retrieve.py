@@ -29,6 +29,7 @@ def example(name: str) -> tuple[str, ...]:
 def test_features_of_a_row_softmax() -> None:
     assert example("softmax") == (
         "access:masked",
+        "kind:reduction",
         "loads:1",
         "loops:0",
         "op:exp",
@@ -89,6 +90,7 @@ def test_features_of_a_cuda_reduction() -> None:
     }"""
     assert features_of(text, Language.CUDA) == (
         "access:restrict",
+        "kind:reduction",
         "loops:2",
         "op:exp",
         "op:shuffle",
@@ -144,7 +146,9 @@ def test_the_order_is_similarity_target_and_success(make_insight: Make) -> None:
     good = make_insight(claim="good", recipe=_recipe("good"), successes=9)
     failing = make_insight(claim="failing", recipe=_recipe("failing"), successes=3, failures=4)
     elsewhere = make_insight(claim="elsewhere", recipe=_recipe("elsewhere"), successes=9, target="gfx942")
-    unlike = make_insight(claim="unlike", recipe=_recipe("unlike"), successes=9, features=(*features, "op:log", "op:pow"))
+    unlike = make_insight(
+        claim="unlike", recipe=_recipe("unlike"), successes=9, features=(*features, "op:log", "op:pow")
+    )
     assert rank(elsewhere, failing, unlike, good, features=features) == ["good", "unlike", "failing", "elsewhere"]
 
 
@@ -162,9 +166,7 @@ def test_another_language_or_another_kind_of_kernel_gets_nothing(make_insight: M
 @given(data=st.data())
 def test_an_estimate_never_stands_before_a_like_measurement(data: st.DataObject) -> None:
     features = ("shape:a", "op:exp", "op:log", "op:pow", "op:sin", "op:cos", "loops:1", "loads:1")
-    insights = []
-    for number in range(data.draw(st.integers(2, 7))):
-        insights.append(_drawn(data, features, number))
+    insights = [_drawn(data, features, number) for number in range(data.draw(st.integers(2, 7)))]
     found = retrieve(insights, features, "triton", "sm_90", 10)
     assert {s.insight.claim for s in found} == {i.claim for i in insights}
     for place, ahead in enumerate(found):
