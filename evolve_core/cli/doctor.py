@@ -1,0 +1,117 @@
+"""``kernel-evolve doctor``: what works here, what does not, why, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from evolve_core import __version__
+from evolve_core.cli.main import FOUND
+from evolve_core.cli.run import DEFAULT_TARGET
+from evolve_core.errors import KernelEvolveError
+from evolve_core.interpreter import resolve
+from evolve_core.judge.client import HostDied, HostError, JudgeHost
+from evolve_core.knowledge.errors import KnowledgeError
+from evolve_core.knowledge.store import open_store
+from evolve_core.workspace import find_workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. ``ok`` None means optional and absent; ``next_step`` is "" where there is none to take."""
+
+    what: str
+    ok: bool | None
+    detail: str
+    next_step: str = ""
+
+
+@click.command(name="doctor")
+@click.option("--python", default="", help="The interpreter with your torch and Triton.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(python: str, as_json: bool) -> None:
+    """Interpreters, GPUs, compilers, knowledge base, keys: what works, what does not, why. Exit code 1 if anything fails."""
+    root = find_workspace(Path.cwd())
+    findings = [
+        Finding("kernel-evolve", True, f"{__version__}, workspace {root}"),
+        *_interpreter(root, python),
+        *_compilers(),
+        _knowledge(),
+        *_models(),
+    ]
+    if as_json:
+        click.echo(json.dumps([asdict(f) for f in findings], indent=2))
+    else:
+        for finding in findings:
+            mark = {True: "ok  ", False: "FAIL", None: "–   "}[finding.ok]
+            click.echo(f"{mark} {finding.what:22} {finding.detail}")
+            if finding.next_step:
+                click.echo(f"     {'':22} → {finding.next_step}")
+    if any(finding.ok is False for finding in findings):
+        click.get_current_context().exit(FOUND)
+
+
+def _interpreter(root: Path, explicit: str) -> list[Finding]:
+    try:
+        resolution = resolve(root, os.environ, explicit=explicit)
+    except KernelEvolveError as error:
+        return [Finding("interpreter", False, str(error))]
+    passed_over = "; ".join(f"{s.place}: {s.why_not}" for s in resolution.steps[:-1])
+    chosen = resolution.steps[-1]
+    detail = f"{resolution.python} ({chosen.place})" + (f"; passed over: {passed_over}" if passed_over else "")
+    return [Finding("interpreter", True, detail), *_host(resolution.python)]
+
+
+def _host(python: Path) -> list[Finding]:
+    with tempfile.TemporaryDirectory(prefix="kernel-evolve-") as folder, (Path(folder) / "log").open("ab") as log:
+        try:
+            host = JudgeHost.start(python, Path(folder), DEFAULT_TARGET, 1, log)
+        except (HostError, HostDied) as error:
+            return [Finding("judge host", False, str(error))]
+        info = host.info
+        host.close()
+    found = [
+        Finding("torch", info.torch is not None, info.torch or "missing"),
+        Finding("triton", info.triton is not None, info.triton or "missing"),
+    ]
+    if info.devices:
+        found += [Finding("GPU", True, f"{d.name}, {d.capability}, {d.uuid}") for d in info.devices]
+    else:
+        found.append(Finding("GPU", None, "none: correctness by Triton's interpreter, times are estimated"))
+    found += [Finding(f"missing: {m.what}", False, m.message) for m in info.missing]
+    found += [Finding(f"sandbox: {name}", None, str(value)) for name, value in info.sandbox.items()]
+    return found
+
+
+def _compilers() -> list[Finding]:
+    path = shutil.which("nvcc")
+    return [Finding("nvcc", True if path else None, path or "not on PATH; needed for CUDA files without NVRTC only")]
+
+
+def _knowledge() -> Finding:
+    try:
+        with open_store() as store:
+            stats = store.stats()
+    except KnowledgeError as error:
+        return Finding("knowledge base", False, str(error))
+    return Finding("knowledge base", True, f"{stats.url}: {stats.insights} insights ({stats.measured} measured)")
+
+
+def _models() -> list[Finding]:
+    """Only whether there is a key: its value goes nowhere."""
+    findings = []
+    for sdk, variable in (("anthropic", "ANTHROPIC_API_KEY"), ("openai", "OPENAI_API_KEY")):
+        if find_spec(sdk) is None:
+            findings.append(Finding(sdk, None, "not installed", "pip install 'kernel-evolve[models]'"))
+        elif os.environ.get(variable):
+            findings.append(Finding(sdk, True, f"{variable} is set"))
+        else:
+            findings.append(Finding(sdk, None, f"no {variable}: its models are off, everything else works"))
+    return findings

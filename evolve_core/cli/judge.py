@@ -1,0 +1,86 @@
+"""``kernel-evolve judge TASK --candidate FILE``"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from evolve_core.cli.main import COULD_NOT_RUN, FOUND
+from evolve_core.cli.run import DEFAULT_TARGET
+from evolve_core.cli.selection import read_source, select, select_task
+from evolve_core.errors import UsageError
+from evolve_core.interpreter import resolve
+from evolve_core.journal.codec import to_plain
+from evolve_core.judge.session import Judgement, TaskJudge
+from evolve_core.judge.verdict import Correctness, Stage, Verdict
+from evolve_core.workspace import find_workspace, state_folder
+
+
+@click.command(name="judge")
+@click.argument("task", metavar="TASK")
+@click.option("--candidate", type=click.Path(path_type=Path), required=True, help="The candidate's whole source file.")
+@click.option(
+    "--baseline", type=click.Path(path_type=Path), default=None, help="Compare with this file's text instead."
+)
+@click.option("--target", default=DEFAULT_TARGET, show_default=True, help="Architecture to compile for without a GPU.")
+@click.option("--python", default="", help="The interpreter with your torch and Triton.")
+@click.option("--stage", type=click.Choice([str(s) for s in Stage]), default=str(Stage.CONFIRMATION), show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(
+    task: str, candidate: Path, baseline: Path | None, target: str, python: str, stage: str, as_json: bool
+) -> None:
+    """The verdict on one candidate. TASK is the task file, or the source file it belongs to.
+
+    Exit code 0: correct. 1: not. 2: could not judge.
+    """
+    selection = select(_source_argument(task), baseline)
+    _, chosen = select_task(selection)
+    source = read_source(candidate)
+    root = find_workspace(selection.path)
+    resolution = resolve(root, os.environ, explicit=python, beside=selection.path.parent)
+    with tempfile.TemporaryDirectory(prefix="kernel-evolve-") as spool, (Path(spool) / "host.log").open("ab") as log:
+        judge = TaskJudge.open(
+            chosen, selection.text, python=resolution.python, spool=Path(spool), target=target, workers=1, log=log
+        )
+        with closing(judge):
+            judgement = judge.submit("candidate", source, Stage(stage)).result()
+    path = _keep(root, judgement)
+    verdict = judgement.verdict
+    if as_json:
+        click.echo(json.dumps({**to_plain(verdict), "evidence": str(path)}, indent=2))
+    else:
+        click.echo(f"{verdict.correctness}, {verdict.speed}: {verdict.reason}")
+        click.echo(f"evidence: {path}")
+    click.get_current_context().exit(_exit_code(verdict))
+
+
+def _source_argument(task: str) -> str:
+    """``softmax.evolve.py`` and ``softmax.fast.evolve.py`` belong to ``softmax.py`` (or .cu, .cuh) beside them."""
+    path = Path(task)
+    if not path.name.endswith(".evolve.py"):
+        return task
+    stem = path.name.partition(".")[0]
+    for suffix in (".py", ".cu", ".cuh"):
+        if path.with_name(stem + suffix).is_file():
+            return str(path.with_name(stem + suffix))
+    raise UsageError(f"{path.name} belongs to {stem}.py (or .cu, .cuh) beside it, and there is none.")
+
+
+def _keep(root: Path, judgement: Judgement) -> Path:
+    folder = state_folder(root) / "evidence"
+    folder.mkdir(exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=folder, suffix=".json", text=True)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        json.dump(judgement.evidence, stream, indent=1)
+    return Path(name)
+
+
+def _exit_code(verdict: Verdict) -> int:
+    if verdict.correctness is Correctness.CORRECT:
+        return 0
+    return FOUND if verdict.correctness is Correctness.WRONG or verdict.failure else COULD_NOT_RUN
