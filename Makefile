@@ -8,7 +8,7 @@ setup:
 	@scripts/setup.sh
 
 demo: setup ## the whole story on examples/softmax.py: lens, evolve, verdict, apply, report
-	@$(PY) scripts/demo.py
+	@$(PY) scripts/demo
 
 test: setup ## unit, judge, protocol and lifecycle tests; no root, no GPU
 	@$(PY) -m pytest

@@ -1,0 +1,197 @@
+"""Drives the real server over stdio through the whole story on examples/softmax.py, printing what a person would see."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from editor import Editor
+from lsprotocol import types
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.syntax import Syntax
+
+from evolve_core.source.edit import unified_diff
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+KERNEL = "softmax_kernel"
+BUDGET = os.environ.get("KERNEL_EVOLVE_DEMO_BUDGET", "60s,48c")
+PATIENCE_S = 170.0
+"""The story must be over by then; a run that is not is a failure of the demo, not a reason to wait."""
+
+console = Console(width=118, highlight=False)
+
+
+def main() -> int:
+    folder = Path(tempfile.mkdtemp(prefix="kernel-evolve-demo-"))
+    for name in ("softmax.py", "softmax.evolve.py"):
+        shutil.copy(ROOT / "examples" / name, folder)
+    try:
+        asyncio.run(story(folder))
+    except (AssertionError, TimeoutError) as error:
+        console.print(f"[bold red]The demo failed:[/] {error or type(error).__name__}")
+        console.print(f"Its workspace is {folder}; the run's log is in {folder}/.kernel-evolve/logs/")
+        return 1
+    return 0
+
+
+async def story(folder: Path) -> None:
+    progress = Progress()
+    editor = Editor(progress)
+    source = folder / "softmax.py"
+    environ = {"KERNEL_EVOLVE_KNOWLEDGE": f"sqlite:///{folder}/knowledge.sqlite"}
+    await editor.start(folder, {"python": str(judge_python()), "budget": BUDGET}, environ)
+    try:
+        chapter("Open softmax.py")
+        editor.open(source)
+        line = await lens_line(editor)
+        await show(editor)
+
+        chapter("Evolve this kernel")
+        action = next(a for a in await editor.actions(line) if a.title.startswith("Evolve this kernel"))
+        console.print(f"code action   {action.title}")
+        assert action.command is not None
+        answer = await editor.execute(action.command)
+        run_id = answer["runId"] if isinstance(answer, dict) else answer.runId  # type: ignore[attr-defined]
+        console.print(f"run           {run_id}\n")
+        await until_ended(editor, progress)
+
+        chapter("The verdict, on the kernel's own line")
+        await show(editor)
+        name = next(i for i, text in enumerate(editor.text.splitlines()) if f"def {KERNEL}" in text)
+        console.print(Markdown(await editor.hover(types.Position(name, 6))))
+
+        chapter("Apply")
+        await apply(editor, line)
+        before = source.read_text(encoding="utf-8")
+        winner = folder / "softmax.winner.py"
+        winner.write_text(editor.text, encoding="utf-8")
+        console.print(Syntax(unified_diff(before, editor.text, "softmax.py"), "diff", background_color="default"))
+        await show(editor)
+    finally:
+        await editor.close()
+    chapter("Verify the applied copy against the original, with new seeds")
+    verify(source, winner, environ)
+    chapter("The run")
+    kernel_evolve("show", run_id, "--workspace", str(folder), environ=environ)
+    report = kernel_evolve("report", run_id, "--workspace", str(folder), environ=environ, capture=True).strip()
+    assert Path(report).is_file(), "the report was not written"
+    console.print(f"report        {report}")
+
+
+class Progress:
+    """Prints each new progress line with the time since the first."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.last = ""
+
+    def __call__(self, message: str) -> None:
+        text = message.rpartition(" · ")[0] or message
+        if text != self.last:
+            self.last = text
+            console.print(f"  {time.monotonic() - self.started:5.1f} s  {message}", markup=False)
+
+
+async def lens_line(editor: Editor) -> int:
+    lenses = await _eventually(editor.lenses, "no code lens appeared")
+    return lenses[0].range.start.line
+
+
+async def until_ended(editor: Editor, progress: Progress) -> None:
+    """Wait for the lens to say how it ended."""
+    deadline = time.monotonic() + PATIENCE_S
+    busy = ("queued", "judging", "evolving", "verifying", "paused")
+    while time.monotonic() < deadline:
+        titles = [lens.command.title for lens in await editor.lenses() if lens.command]
+        if titles and not any(word in titles[0] for word in busy):
+            assert "×" in titles[0], f"the run found nothing to apply: {titles[0]}"
+            return
+        await asyncio.sleep(0.3)
+    raise TimeoutError(f"the run was not over after {PATIENCE_S:.0f} s ({progress.last})")
+
+
+async def apply(editor: Editor, line: int) -> None:
+    actions = await editor.actions(line)
+    action = next((a for a in actions if a.title.startswith("Apply")), None)
+    assert action is not None, f"no winner is offered: {[a.title for a in actions]}"
+    console.print(f"code action   {action.title}\n")
+    resolved = await editor.resolve(action)
+    assert resolved.edit is not None, "the action resolved to no edit"
+    editor.apply(resolved.edit)
+
+
+async def show(editor: Editor) -> None:
+    """Print the kernel as an editor shows it: lenses above their lines, hints behind theirs, problems below."""
+    lenses = {lens.range.start.line: lens.command.title for lens in await editor.lenses() if lens.command}
+    hints = {hint.position.line: _label(hint) for hint in await editor.inlays()}
+    problems = {d.range.start.line: d.message for d in editor.diagnostics.get(editor.uri, ())}
+    lines = editor.text.splitlines()
+    start = min(lenses, default=0)
+    for number in range(start, min(start + 5, len(lines))):
+        if number in lenses:
+            console.print(f"      [bold cyan]{lenses[number]}[/]")
+        hint = f"   [dim italic]{hints[number]}[/]" if number in hints else ""
+        console.print(f"{number + 1:4}  ", end="")
+        console.print(lines[number], markup=False, end="")
+        console.print(hint)
+        if number in problems:
+            console.print(f"      [yellow]⚠ {problems[number]}[/]")
+    console.print("   …\n", style="dim")
+
+
+def verify(source: Path, winner: Path, environ: dict[str, str]) -> None:
+    printed = kernel_evolve(
+        "judge", str(source), "--candidate", str(winner), "--python", str(judge_python()), "--json",
+        environ=environ, capture=True,
+    )  # fmt: skip
+    verdict = json.loads(printed)
+    console.print(f"{verdict['correctness']}, {verdict['speed']}: {verdict['reason']}", markup=False)
+    assert verdict["correctness"] == "correct", "the applied winner did not verify"
+
+
+def kernel_evolve(*arguments: str, environ: dict[str, str], capture: bool = False) -> str:
+    finished = subprocess.run(
+        [sys.executable, "-m", "evolve_core", *arguments],
+        env={**os.environ, **environ},
+        stdout=subprocess.PIPE if capture else None,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, f"kernel-evolve {arguments[0]} ended with exit code {finished.returncode}"
+    return finished.stdout or ""
+
+
+def judge_python() -> Path:
+    """Where torch is: this environment, or the GPU machine's own interpreter that set-up has left alone."""
+    if importlib.util.find_spec("torch"):
+        return Path(sys.executable)
+    return Path(sys.base_prefix) / "bin" / "python3"
+
+
+def chapter(title: str) -> None:
+    console.rule(f"[bold]{title}", align="left", style="dim")
+
+
+def _label(hint: types.InlayHint) -> str:
+    return hint.label if isinstance(hint.label, str) else "".join(part.value for part in hint.label)
+
+
+async def _eventually(ask, complaint: str):  # type: ignore[no-untyped-def]
+    for _ in range(100):
+        if answer := await ask():
+            return answer
+        await asyncio.sleep(0.1)
+    raise TimeoutError(complaint)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
