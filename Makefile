@@ -1,7 +1,7 @@
 # Each target sets itself up; none needs a step by hand before it.
 PY := .venv/bin/python
 
-.PHONY: setup demo test check format docs bench test-editors test-gpu clean
+.PHONY: setup demo test check format docs bench test-editors test-databases test-corpus test-gpu clean
 .DEFAULT_GOAL := demo
 
 setup:
@@ -29,6 +29,13 @@ docs: setup ## regenerate the generated parts of docs/
 
 test-editors: setup ## the story in real VS Code and real Neovim; installs what it needs
 	@scripts/test-editors.sh
+
+test-databases: setup ## the knowledge base on a real PostgreSQL; installs what it needs
+	@scripts/test-databases.sh
+
+test-corpus: setup ## kernels found in liger-kernel and fla-core, against Python's own ast
+	@scripts/corpus.sh
+	@$(PY) -m pytest tests/corpus
 
 test-gpu: setup ## the demo's story with measured verdicts; needs a GPU
 	@$(PY) -m pytest tests/gpu -m gpu
