@@ -214,7 +214,10 @@ def _no_entry(task_file: Path, source_file: Path, parsed: ParsedSource) -> TaskP
     else:
         hosts = tuple(dict.fromkeys(host for kernel in parsed.kernels for host in kernel.hosts))
         hint = f'`entry = "{hosts[0]}"`' if hosts else '`entry = "NAME"`'
-        message = f"{task_file.name} defines no entry; add {hint}, the function in {source_file.name} that launches its kernels"
+        message = (
+            f"{task_file.name} defines no entry; add {hint}, "
+            f"the function in {source_file.name} that launches the kernels"
+        )
     return TaskProblem(TaskProblemKind.NO_ENTRY, message, task_file)
 
 
