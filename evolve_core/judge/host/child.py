@@ -1,0 +1,87 @@
+"""The first lines of every child: give up what it must not have, run one step, hand the result back, end."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+from typing import Any, NoReturn
+
+from .errors import StepError
+from .sandbox import Limits, apply_limits, die_with_parent, enter_namespaces
+from .steps import UNTRUSTED, find_step
+
+EXIT_REPORTED = 0
+EXIT_UNREPORTED = 70
+"""The step ended, but its result could not be written."""
+
+
+def run_step(message: dict[str, Any], limits: Limits, zygote: int, result_pipe: int, log_pipe: int) -> NoReturn:
+    """Runs in a freshly forked child and never returns. The result is one JSON line on ``result_pipe``."""
+    os.setpgid(0, 0)
+    die_with_parent(zygote)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    _redirect_streams(log_pipe)
+    folder = str(message["folder"])
+    _settle_in(folder)
+    if limits.namespaces:
+        enter_namespaces(folder)
+    apply_limits(limits)
+    result = _outcome(message["step"], message["payload"], Path(folder))
+    _report(result_pipe, result)
+
+
+def _redirect_streams(log_pipe: int) -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(log_pipe, 1)
+    os.dup2(log_pipe, 2)
+    os.close(null)
+    os.close(log_pipe)
+
+
+def _settle_in(folder: str) -> None:
+    """Everything a library may want to write goes into the job's own folder, and the caches start empty."""
+    temporary = Path(folder) / "tmp"
+    temporary.mkdir(exist_ok=True)
+    os.environ["TMPDIR"] = str(temporary)
+    tempfile.tempdir = str(temporary)
+    os.environ["TRITON_CACHE_DIR"] = str(Path(folder) / "triton-cache")
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(temporary)
+    sys.dont_write_bytecode = True
+
+
+def _outcome(step: str, payload: dict[str, Any], folder: Path) -> dict[str, Any]:
+    began = time.monotonic()
+    try:
+        result: dict[str, Any] = {"value": find_step(step)(payload, folder)}
+    except StepError as error:
+        result = {"error": error.as_json()}
+    except MemoryError:
+        result = {"error": {"kind": "out-of-memory", "message": "the process ran out of its memory limit"}}
+    except BaseException:  # noqa: BLE001 - the one boundary of this process; the host reports it with its log
+        kind = "crash" if step in UNTRUSTED else "host-failure"
+        result = {"error": {"kind": kind, "message": traceback.format_exc(limit=-12)}}
+    result["wall_s"] = round(time.monotonic() - began, 4)
+    return result
+
+
+def _report(pipe: int, result: dict[str, Any]) -> NoReturn:
+    """Write and leave without running anybody's atexit handlers or finalisers."""
+    gc.disable()
+    try:
+        data = memoryview(json.dumps(result, default=str).encode() + b"\n")
+        while data:
+            data = data[os.write(pipe, data) :]
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        os._exit(EXIT_UNREPORTED)
+    os._exit(EXIT_REPORTED)

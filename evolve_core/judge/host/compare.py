@@ -1,0 +1,187 @@
+"""The numbers behind a comparison. They are statistics, not a verdict; the rule that judges them is elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+MAX_QUANTILES = 64
+QUANTILE_ELEMENTS = 1024
+
+Named = tuple[str, Any]
+
+_NUMBERS = (
+    "max_abs_truth",
+    "rms_truth",
+    "max_error",
+    "rms_error",
+    "mean_error",
+    "signed_error",
+    "native_max",
+    "native_rms",
+    "native_mean",
+    "native_signed",
+    "quantile_ratio",
+    "ulp",
+)
+
+
+def compare_outputs(
+    candidate: Sequence[Named], truth: Sequence[Named], native: Sequence[Named], quantiles: bool
+) -> list[dict[str, Any]]:
+    """One ``OutputCheck`` per expected output (protocol). ``native`` is also the contract for dtype, shape and strides.
+
+    A missing output, or one too many, is an entry whose ``type_ok`` is False, so that nothing is compared by position
+    alone. Works on any device; all tensors of one call are on the same one.
+    """
+    checks = []
+    for index, (name, expected) in enumerate(native):
+        out = candidate[index][1] if index < len(candidate) and candidate[index][0] == name else None
+        checks.append(_compare_one(name, out, _tensor(truth[index][1]), _tensor(expected), expected, quantiles))
+    for name, _ in candidate[len(native) :]:
+        checks.append(_failed(name))
+    return checks
+
+
+def _tensor(value: Any) -> torch.Tensor:
+    return value if isinstance(value, torch.Tensor) else torch.as_tensor(value)
+
+
+def _failed(name: str, **flags: bool) -> dict[str, Any]:
+    """Not comparable: the flags say why, the numbers are absent."""
+    numbers = dict.fromkeys(_NUMBERS)
+    state = {"type_ok": False, "dtype_ok": True, "shape_ok": True, "stride_ok": True, **flags}
+    return {"name": name, **state, "aliases_input": False, "nonfinite_ok": False, "exact": False, "n": 0, **numbers}
+
+
+def _compare_one(
+    name: str, value: Any, truth: torch.Tensor, native: torch.Tensor, expected: Any, quantiles: bool
+) -> dict[str, Any]:
+    if value is None or isinstance(value, torch.Tensor) != isinstance(expected, torch.Tensor):
+        return _failed(name)
+    out = _tensor(value)
+    dtype_ok, shape_ok = out.dtype == native.dtype, out.shape == native.shape
+    if not (dtype_ok and shape_ok):
+        return _failed(name, type_ok=True, dtype_ok=dtype_ok, shape_ok=shape_ok)
+    stride_ok = _strides(out) == _strides(native)
+    rounded = truth.to(native.dtype)
+    check = _failed(name, type_ok=True, stride_ok=stride_ok)
+    check["n"] = out.numel()
+    check["exact"] = _same_values(out, rounded)
+    if not (out.dtype.is_floating_point or out.dtype.is_complex):
+        return {**check, **_integer_numbers(out, truth, native), "nonfinite_ok": True}
+    check["nonfinite_ok"] = _same_nonfinite(out, rounded) or _same_nonfinite(out, native)
+    return {**check, **_errors(_real(out), _real(truth), _real(native), rounded, quantiles)}
+
+
+def _strides(tensor: torch.Tensor) -> list[int]:
+    """Strides that can be observed: those of dimensions with more than one element."""
+    return [stride for stride, size in zip(tensor.stride(), tensor.shape) if size > 1] if tensor.numel() else []
+
+
+def _real(tensor: torch.Tensor) -> torch.Tensor:
+    parts = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    return parts.to(torch.float64).reshape(-1)
+
+
+def _same_values(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return bool(torch.eq(a, b).logical_or_(a.isnan() & b.isnan()).all())
+
+
+def _same_nonfinite(a: torch.Tensor, b: torch.Tensor) -> bool:
+    parts = [(_real(a), _real(b))]
+    return all(
+        bool((torch.isnan(x) == torch.isnan(y)).all())
+        and bool((torch.isposinf(x) == torch.isposinf(y)).all())
+        and bool((torch.isneginf(x) == torch.isneginf(y)).all())
+        for x, y in parts
+    )
+
+
+def _integer_numbers(out: torch.Tensor, truth: torch.Tensor, native: torch.Tensor) -> dict[str, Any]:
+    if not out.numel():
+        return {}
+    wide = truth.to(torch.float64)
+    return {
+        "max_abs_truth": float(wide.abs().max()),
+        "max_error": float((out.to(torch.float64) - wide).abs().max()),
+        "native_max": float((native.to(torch.float64) - wide).abs().max()),
+        "ulp": 0.0,
+    }
+
+
+def _errors(
+    out: torch.Tensor, truth: torch.Tensor, native: torch.Tensor, rounded: torch.Tensor, quantiles: bool
+) -> dict[str, Any]:
+    """Errors over the positions where truth, candidate and native are all finite, in fp64."""
+    finite = torch.isfinite(out) & torch.isfinite(truth) & torch.isfinite(native)
+    out, truth, native = out[finite], truth[finite], native[finite]
+    if not truth.numel():
+        return dict.fromkeys(_NUMBERS, 0.0)
+    error, own, sign = out - truth, native - truth, torch.sign(truth)
+    top = float(truth.abs().max())
+    epsilon = torch.finfo(rounded.dtype).eps
+    return {
+        "max_abs_truth": top,
+        "rms_truth": _rms(truth),
+        "max_error": float(error.abs().max()),
+        "rms_error": _rms(error),
+        "mean_error": float(error.mean()),
+        "signed_error": float((error * sign).mean()),
+        "native_max": float(own.abs().max()),
+        "native_rms": _rms(own),
+        "native_mean": float(own.mean()),
+        "native_signed": float((own * sign).mean()),
+        "quantile_ratio": _quantile_ratio(error, own, truth, epsilon) if quantiles else None,
+        "ulp": _ulp(top, rounded.dtype),
+    }
+
+
+def _rms(values: torch.Tensor) -> float:
+    return math.sqrt(float((values * values).mean()))
+
+
+def _ulp(magnitude: float, dtype: torch.dtype) -> float:
+    """The distance between neighbours of ``dtype`` at ``magnitude``."""
+    facts = torch.finfo(dtype)
+    smallest = float(facts.smallest_normal)
+    exponent = math.floor(math.log2(max(magnitude, smallest)))
+    return float(facts.eps) * 2.0**exponent
+
+
+def _quantile_ratio(error: torch.Tensor, own: torch.Tensor, truth: torch.Tensor, epsilon: float) -> float | None:
+    """The worst RMS(error) / (RMS(own) + eps·RMS(truth)/16) inside magnitude quantiles of at least 1024 elements.
+
+    The second term keeps the ratio finite where the user's own kernel is exact; a ratio of 2 is then the rule's
+    limit, 2·native + eps·RMS(truth)/8. None where there are too few elements for two quantiles.
+    """
+    groups = min(MAX_QUANTILES, truth.numel() // QUANTILE_ELEMENTS)
+    if groups < 2:
+        return None
+    order = torch.argsort(truth.abs())
+    worst = 0.0
+    for part in torch.tensor_split(order, groups):
+        floor = _rms(own[part]) + epsilon * _rms(truth[part]) / 16
+        spread = _rms(error[part])
+        worst = max(worst, spread / floor if floor > 0 else (math.inf if spread > 0 else 0.0))
+    return worst
+
+
+def same_bits(a: Sequence[Named], b: Sequence[Named]) -> bool:
+    """Whether two lists of named values hold the same bits (NaN payloads included), shapes and dtypes."""
+    return len(a) == len(b) and all(x[0] == y[0] and _same(x[1], y[1]) for x, y in zip(a, b))
+
+
+def _same(a: Any, b: Any) -> bool:
+    if not (isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor)):
+        return type(a) is type(b) and bool(a == b)
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    return bool(torch.equal(_bytes(a), _bytes(b)))
+
+
+def _bytes(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().contiguous().view(-1).view(torch.uint8) if tensor.numel() else tensor.reshape(-1)

@@ -1,0 +1,166 @@
+"""Compile every launch of an entry for a named target, without a GPU and without launching.
+
+The entry's own host code runs on tensors that have shapes and no contents (FakeTensorMode) at the real sizes, under
+a stub driver, so the specialisations compiled are the ones that a GPU would run.
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from triton.runtime.jit import JITFunction
+
+from .autotuned import choose_first_configuration, chosen
+from .buffers import shaped_inputs
+from .errors import StepError
+from .facts import kernel_facts
+from .loading import entry_of, line_in, load_source
+from .stub_driver import install_stub_driver, pretended_cuda
+
+
+@dataclass
+class Recorder:
+    """Launches in order, and each distinct compiled kernel once."""
+
+    target: str
+    workload: str = ""
+    launches: list[dict[str, Any]] = field(default_factory=list)
+    kernels: list[dict[str, Any]] = field(default_factory=list)
+    _index: dict[str, int] = field(default_factory=dict)
+
+    def add(self, function: Any, compiled: Any, grid: tuple[int, ...], constexprs: dict[str, Any]) -> None:
+        key = f"{function.__name__}:{compiled.hash}"
+        shown = {name: _shown(value) for name, value in constexprs.items()}
+        if key not in self._index:
+            self._index[key] = len(self.kernels)
+            self.kernels.append(kernel_facts(compiled, function.__name__, self.target, shown))
+        self.launches.append(
+            {
+                "workload": self.workload,
+                "kernel": function.__name__,
+                "grid": [*grid, 1, 1][:3],
+                "facts": self._index[key],
+                "num_warps": compiled.metadata.num_warps,
+                "num_stages": getattr(compiled.metadata, "num_stages", 0),
+                "constexprs": shown,
+            }
+        )
+
+
+def _shown(value: Any) -> str:
+    return str(getattr(value, "__name__", value))
+
+
+def compile_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Facts and launches of every timed workload. A failure to compile is a StepError ``compile-error`` with its line."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    install_stub_driver(payload["target"], "cuda")
+    choose_first_configuration()
+    recorder = Recorder(payload["target"])
+    original = Path(payload["source_file"])
+    with pretended_cuda(payload["target"]):
+        module = load_source(payload["source"], original, folder, "compile-error")
+        entry = entry_of(module, payload["entry"], original)
+        JITFunction.run = _recording_run(recorder, JITFunction.run)
+        copy = folder / original.name
+        for workload in payload["workloads"]:
+            recorder.workload = workload["id"]
+            _trace(entry, workload, copy, original)
+    return {"kernels": recorder.kernels, "launches": recorder.launches, "notes": sorted(set(chosen))}
+
+
+def _trace(entry: Callable[..., Any], workload: dict[str, Any], copy: Path, original: Path) -> None:
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        inputs = shaped_inputs(workload["entries"], _fake)
+        try:
+            entry(**inputs)
+        except StepError:
+            raise
+        except Exception as error:  # noqa: BLE001 - host code of a candidate may raise anything
+            raise _failure(error, copy, original, workload["label"]) from None
+
+
+def _fake(dtype: torch.dtype, shape: list[int], stride: list[int]) -> torch.Tensor:
+    return torch.empty_strided(shape, stride, dtype=dtype, device="cuda")
+
+
+def _recording_run(recorder: Recorder, original_run: Any) -> Any:
+    def run(self: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Any:
+        compiled = original_run(self, *args, grid=grid, warmup=True, **kwargs)
+        if warmup:
+            return compiled
+        values = _bound(self, args, kwargs)
+        size = tuple(int(n) for n in (grid(values) if callable(grid) else grid))
+        if not size or min(size) <= 0:
+            raise StepError("crash", f"{self.__name__} is launched with the grid {size}: no program would run")
+        names = [parameter.name for parameter in self.params if parameter.is_constexpr]
+        recorder.add(self, compiled, size, {name: values[name] for name in names})
+        return compiled
+
+    return run
+
+
+def _bound(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    known = {name: value for name, value in kwargs.items() if name in function.signature.parameters}
+    bound: inspect.BoundArguments = function.signature.bind(*args, **known)
+    bound.apply_defaults()
+    return dict(bound.arguments)
+
+
+def _failure(error: BaseException, copy: Path, original: Path, label: str) -> StepError:
+    """A compiler's complaint with the line in the candidate's file; or host code that needs real contents."""
+    compiler_error = _in_chain(error, "CompilationError", "CompileTimeAssertionFailure", "UnsupportedLanguageConstruct")
+    if compiler_error is not None:
+        return _compilation_error(compiler_error, copy, original)
+    name = type(error).__name__
+    if name in ("DataDependentOutputException", "DynamicOutputShapeException", "UnsupportedFakeTensorException"):
+        return StepError(
+            "needs-contents",
+            "the entry reads its tensors' contents on the host, so its launches cannot be predicted without running it",
+            str(original),
+            line_in(error, copy),
+        )
+    line = line_in(error, copy)
+    where = f"line {line}: " if line else ""
+    kind = "compile-error" if name in ("PTXASError", "OutOfResources", "RuntimeError") else "crash"
+    return StepError(kind, f"{where}{name}: {str(error)[-2000:]} (on {label})", str(original), line)
+
+
+def _in_chain(error: BaseException, *names: str) -> Any:
+    """The innermost exception of these type names: the outer ones only say "in the call of …"."""
+    found, seen = None, error
+    current: BaseException | None = seen
+    while current is not None:
+        if any(base.__name__ in names for base in type(current).__mro__):
+            found = current
+        current = current.__cause__ or current.__context__
+    return found
+
+
+def _compilation_error(error: Any, copy: Path, original: Path) -> StepError:
+    node, source = getattr(error, "node", None), getattr(error, "src", None)
+    first = _definition_line(source, copy)
+    line = first + node.lineno - 1 if first and node is not None and hasattr(node, "lineno") else None
+    message = str(getattr(error, "error_message", None) or error).strip() or type(error).__name__
+    cause = error.__cause__
+    if cause is not None and str(cause) not in message:
+        message = f"{message}: {cause}".strip(": ")
+    where = f"line {line}: " if line else ""
+    return StepError("compile-error", f"{where}{message[-2000:]}", str(original), line)
+
+
+def _definition_line(source: str | None, copy: Path) -> int | None:
+    """Line of the ``def`` whose source Triton was compiling: its own line numbers start there."""
+    if not source:
+        return None
+    text = copy.read_text(encoding="utf-8", errors="replace")
+    position = text.find(source.strip())
+    return None if position < 0 else text.count("\n", 0, position) + 1

@@ -1,0 +1,34 @@
+"""What can go wrong inside the host, as typed values that become the protocol's errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass
+class StepError(Exception):
+    """A request or a step that cannot go on. ``kind`` is one of the protocol's error kinds or failure kinds.
+
+    ``line`` counts from one, as compilers do. ``message`` says what happened and what to do next.
+    """
+
+    kind: str
+    message: str
+    file: str | None = None
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return self.message
+
+    def as_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "message": self.message, "file": self.file, "line": self.line}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> StepError:
+        return cls(
+            kind=str(data.get("kind", "host-failure")),
+            message=str(data.get("message", "")),
+            file=data.get("file"),
+            line=data.get("line"),
+        )

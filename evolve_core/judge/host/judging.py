@@ -1,0 +1,383 @@
+"""Open a task and observe candidates: which steps run in which child, in what order, and what was seen.
+
+Runs in the host's own process, which executes nobody's code: everything here is orchestration of children and
+bookkeeping of what they said. No verdict is formed; see docs/judge-host-protocol.md for the shape of an Observation.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from .errors import StepError
+from .outcomes import compare_failure, failure_of, run_failure
+from .pool import Cancel, StepResult, Zygote, remove_folder
+
+STEP_PATIENCE_S = 120.0
+"""For trusted steps and for the user's own code: generous, because a wrong "timeout" on their own kernel misleads."""
+NATIVE_PATIENCE_S = 60.0
+CANDIDATE_SLOWDOWN = 20.0
+CANDIDATE_GRACE_S = 10.0
+"""A candidate may take this many times the user's own kernel's time in the interpreter, plus a grace for first use."""
+POISONS = ("nan", "zero")
+
+
+@dataclass(frozen=True)
+class TaskText:
+    """What the client sent: the task, and the source as it is in the editor."""
+
+    source_file: str
+    source: str
+    task_file: str
+    task_text: str
+    entry: str
+    kind: str
+    kernels: tuple[str, ...]
+    mode: str
+
+
+@dataclass(frozen=True)
+class CheckedWorkload:
+    """A small workload with drawn inputs and what the user's own kernel gave on them."""
+
+    workload: dict[str, Any]
+    seed: int
+    inputs: dict[str, Any]
+    native: dict[str, Any]
+    native_wall_s: float
+    truth: dict[str, Any] | None = None
+
+
+@dataclass
+class OpenTask:
+    name: str
+    text: TaskText
+    folder: Path
+    timed: list[dict[str, Any]]
+    checked: list[CheckedWorkload] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    has_reference: bool = True
+
+
+class Judge:
+    """Steps on two zygotes, at most ``workers`` children at once."""
+
+    def __init__(self, plain: Zygote, interpreting: Zygote, spool: Path, target: str, workers: int) -> None:
+        self._plain = plain
+        self._interpreting = interpreting
+        self._spool = spool
+        self.target = target
+        self._children = ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="child")
+        self._tasks: dict[str, OpenTask] = {}
+
+    # -- steps ---------------------------------------------------------------------------------------------------
+
+    def _step(
+        self,
+        step: str,
+        payload: dict[str, Any],
+        cancel: Cancel,
+        deadline_s: float = STEP_PATIENCE_S,
+        folder: Path | None = None,
+    ) -> StepResult:
+        zygote = self._interpreting if step in ("run", "profile") else self._plain
+        where = folder or self._spool / "steps" / secrets.token_hex(8)
+        limits = {"cpu_s": int(2 * deadline_s) + 2}
+        return zygote.run(step, {**payload, "target": self.target}, where, deadline_s, limits, cancel)
+
+    def _trusted(self, step: str, payload: dict[str, Any], cancel: Cancel, folder: Path) -> Any:
+        """A step that runs the user's task module and no candidate. Its failures end the request."""
+        result = self._step(step, payload, cancel, folder=folder)
+        if result.error is not None:
+            raise result.error
+        if result.how == "timeout":
+            raise StepError(
+                "task-error", f"the task module did not finish in {STEP_PATIENCE_S:.0f} s", payload["task_file"]
+            )
+        if result.value is None:
+            raise StepError(
+                "task-error", f"the task module ended its process: {failure_of(result)}", payload["task_file"]
+            )
+        return result.value
+
+    def _base(self, text: TaskText) -> dict[str, Any]:
+        return {"task_text": text.task_text, "task_file": text.task_file}
+
+    def _code(self, text: TaskText, source: str) -> dict[str, Any]:
+        return {"source": source, "source_file": text.source_file, "entry": text.entry}
+
+    # -- open ----------------------------------------------------------------------------------------------------
+
+    def open(self, text: TaskText, cancel: Cancel) -> tuple[OpenTask, dict[str, Any]]:
+        """Execute the task module for the first time, choose what to check, and observe the user's own source."""
+        name = f"t{len(self._tasks)}-{secrets.token_hex(4)}"
+        task = OpenTask(name=name, text=text, folder=self._spool / "tasks" / name, timed=[])
+        described = self._describe(task, cancel)
+        task.timed = described["timed"]
+        task.has_reference = described["has_reference"]
+        baseline = self._compiled_and_profiled(task, text.source, cancel, own=True)
+        task.checked, checks = self._native(task, described["checked"], cancel)
+        baseline["checks"] = checks
+        self._tasks[name] = task
+        return task, baseline
+
+    def _describe(self, task: OpenTask, cancel: Cancel) -> dict[str, Any]:
+        payload = {**self._base(task.text), "seed": _seed(), "small": True}
+        described: dict[str, Any] = self._trusted(
+            "describe", payload, cancel, task.folder / f"describe-{secrets.token_hex(4)}"
+        )
+        return described
+
+    def _native(
+        self, task: OpenTask, workloads: list[dict[str, Any]], cancel: Cancel
+    ) -> tuple[list[CheckedWorkload], list[dict[str, Any]]]:
+        """Run the user's own kernel on every small workload; keep those where it agrees with the oracle."""
+        folder = task.folder / f"inputs-{secrets.token_hex(4)}"
+        seeds = {one["id"]: _seed() for one in workloads}
+        items = [{"id": one["id"], "recipe": one["recipe"], "seed": seeds[one["id"]]} for one in workloads]
+        drawn = self._trusted("draw", {**self._base(task.text), "items": items}, cancel, folder)
+        jobs = [
+            self._children.submit(self._native_run, task, one, seeds[one["id"]], drawn[one["id"]], cancel)
+            for one in workloads
+        ]
+        outcomes = [job.result() for job in jobs]
+        runnable = [one for one in outcomes if isinstance(one, CheckedWorkload)]
+        refused = [one for one in outcomes if isinstance(one, str)]
+        kept, checks, disagreements = self._agreeing(task, runnable, cancel)
+        task.notes.extend([*refused, *disagreements])
+        if workloads and not kept:
+            raise StepError("task-error", _none_left(refused, disagreements), task.text.source_file)
+        return kept, checks
+
+    def _native_run(
+        self, task: OpenTask, workload: dict[str, Any], seed: int, inputs: dict[str, Any], cancel: Cancel
+    ) -> CheckedWorkload | str:
+        folder = task.folder / f"native-{secrets.token_hex(4)}"
+        payload = {**self._code(task.text, task.text.source), "inputs": inputs, "poisons": POISONS}
+        result = self._step("run", payload, cancel, NATIVE_PATIENCE_S, folder)
+        if failure := run_failure(result, NATIVE_PATIENCE_S):
+            if failure["kind"] == "task-error":
+                raise StepError("task-error", failure["message"], task.text.source_file, failure.get("line"))
+            return f"your own kernel does not run on {workload['label']} (seed {seed}): {failure['message']}"
+        native = result.value["runs"][-1]
+        checked = CheckedWorkload(workload, seed, inputs, native, result.wall_s)
+        return checked if task.has_reference else replace(checked, truth=self._upcast_truth(task, checked, cancel))
+
+    def _upcast_truth(self, task: OpenTask, checked: CheckedWorkload, cancel: Cancel) -> dict[str, Any] | None:
+        """Without reference(): the user's own kernel on wider inputs. None where it does not run on those."""
+        folder = task.folder / f"truth-{secrets.token_hex(4)}"
+        code = self._code(task.text, task.text.source)
+        payload = {**code, "inputs": checked.inputs, "poisons": ("zero",), "upcast": True}
+        result = self._step("run", payload, cancel, NATIVE_PATIENCE_S, folder)
+        if run_failure(result, NATIVE_PATIENCE_S):
+            return None
+        truth: dict[str, Any] = result.value["runs"][0]
+        return truth
+
+    def _agreeing(
+        self, task: OpenTask, runnable: list[CheckedWorkload], cancel: Cancel
+    ) -> tuple[list[CheckedWorkload], list[dict[str, Any]], list[str]]:
+        kept, checks, disagreements = [], [], []
+        compared = self._compare(task, [(one, [one.native]) for one in runnable], cancel)
+        for one, comparison in zip(runnable, compared):
+            outputs = comparison["checks"][0]["outputs"]
+            if why := compare_failure(outputs):
+                disagreements.append(f"on {one.workload['label']} (seed {one.seed}): {why}")
+                continue
+            kept.append(one)
+            checks.append(_check(one, comparison["checks"][0]))
+        return kept, checks, disagreements
+
+    def _compare(
+        self, task: OpenTask, pairs: list[tuple[CheckedWorkload, list[dict[str, Any]]]], cancel: Cancel
+    ) -> list[dict[str, Any]]:
+        if not pairs:
+            return []
+        items = [
+            {"id": one.workload["id"], "inputs": one.inputs, "native": one.native, "truth": one.truth, "runs": runs}
+            for one, runs in pairs
+        ]
+        folder = self._spool / "steps" / secrets.token_hex(8)
+        try:
+            compared: list[dict[str, Any]] = self._trusted(
+                "compare", {**self._base(task.text), "items": items}, cancel, folder
+            )
+        finally:
+            remove_folder(folder)
+        return compared
+
+    # -- judge ---------------------------------------------------------------------------------------------------
+
+    def judge(self, name: str, source: str, stage: str, deadline_s: float, cancel: Cancel) -> dict[str, Any]:
+        """Observe one candidate: compile, check in the interpreter, profile. Stops at the first thing that fails."""
+        task = self._tasks.get(name)
+        if task is None:
+            raise StepError("bad-request", f"no open task {name!r}; open it again (the host may have been restarted)")
+        deadline = time.monotonic() + deadline_s
+        observation = self._compiled_and_profiled(task, source, cancel, own=False, deadline=deadline, profile=False)
+        if observation["failure"]:
+            return observation
+        checked = task.checked
+        if stage == "confirmation":
+            # Inputs that no candidate of this run was ever judged on, of newly drawn shapes where there is a domain.
+            checked, _ = self._native(task, self._describe(task, cancel)["checked"], cancel)
+        observation["checks"], observation["failure"] = self._checks(task, checked, source, deadline, cancel)
+        if observation["failure"] or any(check["outcome"] != "compared" for check in observation["checks"]):
+            return observation
+        self._profile(task, source, observation, deadline, cancel)
+        return observation
+
+    def _checks(
+        self, task: OpenTask, checked: list[CheckedWorkload], source: str, deadline: float, cancel: Cancel
+    ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+        """Smallest workload first; a run that does not end in outputs ends the series."""
+        ran: list[tuple[CheckedWorkload, list[dict[str, Any]]]] = []
+        broken: list[dict[str, Any]] = []
+        failure = None
+        folders = []
+        for one in checked:
+            patience = min(CANDIDATE_SLOWDOWN * one.native_wall_s + CANDIDATE_GRACE_S, deadline - time.monotonic())
+            folders.append(self._spool / "steps" / secrets.token_hex(8))
+            payload = {**self._code(task.text, source), "inputs": one.inputs, "poisons": POISONS}
+            job = self._children.submit(self._step, "run", payload, cancel, max(0.1, patience), folders[-1])
+            result = job.result()
+            failed = run_failure(result, patience)
+            if failed is None:
+                ran.append((one, result.value["runs"]))
+                continue
+            where = {"workload": one.workload["id"], "seed": one.seed}
+            if failed["kind"] in ("out-of-bounds", "raised"):
+                broken.append(_broken_check(one, failed, result.value or {}))
+            if failed["kind"] != "out-of-bounds":
+                kind = "crash" if failed["kind"] == "raised" else failed["kind"]
+                failure = {
+                    **failed,
+                    **where,
+                    "kind": kind,
+                    "message": f"{failed['message']} on {one.workload['label']} (seed {one.seed})",
+                }
+            break
+        compared = self._compare(task, ran, cancel)
+        for folder in folders:
+            remove_folder(folder)
+        checks = [_check(one, check, found) for (one, _), found in zip(ran, compared) for check in found["checks"]]
+        return [*checks, *broken], failure
+
+    # -- compile and profile -------------------------------------------------------------------------------------
+
+    def _compiled_and_profiled(
+        self,
+        task: OpenTask,
+        source: str,
+        cancel: Cancel,
+        *,
+        own: bool,
+        deadline: float | None = None,
+        profile: bool = True,
+    ) -> dict[str, Any]:
+        patience = STEP_PATIENCE_S if deadline is None else max(1.0, deadline - time.monotonic())
+        observation = self._empty_observation()
+        folder = self._spool / "steps" / secrets.token_hex(8)
+        workloads = [{key: one[key] for key in ("id", "label", "entries")} for one in task.timed]
+        payload = {**self._code(task.text, source), "workloads": workloads}
+        result = self._children.submit(self._step, "compile", payload, cancel, patience, folder).result()
+        remove_folder(folder)
+        if result.value is not None:
+            observation.update({key: result.value[key] for key in ("kernels", "launches")})
+            observation["environment"]["notes"] = list(result.value["notes"])
+        elif result.error is not None and result.error.kind == "needs-contents":
+            observation["environment"]["notes"] = [result.error.message]
+        else:
+            observation["failure"] = failure_of(result)
+            if own:
+                raise _own_failure(observation["failure"], task)
+            return observation
+        if profile:
+            self._profile(task, source, observation, deadline, cancel)
+        return observation
+
+    def _profile(
+        self, task: OpenTask, source: str, observation: dict[str, Any], deadline: float | None, cancel: Cancel
+    ) -> None:
+        """Work of every timed workload. What cannot be profiled is a note: then there is no estimate for it."""
+        patience = STEP_PATIENCE_S if deadline is None else max(1.0, deadline - time.monotonic())
+        jobs = []
+        for one in task.timed:
+            payload = {
+                **self._code(task.text, source),
+                "workload": one["id"],
+                "entries": one["entries"],
+                "integers": one.get("integers"),
+            }
+            folder = self._spool / "steps" / secrets.token_hex(8)
+            jobs.append((one, folder, self._children.submit(self._step, "profile", payload, cancel, patience, folder)))
+        for one, folder, job in jobs:
+            result = job.result()
+            remove_folder(folder)
+            if result.value is not None:
+                observation["work"].extend(result.value["work"])
+            else:
+                why = failure_of(result)["message"]
+                observation["environment"]["notes"].append(f"no work profile for {one['label']}: {why}")
+
+    def _empty_observation(self) -> dict[str, Any]:
+        versions = {key: self._plain.ready.get(key) for key in ("python", "torch", "triton", "numpy")}
+        environment = {"device": "none", "driver": None, "target": self.target, **versions, "notes": []}
+        return {
+            "failure": None,
+            "kernels": [],
+            "launches": [],
+            "work": [],
+            "checks": [],
+            "timing": [],
+            "environment": environment,
+        }
+
+    def close(self) -> None:
+        self._children.shutdown(wait=False, cancel_futures=True)
+
+
+def _seed() -> int:
+    return secrets.randbits(48)
+
+
+def _check(one: CheckedWorkload, check: dict[str, Any], comparison: dict[str, Any] | None = None) -> dict[str, Any]:
+    agree = comparison is None or comparison["poisons_agree"]
+    return {
+        "workload": one.workload["id"],
+        "seed": one.seed,
+        "poison": check["poison"],
+        "outcome": "compared" if agree else "mismatch",
+        "message": "" if agree else "the outputs depend on what uninitialised memory holds",
+        "inputs_changed": check["inputs_changed"],
+        "outputs": check["outputs"],
+        "out_of_bounds": [],
+    }
+
+
+def _broken_check(one: CheckedWorkload, failed: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "workload": one.workload["id"],
+        "seed": one.seed,
+        "poison": value.get("poison", ""),
+        "outcome": failed["kind"],
+        "message": failed["message"],
+        "inputs_changed": [],
+        "outputs": [],
+        "out_of_bounds": value.get("out_of_bounds", []),
+    }
+
+
+def _own_failure(failure: dict[str, Any], task: OpenTask) -> StepError:
+    file = failure.get("file") or task.text.source_file
+    return StepError("task-error", f"your own source cannot be judged: {failure['message']}", file, failure.get("line"))
+
+
+def _none_left(refused: list[str], disagreements: list[str]) -> str:
+    if disagreements:
+        return "your kernel disagrees with reference() " + disagreements[0]
+    return refused[0]

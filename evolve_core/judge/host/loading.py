@@ -1,0 +1,96 @@
+"""Import source text as if it were the user's file: same package, same sys.path, lines that tracebacks can show."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from .errors import StepError
+
+
+def load_source(text: str, original: Path, folder: Path, kind: str) -> ModuleType:
+    """Execute ``text`` in place of the module in ``original``. ``folder`` receives the copy that linecache reads.
+
+    Raises StepError of ``kind`` with the line where it went wrong, for a syntax error as for an exception.
+    """
+    name, root = module_name(original)
+    copy = folder / _file_name(original)
+    copy.write_text(text, encoding="utf-8")
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    parent = name.rpartition(".")[0]
+    try:
+        if parent:
+            importlib.import_module(parent)
+        module = ModuleType(name)
+        module.__package__ = parent
+        module.__spec__ = importlib.util.spec_from_file_location(name, copy)
+        # Data files beside the original are found from __file__; source lines come from the code object's own name.
+        module.__file__ = str(original)
+        sys.modules[name] = module
+        exec(compile(text, str(copy), "exec"), module.__dict__)
+    except Exception as error:  # noqa: BLE001 - whatever the user's module raises at import is a value here
+        raise located_error(error, kind, copy, original, "does not import") from None
+    return module
+
+
+def located_error(error: BaseException, kind: str, copy: Path, shown: Path, what: str) -> StepError:
+    """An exception of somebody's code, with the innermost line inside their own file (counted from one)."""
+    line = line_in(error, copy)
+    text = "".join(traceback.format_exception_only(type(error), error)).strip()
+    if isinstance(error, SyntaxError) and error.filename == str(copy):
+        line = error.lineno
+        text = f"{type(error).__name__}: {error.msg}"
+    where = f"line {line}: " if line else ""
+    return StepError(kind, f"{shown.name} {what}: {where}{text[-2000:]}", str(shown), line)
+
+
+def line_in(error: BaseException, file: Path) -> int | None:
+    """The innermost line of ``file`` in an exception's traceback, causes included."""
+    name = str(file)
+    seen: BaseException | None = error
+    found: int | None = None
+    while seen is not None and found is None:
+        frames = traceback.extract_tb(seen.__traceback__)
+        found = next((frame.lineno for frame in reversed(frames) if frame.filename == name), None)
+        seen = seen.__cause__ or seen.__context__
+    return found
+
+
+def module_name(file: Path) -> tuple[str, Path]:
+    """The dotted name under which Python would import ``file``, and the folder that must be on sys.path for it."""
+    parts = [_identifier(file.stem)]
+    folder = file.parent
+    while (folder / "__init__.py").is_file() and folder != folder.parent:
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    return ".".join(parts), folder
+
+
+def entry_of(module: ModuleType, entry: str, file: Path) -> Callable[..., Any]:
+    """The entry function, through dots for a method of a class. Raises StepError where it does not exist."""
+    found: Any = module
+    for part in entry.split("."):
+        found = getattr(found, part, None)
+    if not callable(found):
+        raise StepError(
+            "task-error", f"{file.name} has no function {entry!r}; set `entry` to one that launches the kernels"
+        )
+    function: Callable[..., Any] = found
+    return function
+
+
+def _identifier(text: str) -> str:
+    cleaned = re.sub(r"\W", "_", text)
+    return cleaned if cleaned and not cleaned[0].isdigit() else f"_{cleaned}"
+
+
+def _file_name(original: Path) -> str:
+    return original.name if original.suffix == ".py" else f"{original.name}.py"

@@ -1,0 +1,285 @@
+"""The oracle's steps: they execute the task module and never see a candidate's code, only bytes that it left.
+
+``describe`` lists workloads and chooses small ones to check; ``draw`` makes inputs; ``compare`` computes the statistics.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import tasks
+from .buffers import describe as describe_entries
+from .buffers import dtype_name, flatten_outputs, read_values, write_values
+from .compare import compare_outputs, same_bits
+from .errors import StepError
+from .tasks import TaskModule, load_task
+
+SMALL_ELEMENTS = 1 << 15
+"""Total input elements of a checked workload: Triton's interpreter needs about 1.4 ms a program (hints: measured
+on Triton 3.9 on a CPU), so this keeps one run of a common kernel under about a second."""
+DOMAIN_ELEMENTS = 1 << 16
+DOMAIN_DRAWS = 12
+MAX_LISTED_CHECKED = 4
+INTEGER_BYTES = 256 << 20
+
+
+def _task(payload: dict[str, Any], folder: Path) -> TaskModule:
+    torch.set_num_threads(1)
+    return load_task(payload["task_text"], Path(payload["task_file"]), folder)
+
+
+def describe(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Listed workloads with their shapes (timed), and small ones to check, each with the recipe to draw it."""
+    task = _task(payload, folder)
+    timed, checked = [], []
+    for index, workload in tasks.listed(task):
+        recipe = {"origin": "listed", "index": index}
+        timed.append(_describe(task, workload, recipe, payload["seed"], folder, f"w{index}"))
+        if payload["small"] and len(checked) < MAX_LISTED_CHECKED:
+            checked.extend(_shrunk(task, workload, timed[-1], payload["seed"]))
+    if not timed:
+        raise StepError(
+            "no-workloads", f"{task.file.name}: workloads() yields nothing; yield at least one workload", str(task.file)
+        )
+    if payload["small"]:
+        checked = [*_domain_draws(task, payload["seed"]), *checked]
+    return {"timed": timed, "checked": _numbered(checked), "has_reference": task.has_reference}
+
+
+def _describe(
+    task: TaskModule, workload: tasks.Workload, recipe: dict[str, Any], seed: int, folder: Path, name: str
+) -> dict[str, Any]:
+    inputs = _shapes(task, workload, seed)
+    described = _workload(recipe, inputs)
+    described["id"] = name
+    tensors = [(key, value) for key, value in inputs.items() if isinstance(value, torch.Tensor)]
+    empty = [key for key, value in tensors if value.numel() == 0]
+    if empty:
+        raise StepError(
+            "task-error",
+            f"{task.file.name}: workload {described['label']} has no elements in {empty[0]!r}; "
+            "give every listed workload at least one element",
+            str(task.file),
+        )
+    integers = [key for key, value in tensors if not value.dtype.is_floating_point and not value.is_complex()]
+    if integers and sum(value.nbytes for key, value in tensors if key in integers) <= INTEGER_BYTES:
+        # Indices steer addresses, so the work profile needs real ones; floating point contents do not matter there.
+        real = tasks.draw_from(task, workload, seed, "cpu")
+        file = folder / f"integers-{name}.bin"
+        header = write_values([(key, real[key]) for key in integers], file)
+        described["integers"] = {"file": str(file), "header": header}
+    return described
+
+
+def _shapes(task: TaskModule, workload: tasks.Workload, seed: int) -> dict[str, Any]:
+    """Inputs without contents where the task's code allows that, else real ones."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    try:
+        with warnings.catch_warnings(), FakeTensorMode(allow_non_fake_inputs=True):
+            warnings.simplefilter("ignore")
+            return tasks.draw_from(task, workload, seed, "cpu")
+    except StepError:
+        return tasks.draw_from(task, workload, seed, "cpu")
+
+
+def _workload(recipe: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
+    entries = [[name, _shape_entry(name, value)] for name, value in inputs.items()]
+    return {
+        "recipe": recipe,
+        "entries": entries,
+        "inputs": describe_entries(entries),
+        "label": _label(entries),
+        "elements": sum(value.numel() for value in inputs.values() if isinstance(value, torch.Tensor)),
+    }
+
+
+def _shape_entry(name: str, value: Any) -> dict[str, Any]:
+    from .buffers import _entry, _Storages  # shapes only: the storages are dropped
+
+    if isinstance(value, torch.Tensor):
+        return {
+            "kind": "tensor",
+            "dtype": dtype_name(value.dtype),
+            "shape": list(value.shape),
+            "stride": list(value.stride()),
+            "offset": 0,
+            "storage": 0,
+        }
+    return _entry(name, value, _Storages())
+
+
+def _label(entries: list[list[Any]]) -> str:
+    parts = []
+    for name, entry in entries:
+        if entry["kind"] == "tensor":
+            parts.append(f"{name}={entry['dtype']}[{','.join(map(str, entry['shape']))}]")
+        elif entry["kind"] == "value":
+            parts.append(f"{name}={entry['value']!r}")
+    return " ".join(parts)
+
+
+def _shrunk(task: TaskModule, workload: tasks.Workload, full: dict[str, Any], seed: int) -> Iterator[dict[str, Any]]:
+    """The listed workload itself where it is small, else its first shrunk version that is."""
+    if full["elements"] <= SMALL_ELEMENTS:
+        yield {**full, "origin": "listed"}
+        return
+    for sizes in tasks.shrink_steps(tasks.sizes_of(workload)):
+        recipe = {**full["recipe"], "sizes": sizes}
+        try:
+            small = _workload(recipe, _shapes(task, tasks.with_sizes(workload, sizes), seed))
+        except StepError:
+            return  # The parameters do not shrink independently; the domain's draws remain.
+        if 0 < small["elements"] <= SMALL_ELEMENTS:
+            yield {**small, "origin": "derived"}
+            return
+
+
+def _domain_draws(task: TaskModule, seed: int) -> list[dict[str, Any]]:
+    """The smallest, the middle and the largest affordable of a dozen draws: listed workloads never show such sizes."""
+    if not task.has_domain:
+        return []
+    drawn = []
+    for number in range(DOMAIN_DRAWS):
+        recipe = {"origin": "domain", "domain_seed": seed + number}
+        drawn.append({**_workload(recipe, _shapes(task, tasks.find(task, recipe), seed)), "origin": "domain"})
+    fitting = sorted(
+        (one for one in drawn if 0 < one["elements"] <= DOMAIN_ELEMENTS), key=lambda one: int(one["elements"])
+    )
+    last = len(fitting) - 1
+    return [fitting[i] for i in sorted({0, last // 2, last})] if fitting else []
+
+
+def _numbered(checked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    distinct = list({one["label"]: one for one in reversed(checked)}.values())[::-1]
+    distinct.sort(key=lambda one: int(one["elements"]))
+    return [{**one, "id": f"c{number}"} for number, one in enumerate(distinct)]
+
+
+def draw(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Draw inputs by recipe and seed into one file each. Their hashes go back, so nobody can swap them later."""
+    task = _task(payload, folder)
+    drawn = {}
+    for item in payload["items"]:
+        inputs = tasks.draw(task, item["recipe"], item["seed"], "cpu")
+        file = folder / f"inputs-{item['id']}.bin"
+        header = write_values(list(inputs.items()), file)
+        drawn[item["id"]] = {"file": str(file), "header": header, "inputs": describe_entries(header["entries"])}
+    return drawn
+
+
+def compare(payload: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
+    """Statistics of every run: outputs against truth, and against what the user's own kernel gave."""
+    task = _task(payload, folder)
+    return [_compare_item(task, item) for item in payload["items"]]
+
+
+def _compare_item(task: TaskModule, item: dict[str, Any]) -> dict[str, Any]:
+    inputs = dict(read_values(Path(item["inputs"]["file"]), item["inputs"]["header"], trusted=True))
+    native = _Run(item["native"], inputs)
+    truth = _truth(task, item, inputs, native)
+    runs = [_Run(run, inputs) for run in item["runs"]]
+    names = native.result_names()
+    checks = []
+    for run in runs:
+        outputs = compare_outputs(run.results(names), truth, native.results(names), quantiles=True)
+        for output in outputs:
+            output["aliases_input"] = run.aliases(output["name"]) and not native.aliases(output["name"])
+            output["type_ok"] = output["type_ok"] and run.is_plain(output["name"])
+        changed = sorted(run.changed() - native.changed())
+        checks.append({"poison": run.poison, "inputs_changed": changed, "outputs": outputs})
+    stable = all(same_bits(runs[0].results(names), other.results(names)) for other in runs[1:])
+    return {"id": item["id"], "checks": checks, "poisons_agree": stable}
+
+
+class _Run:
+    """One exported run: returned outputs, inputs after the call, and what the child said about types and aliases."""
+
+    def __init__(self, run: dict[str, Any], inputs: dict[str, Any]) -> None:
+        values = read_values(Path(run["file"]), run["header"], trusted=False)
+        self.poison = str(run.get("poison", ""))
+        self.returned = [(name[4:], value) for name, value in values if name.startswith("out:")]
+        self.after = {name[3:]: value for name, value in values if name.startswith("in:")}
+        self._said = run
+        self._inputs = inputs
+
+    def changed(self) -> set[str]:
+        before = {name: value for name, value in self._inputs.items() if isinstance(value, torch.Tensor)}
+        return {
+            name for name, value in before.items() if not same_bits([(name, value)], [(name, self.after.get(name))])
+        }
+
+    def result_names(self) -> list[str] | None:
+        """None: the returned values. A list: the entry returns nothing and these inputs are its outputs."""
+        return None if self.returned else sorted(self.changed())
+
+    def results(self, names: list[str] | None) -> list[tuple[str, Any]]:
+        return self.returned if names is None else [(name, self.after.get(name)) for name in names]
+
+    def aliases(self, name: str) -> bool:
+        return name in self._said.get("aliases", ())
+
+    def is_plain(self, name: str) -> bool:
+        return name not in self._said.get("odd_types", ())
+
+
+def _truth(task: TaskModule, item: dict[str, Any], inputs: dict[str, Any], native: _Run) -> list[tuple[str, Any]]:
+    names = native.result_names()
+    wanted = native.results(names)
+    if item.get("truth"):
+        truth = _Run(item["truth"], inputs).results(names)
+    elif task.has_reference:
+        truth = reference_truth(task, inputs, names)
+    else:
+        truth = wanted
+    if len(truth) != len(wanted):
+        raise StepError(
+            "task-error",
+            f"{task.file.name}: reference() gives {len(truth)} tensor(s), the entry gives {len(wanted)}; they must match",
+            str(task.file),
+        )
+    for (name, ours), (_, theirs) in zip(truth, wanted):
+        if torch.as_tensor(ours).shape != torch.as_tensor(theirs).shape:
+            raise StepError(
+                "task-error",
+                f"{task.file.name}: reference() gives shape {list(torch.as_tensor(ours).shape)} for {name}, "
+                f"the entry gives {list(torch.as_tensor(theirs).shape)}",
+                str(task.file),
+            )
+    return [(name, ours) for (name, _), (_, ours) in zip(wanted, truth)]
+
+
+def reference_truth(task: TaskModule, inputs: dict[str, Any], names: list[str] | None) -> list[tuple[str, Any]]:
+    """reference() on the inputs in fp64 where it allows that, else fp32, else as they are."""
+    for wide in (torch.float64, torch.float32):
+        raised_inputs = {name: _widened(value, wide) for name, value in inputs.items()}
+        try:
+            return _reference(task, raised_inputs, names)
+        except StepError:
+            continue
+    return _reference(task, {name: _cloned(value) for name, value in inputs.items()}, names)
+
+
+def _reference(task: TaskModule, inputs: dict[str, Any], names: list[str] | None) -> list[tuple[str, Any]]:
+    with torch.no_grad():
+        result = task.call("reference", **inputs)
+    if result is None and names is not None:
+        return [(name, inputs[name]) for name in names]
+    return flatten_outputs(result, inputs)
+
+
+def _widened(value: Any, wide: torch.dtype) -> Any:
+    if not isinstance(value, torch.Tensor):
+        return value
+    if value.dtype.is_floating_point and value.element_size() < torch.empty(0, dtype=wide).element_size():
+        return value.to(wide)
+    return value.clone()
+
+
+def _cloned(value: Any) -> Any:
+    return value.clone() if isinstance(value, torch.Tensor) else value

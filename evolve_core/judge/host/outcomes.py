@@ -1,0 +1,85 @@
+"""What a child's end means, in the protocol's words and in sentences for the person who wrote the kernel."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+from .pool import StepResult
+
+_AGREEMENT = {16: 2.0**-5, 32: 2.0**-9, 64: 2.0**-20}
+"""How far, relative to RMS(truth), the user's own kernel may be from reference() before the two are called different
+functions: four times the unit roundoff-scale error of a 16-bit result, TF32 rounding for 32 bits. Deliberately loose; what
+candidates must meet is measured against the user's kernel, not against this."""
+_MEMORY_WORDS = ("can't allocate memory", "not enough memory", "MemoryError", "std::bad_alloc", "Unable to allocate")
+
+
+def failure_of(result: StepResult) -> dict[str, Any]:
+    """A child that gave no value: timeout, crash with its signal, or the error that it reported."""
+    if result.how == "timeout":
+        return _failure("timeout", f"did not finish in {result.wall_s:.1f} s")
+    if result.how == "flooded":
+        return _failure("crash", "its answer was larger than any honest one")
+    if result.error is not None:
+        kind = "out-of-memory" if _is_memory(result.error.message) else result.error.kind
+        return {**_failure(kind, result.error.message), "file": result.error.file, "line": result.error.line}
+    return _ended(result)
+
+
+def _ended(result: StepResult) -> dict[str, Any]:
+    if result.exit_code == -signal.SIGXCPU:
+        return _failure("timeout", "used up its processor time")
+    if _is_memory(result.log):
+        return _failure("out-of-memory", "ran out of its memory limit")
+    if result.exit_code < 0:
+        name = signal.Signals(-result.exit_code).name
+        return _failure("crash", f"crashed with {name}{_last_words(result.log)}")
+    return _failure("crash", f"ended the process itself (exit code {result.exit_code}) before giving its outputs back")
+
+
+def _failure(kind: str, message: str) -> dict[str, Any]:
+    return {"kind": kind, "message": message, "file": None, "line": None, "workload": None, "seed": None}
+
+
+def _is_memory(text: str) -> bool:
+    return any(word in text for word in _MEMORY_WORDS)
+
+
+def _last_words(log: str) -> str:
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    return f"; its last output: {lines[-1][:200]}" if lines else ""
+
+
+def run_failure(result: StepResult, patience_s: float) -> dict[str, Any] | None:
+    """Why a run in the interpreter has no outputs; None where it has."""
+    if result.how == "timeout":
+        return _failure("timeout", f"did not finish in {patience_s:.1f} s in Triton's interpreter")
+    value = result.value
+    if not isinstance(value, dict):
+        return failure_of(result)
+    if value.get("outcome") == "compared":
+        return None
+    failure = _failure(str(value.get("outcome", "crash")), str(value.get("message", "")))
+    line = value.get("line")
+    if line:
+        failure = {**failure, "line": line, "message": f"line {line}: {failure['message']}"}
+    return {**failure, "kind": "out-of-memory"} if _is_memory(failure["message"]) else failure
+
+
+def compare_failure(outputs: list[dict[str, Any]]) -> str:
+    """Why the user's own kernel does not compute what reference() does; "" where it does."""
+    for output in outputs:
+        name = output["name"]
+        if not output["nonfinite_ok"]:
+            return f"{name} has NaN or Inf where reference() has none, or the other way round"
+        if output["native_rms"] is None:
+            if output["max_error"]:
+                return f"{name} differs from reference() by {output['max_error']:.3g}"
+            continue
+        bits = (
+            16 if output["ulp"] and output["max_abs_truth"] and output["ulp"] / output["max_abs_truth"] > 2e-5 else 32
+        )
+        allowed = _AGREEMENT[bits] * output["rms_truth"] + 4 * output["ulp"]
+        if output["native_rms"] > allowed:
+            return f"{name} is off by {output['native_max']:.3g} (RMS {output['native_rms']:.3g}, values around {output['rms_truth']:.3g})"
+    return ""

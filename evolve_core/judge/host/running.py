@@ -1,0 +1,135 @@
+"""Run an entry in Triton's interpreter, in a child of the interpreting zygote: once per poison, every access checked.
+
+The child runs a candidate's code, so what it says is data: outputs leave as bytes, and the oracle looks at them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .autotuned import choose_first_configuration, chosen
+from .buffers import flatten_outputs, read_values, shaped_inputs, write_values
+from .errors import StepError
+from .interpreted import InterpretedHost
+from .loading import entry_of, load_source
+from .stub_driver import install_stub_driver, pretended_cuda
+
+
+def _entry(payload: dict[str, Any], folder: Path, kind: str) -> tuple[Callable[..., Any], Path]:
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    install_stub_driver(payload["target"])
+    choose_first_configuration()
+    original = Path(payload["source_file"])
+    module = load_source(payload["source"], original, folder, kind)
+    return entry_of(module, payload["entry"], original), folder / original.name
+
+
+def run_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Outputs of the entry on one workload, one file per poison; or how it failed.
+
+    ``upcast`` runs it on wider inputs, which is how a task without a reference gets its truth.
+    """
+    with pretended_cuda(payload["target"]):
+        entry, copy = _entry(payload, folder, "compile-error")
+        runs = []
+        for poison in payload["poisons"]:
+            outcome = _run(entry, copy, payload, poison, folder)
+            if "failed" in outcome:
+                return {"runs": [], **outcome["failed"], "poison": poison}
+            runs.append(outcome)
+    return {"runs": runs, "outcome": "compared", "notes": chosen[:1]}
+
+
+def _run(entry: Callable[..., Any], copy: Path, payload: dict[str, Any], poison: str, folder: Path) -> dict[str, Any]:
+    from .interpret.bounds import failure_location, run_checked
+
+    given = payload["inputs"]
+    inputs = dict(read_values(Path(given["file"]), given["header"], trusted=True))
+    if payload.get("upcast"):
+        inputs = {name: _upcast(value) for name, value in inputs.items()}
+    try:
+        with torch.no_grad(), InterpretedHost(poison):
+            checked = run_checked(entry, inputs)
+    except Exception as error:  # noqa: BLE001 - a candidate may raise anything; how it failed is the answer
+        message, line = failure_location(error, str(copy))
+        return {"failed": {"outcome": "raised", "message": message, "line": line, "out_of_bounds": []}}
+    if checked.out_of_bounds:
+        first = checked.out_of_bounds[0]
+        return {
+            "failed": {
+                "outcome": "out-of-bounds",
+                "message": first["message"],
+                "line": first.get("line"),
+                "out_of_bounds": checked.out_of_bounds[:16],
+            }
+        }
+    return _export(checked.result, inputs, poison, folder)
+
+
+def _upcast(value: Any) -> Any:
+    if not (isinstance(value, torch.Tensor) and value.dtype.is_floating_point):
+        return value
+    return value.to(torch.float32 if value.element_size() < 4 else torch.float64)
+
+
+def _export(result: Any, inputs: dict[str, Any], poison: str, folder: Path) -> dict[str, Any]:
+    """Returned values under ``out:…``, the inputs as they are now under ``in:…``; plus types and aliases."""
+    outputs = [] if result is None else flatten_outputs(result, inputs)
+    memory = {value.untyped_storage().data_ptr() for value in inputs.values() if isinstance(value, torch.Tensor)}
+    odd = [name for name, value in outputs if not _is_plain(value)]
+    aliases = [
+        name
+        for name, value in outputs
+        if isinstance(value, torch.Tensor) and value.numel() and value.untyped_storage().data_ptr() in memory
+    ]
+    named = [(f"out:{name}", _plain(value)) for name, value in outputs]
+    named += [(f"in:{name}", value) for name, value in inputs.items() if isinstance(value, torch.Tensor)]
+    file = folder / f"outputs-{poison}.bin"
+    try:
+        header = write_values(named, file)
+    except StepError as error:
+        return {"failed": {"outcome": "raised", "message": error.message, "line": None, "out_of_bounds": []}}
+    return {"poison": poison, "file": str(file), "header": header, "odd_types": odd, "aliases": aliases}
+
+
+def _is_plain(value: Any) -> bool:
+    return type(value) in (torch.Tensor, torch.nn.Parameter) or not isinstance(value, torch.Tensor)
+
+
+def _plain(value: Any) -> Any:
+    return value.as_subclass(torch.Tensor) if isinstance(value, torch.Tensor) else value
+
+
+def profile_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Work of each launch at the real size of one timed workload, from sampled programs."""
+    from .interpret.profile import profile_entry
+
+    with pretended_cuda(payload["target"]):
+        entry, copy = _entry(payload, folder, "compile-error")
+        inputs = shaped_inputs(payload["entries"], _zeros)
+        if payload.get("integers"):
+            given = payload["integers"]
+            inputs.update(dict(read_values(Path(given["file"]), given["header"], trusted=True)))
+        try:
+            with torch.no_grad(), InterpretedHost("zero"):
+                profiles = profile_entry(entry, inputs)
+        except Exception as error:  # noqa: BLE001 - host code may not run on tensors without real contents
+            from .interpret.bounds import failure_location
+
+            message, line = failure_location(error, str(copy))
+            raise StepError("crash", message, payload["source_file"], line) from None
+    return {"work": [{**profile, "workload": payload["workload"]} for profile in profiles]}
+
+
+def _zeros(dtype: torch.dtype, shape: list[int], stride: list[int]) -> torch.Tensor:
+    if not all(shape):
+        return torch.empty(shape, dtype=dtype)
+    span = 1 + sum((size - 1) * step for size, step in zip(shape, stride))
+    # Large zeroed allocations are lazily mapped pages: no memory is touched until a sampled program reads it.
+    return torch.zeros(span, dtype=dtype).as_strided(shape, stride)

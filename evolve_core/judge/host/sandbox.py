@@ -1,0 +1,148 @@
+"""What a child gives up before it runs somebody's code.
+
+Always: its own process group, a death signal, limits on CPU time, memory and file size, no stdin, bounded output.
+Where the kernel lets an ordinary user make namespaces: no network, no view of other processes, and a file system that is
+read-only except for the child's own folder. ``probe`` says what this machine offers; nothing here needs privileges.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import kernelcalls as kernel
+
+_NAMESPACES = (
+    kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC
+)
+MAX_PROCESSES = 256
+"""Threads and processes of one child, where a user namespace counts them apart from the user's other ones."""
+MAX_FILE_BYTES = 2 << 30
+
+
+@dataclass(frozen=True)
+class Limits:
+    """``memory_bytes`` is room above what the process maps when it starts; None: no limit (CUDA maps terabytes)."""
+
+    cpu_s: int
+    memory_bytes: int | None = 12 << 30
+    namespaces: bool = True
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies; covers the parent that died before the call."""
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def apply_limits(limits: Limits) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_s, limits.cpu_s + 1))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_FILE_BYTES, MAX_FILE_BYTES))
+    if limits.memory_bytes is not None:
+        room = _mapped_bytes() + limits.memory_bytes
+        resource.setrlimit(resource.RLIMIT_AS, (room, room))
+
+
+def _mapped_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def enter_namespaces(folder: str) -> bool:
+    """Separate this process from network, other processes and files outside ``folder``. False: not possible here.
+
+    Returns in a NEW process (the first of the PID namespace); the caller's process stays behind as its guardian and
+    ends as the new one ends, so that whoever waits for it sees the same exit status.
+    """
+    user, group = os.getuid(), os.getgid()
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
+    try:
+        kernel.unshare(_NAMESPACES)
+    except OSError:
+        return False
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"{user} {user} 1")
+    _write("/proc/self/gid_map", f"{group} {group} 1")
+    _make_read_only(folder)
+    guardian = os.getpid()
+    child = os.fork()
+    if child:
+        _end_as(child)
+    # In the new PID namespace the guardian's number reads as 0, so its death cannot be detected by getppid alone.
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    _die_if_orphaned(guardian)
+    kernel.drop_capabilities()
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+    resource.setrlimit(resource.RLIMIT_NPROC, (MAX_PROCESSES, MAX_PROCESSES))
+    return True
+
+
+def _make_read_only(folder: str) -> None:
+    try:
+        kernel.mount(None, "/", kernel.MS_REC | kernel.MS_PRIVATE)
+        kernel.mount(folder, folder, kernel.MS_BIND)
+        kernel.set_mount_read_only("/", read_only=True, recursive=True)
+        kernel.set_mount_read_only(folder, read_only=False, recursive=False)
+    except OSError:
+        # An older kernel: the other namespaces still hold, and the caller's probe says what is missing.
+        return
+
+
+def _die_if_orphaned(guardian: int) -> None:
+    # /proc is still the outer one and shows outer numbers.
+    if int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[1]) != guardian:
+        os._exit(1)
+
+
+def _end_as(child: int) -> None:
+    """Wait for ``child`` and end the way it ended. Closes everything else first: pipes must see their other end go."""
+    os.closerange(0, 3)
+    os.closerange(3, 4096)
+    status = os.waitpid(child, 0)[1]
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        if number not in (signal.SIGKILL, signal.SIGSTOP):
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 1)
+
+
+def _write(path: str, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+
+
+def probe(folder: str) -> dict[str, Any]:
+    """What the sandbox amounts to on this machine; tried in a child, for ``doctor`` and the hello answer."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(reader)
+        entered = enter_namespaces(folder)
+        os.write(writer, bytes([entered, entered and not _can_write(str(Path(folder).parent))]))
+        os._exit(0)
+    os.close(writer)
+    answer = os.read(reader, 2)
+    os.close(reader)
+    os.waitpid(child, 0)
+    entered, read_only = (bool(answer[0]), bool(answer[1])) if len(answer) == 2 else (False, False)
+    return {"namespaces": entered, "network_off": entered, "read_only_files": read_only, "platform": sys.platform}
+
+
+def _can_write(folder: str) -> bool:
+    file = Path(folder) / f".probe-{os.getpid()}"
+    try:
+        file.touch()
+        file.unlink()
+    except OSError:
+        return False
+    return True

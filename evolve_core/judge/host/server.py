@@ -1,0 +1,180 @@
+"""The host's main process: reads requests, runs each in a thread, answers. It executes nobody's code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+from .descendants import kill_everything
+from .devices import find_devices
+from .errors import StepError
+from .judging import Judge, TaskText
+from .pool import Cancel, Zygote, protect_host
+from .sandbox import probe
+from .wire import Writer, read_messages
+
+PROTOCOL = 1
+
+
+class Server:
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._requests: dict[Any, Cancel] = {}
+        self._lock = threading.Lock()
+        self._zygotes: list[Zygote] = []
+        self._judge: Judge | None = None
+
+    def serve(self, descriptor: int) -> None:
+        """Until the client closes, or says ``shutdown``."""
+        for message in read_messages(descriptor):
+            method = message.get("method")
+            if method == "shutdown":
+                self._writer.send({"id": message.get("id"), "result": {}})
+                return
+            if method == "cancel":
+                self._cancel(message)
+                continue
+            cancel = Cancel()
+            with self._lock:
+                self._requests[message.get("id")] = cancel
+            threading.Thread(target=self._answer, args=(message, cancel), daemon=True).start()
+
+    def _cancel(self, message: dict[str, Any]) -> None:
+        with self._lock:
+            wanted = self._requests.get(message.get("params", {}).get("request"))
+        if wanted is not None:
+            wanted.cancel()
+        self._writer.send({"id": message.get("id"), "result": {}})
+
+    def _answer(self, message: dict[str, Any], cancel: Cancel) -> None:
+        try:
+            answer: dict[str, Any] = {"result": self._dispatch(message, cancel)}
+        except StepError as error:
+            answer = {"error": error.as_json()}
+        except Exception:  # noqa: BLE001 - the boundary of this process: log it, answer, go on
+            text = traceback.format_exc()
+            print(text, file=sys.stderr, flush=True)
+            answer = {"error": StepError("host-failure", f"the judge host failed: {text.splitlines()[-1]}").as_json()}
+        with self._lock:
+            self._requests.pop(message.get("id"), None)
+        try:
+            self._writer.send({"id": message.get("id"), **answer})
+        except OSError:
+            return  # The client is gone; the reading side sees the same and ends the host.
+
+    def _dispatch(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
+        method, params = message.get("method"), message.get("params") or {}
+        try:
+            if method == "hello":
+                return self._hello(params)
+            if method == "open":
+                return self._open(params, cancel)
+            if method == "judge":
+                return self._observe(params, cancel)
+        except KeyError as error:
+            raise StepError("bad-request", f"{method} lacks the parameter {error}") from None
+        raise StepError("bad-request", f"unknown method {method!r}; this host speaks protocol {PROTOCOL}")
+
+    def _hello(self, params: dict[str, Any]) -> dict[str, Any]:
+        if params["protocol"] != PROTOCOL:
+            raise StepError("bad-request", f"this host speaks protocol {PROTOCOL}, not {params['protocol']}")
+        spool = Path(params["spool"]).resolve()
+        spool.mkdir(parents=True, exist_ok=True)
+        plain, interpreting = Zygote(interpreting=False), Zygote(interpreting=True)
+        self._zygotes = [plain, interpreting]
+        probe_folder = spool / "probe"
+        probe_folder.mkdir(exist_ok=True)
+        ready = plain.wait_ready()
+        missing = ready["missing"] or interpreting.wait_ready()["missing"]
+        if not missing:
+            self._judge = Judge(plain, interpreting, spool, params["target"], int(params.get("workers", 2)))
+        return {
+            "protocol": PROTOCOL,
+            **{name: ready.get(name) for name in ("python", "torch", "triton", "numpy")},
+            "executable": sys.executable,
+            "devices": find_devices(),
+            "missing": missing,
+            "sandbox": probe(str(probe_folder)),
+        }
+
+    def _ready_judge(self) -> Judge:
+        if self._judge is not None:
+            return self._judge
+        missing = [one for zygote in self._zygotes for one in zygote.ready.get("missing", [])]
+        if missing:
+            raise StepError(f"missing-{missing[0]['what']}", missing[0]["message"])
+        raise StepError("bad-request", "say hello first")
+
+    def _open(self, params: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
+        task_file = Path(params["task_file"])
+        text = TaskText(
+            source_file=params["source_file"],
+            source=params["source"],
+            task_file=str(task_file),
+            task_text=params.get("task_text") or _read(task_file),
+            entry=params["entry"],
+            kind=params.get("kind", "entry"),
+            kernels=tuple(params.get("kernels", ())),
+            mode=params.get("mode", "no-gpu"),
+        )
+        task, baseline = self._ready_judge().open(text, cancel)
+        workloads = [_workload(one, "listed", "timed") for one in task.timed]
+        workloads += [_workload(one.workload, one.workload["origin"], "checked") for one in task.checked]
+        return {"task": task.name, "workloads": workloads, "baseline": baseline, "notes": task.notes}
+
+    def _observe(self, params: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
+        candidate = params["candidate"]
+        judge = self._ready_judge()
+        return judge.judge(
+            params["task"], candidate["source"], params["stage"], float(params.get("deadline_s", 120.0)), cancel
+        )
+
+    def close(self) -> None:
+        with self._lock:
+            requests = list(self._requests.values())
+        for cancel in requests:
+            cancel.wanted = True
+        for zygote in self._zygotes:
+            zygote.close()
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StepError("task-error", f"{file.name} cannot be read: {error}", str(file)) from None
+
+
+def _workload(one: dict[str, Any], origin: str, role: str) -> dict[str, Any]:
+    return {
+        "id": one["id"],
+        "label": one["label"],
+        "weight": 1.0,
+        "origin": origin,
+        "role": role,
+        "inputs": one["inputs"],
+    }
+
+
+def main() -> int:
+    """Serve on stdin and stdout; when either ends, no descendant is left."""
+    protect_host()
+    protocol = os.dup(1)
+    os.dup2(2, 1)
+    requests = os.dup(0)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    server = Server(Writer(protocol))
+    try:
+        server.serve(requests)
+    except ValueError as error:
+        print(f"judge host: a request was not JSON: {error}", file=sys.stderr, flush=True)
+    finally:
+        server.close()
+        kill_everything()
+    sys.stdout.flush()
+    os._exit(0)

@@ -1,0 +1,31 @@
+"""The steps a child can run, by name. Each is ``step(payload, folder) -> JSON-able value``."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Step = Callable[[dict[str, Any], Path], Any]
+
+_STEPS = {
+    "describe": "oracle:describe",
+    "draw": "oracle:draw",
+    "compare": "oracle:compare",
+    "compile": "compiling:compile_step",
+    "run": "running:run_step",
+    "profile": "running:profile_step",
+    "gpu": "gpu.step:judge_step",
+}
+
+
+UNTRUSTED = {"compile", "run", "profile", "gpu"}
+"""Steps that execute a candidate: whatever escapes from them is the candidate's doing."""
+
+
+def find_step(name: str) -> Step:
+    module, _, function = _STEPS[name].partition(":")
+    step: Step = getattr(importlib.import_module(f".{module}", __package__), function)
+    return step
+

@@ -1,0 +1,75 @@
+"""What a zygote imports before its first fork, and what it says about the interpreter it runs in."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import importlib.util
+import os
+import platform
+import warnings
+from typing import Any
+
+
+def warm_up() -> dict[str, Any]:
+    """Import torch, triton and the steps. Returns versions and what is missing, with a message that names the way out."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    ready: dict[str, Any] = {
+        "python": platform.python_version(),
+        "torch": None,
+        "triton": None,
+        "numpy": None,
+        "interpreting": os.environ.get("TRITON_INTERPRET") == "1",
+        "missing": [],
+    }
+    for name in ("torch", "triton", "numpy"):
+        version, message = _import(name)
+        ready[name] = version
+        if message:
+            ready["missing"].append({"what": name, "message": message})
+    if not ready["missing"]:
+        _preload(interpreting=ready["interpreting"])
+    return ready
+
+
+def _import(name: str) -> tuple[str | None, str]:
+    import sys
+
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        if importlib.util.find_spec(name) is None:
+            return None, f"{name} is not installed in {sys.executable}; install it there, or choose another interpreter"
+        return None, f"{name} in {sys.executable} does not import: {error}"
+    except (RuntimeError, OSError, AttributeError) as error:
+        return None, f"{name} in {sys.executable} does not import: {type(error).__name__}: {error}"
+    return str(getattr(module, "__version__", "unknown")), ""
+
+
+def _preload(*, interpreting: bool) -> None:
+    import torch
+
+    from .stub_driver import install_stub_driver
+
+    torch.set_num_threads(1)
+    install_stub_driver("sm_90")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        names = ["loading", "buffers", "running"] if interpreting else ["loading", "oracle", "compiling"]
+        for name in names:
+            importlib.import_module(f".{name}", __package__)
+        if interpreting:
+            importlib.import_module("triton.runtime.interpreter")
+            for name in (".interpret.bounds", ".interpret.profile"):
+                with contextlib.suppress(ImportError):
+                    importlib.import_module(name, __package__)
+        else:
+            from torch._subclasses.fake_tensor import FakeTensorMode
+
+            # Entering it once imports torch._dynamo, over a second that every child would pay again.
+            with FakeTensorMode(allow_non_fake_inputs=True):
+                torch.empty(1)
+    gc.collect()
+    gc.freeze()
