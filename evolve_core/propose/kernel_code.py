@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from evolve_core.propose.syntax import (
     Code,
     FunctionNode,
-    Splice,
     assigned_names,
     dotted,
     names_in,
@@ -281,58 +280,6 @@ def is_stable(code: Code, host: FunctionNode | None, value: ast.expr, first: int
     return all(
         not first < statement.lineno <= last for name in names_in(value) for statement, _ in bindings(code, host, name)
     )
-
-
-def add_parameters(kernel: KernelCode, texts: list[tuple[str, str]]) -> list[Splice] | str:
-    """New parameters behind the last one. ``texts`` are (declaration, default); why not, where that is impossible."""
-    args = kernel.node.args
-    if not args.args or args.vararg or args.kwarg or args.kwonlyargs or args.posonlyargs:
-        return "the kernel's parameter list has a form that this does not extend"
-    last = args.args[-1]
-    with_default = bool(args.defaults)
-    place = args.defaults[-1] if with_default else last
-    end = kernel.code.end(place)
-    if with_default and kernel.code.data[end : end + 1] == b")" and _is_parenthesised(kernel.code, place):
-        return "the last parameter's default stands in parentheses"
-    text = "".join(f", {d}" + (f" = {default}" if with_default else "") for d, default in texts)
-    return [Splice(end, end, text)]
-
-
-def _is_parenthesised(code: Code, node: ast.expr | ast.arg) -> bool:
-    return code.data[: code.start(node)].rstrip().endswith(b"(")
-
-
-def add_arguments(kernel: KernelCode, launch: Launch, pairs: list[tuple[str, str]]) -> Splice | None:
-    """New keyword arguments behind the last one of a launch. None where there is nothing to stand behind."""
-    arguments: list[ast.expr | ast.keyword] = [*launch.call.args, *launch.call.keywords]
-    if not arguments:
-        return None
-    last = max(arguments, key=kernel.code.end)
-    end = kernel.code.end(last)
-    value = last.value if isinstance(last, ast.keyword) else last
-    end = _past_parentheses(kernel.code, value, end, kernel.code.end(launch.call))
-    return Splice(end, end, "".join(f", {name}={value}" for name, value in pairs))
-
-
-def _past_parentheses(code: Code, node: ast.expr, end: int, limit: int) -> int:
-    """``(value)`` ends, as a node, inside its parentheses; the place behind them is wanted."""
-    opened = 0
-    head = code.data[: code.start(node)]
-    while head.rstrip().endswith(b"(") and not _opens_a_call(head.rstrip()):
-        head = head.rstrip()[:-1]
-        opened += 1
-    position = end
-    while opened and position < limit:
-        if code.data[position : position + 1] == b")":
-            opened -= 1
-            end = position + 1
-        position += 1
-    return end
-
-
-def _opens_a_call(head: bytes) -> bool:
-    before = head[:-1].rstrip()[-1:]
-    return before.isalnum() or before in {b"_", b"]", b")"}
 
 
 def host_statement(kernel: KernelCode, launch: Launch) -> ast.stmt:

@@ -6,7 +6,8 @@ import ast
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from evolve_core.propose.kernel_code import KernelCode, Launch, add_arguments, argument, bindings, host_value
+from evolve_core.propose.edits import add_arguments
+from evolve_core.propose.kernel_code import KernelCode, Launch, argument, bindings, host_value
 from evolve_core.propose.roles import (
     KernelKind,
     Role,
@@ -46,7 +47,7 @@ class Knob:
 class Panel:
     """The knobs that are chosen together: those of one kernel.
 
-    ``config`` spans the list of autotune configurations that a choice replaces; None where the knobs stand at the launch.
+    ``config`` spans the list of autotune configurations that a choice replaces; None for knobs at the launch.
     """
 
     kernel: str

@@ -86,8 +86,9 @@ class Code:
 
 def first_line(statement: ast.stmt) -> int:
     """One-based; a decorated function begins at its first decorator."""
-    with_decorators = isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-    decorators = statement.decorator_list if with_decorators else []
+    decorators: list[ast.expr] = []
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        decorators = statement.decorator_list
     return min([statement.lineno, *(d.lineno for d in decorators)])
 
 
