@@ -1,0 +1,260 @@
+"""The process that runs the user's kernel and a candidate side by side, and answers to the conductor.
+
+It owns the clock and the buffers and decides nothing: it never sees truth, tolerances or an earlier verdict. Everything it says
+after a candidate was loaded is data from a process that ran foreign code.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import StepError
+from .channel import Channel, PeerGone
+from .clock import Stopwatch
+from .inputs import clone_inputs, unpack_values
+from .poison import overwrite_free_memory, poisoned
+from .slots import Slot, SlotTooSmall, wait_for_device
+
+Runner = Callable[[dict[str, Any]], "list[tuple[str, torch.Tensor]]"]
+
+_WARM_CALLS = 3
+_CUDA_FAULTS = ("CUDA error", "CUDA driver error", "Triton Error [CUDA]", "cuLaunchKernel", "device-side assert")
+
+
+class Bench:
+    """The state of one bench process. Method names starting with ``do_`` are the requests of the conductor."""
+
+    def __init__(
+        self,
+        inbox: Slot,
+        outbox: Slot,
+        load_baseline: Callable[[], Runner],
+        load_candidate: Callable[[], Runner] | None,
+        device: str,
+    ) -> None:
+        self._device = device
+        self._inbox, self._outbox = inbox, outbox
+        self._load = {"baseline": load_baseline, "candidate": load_candidate or load_baseline}
+        self._runners: dict[str, Runner] = {}
+        self._watch: Stopwatch | None = None
+        self._tasks_before = 0
+        self._inputs: dict[str, Any] = {}
+        self._result_bytes: list[int] = []
+
+    def do_prepare(self, _: dict[str, Any]) -> dict[str, Any]:
+        """The clock first, then the user's kernel: both before any candidate code is loaded."""
+        self._watch = Stopwatch()
+        answer = {**self._watch.describe(), "empty_ns": self._empty_ns()}
+        self._runners["baseline"] = self._load["baseline"]()
+        return answer
+
+    def do_load(self, _: dict[str, Any]) -> dict[str, Any]:
+        self._tasks_before = _threads_alive()
+        self._runners["candidate"] = self._load["candidate"]()
+        return {}
+
+    def do_run(self, request: dict[str, Any]) -> dict[str, Any]:
+        """One untimed call; exports the outputs and then the inputs as the call left them."""
+        inputs = self._take(request)
+        with poisoned(request["poison"]):
+            outputs = self._runners[request["which"]](inputs)
+        wait_for_device()
+        return self._export(inputs, outputs, with_inputs=True)
+
+    def do_warm(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Both kernels, compiled and autotuned, clocks up; says how long the host takes to queue the slower of the two."""
+        self._take(request)
+        assert self._watch is not None
+        host_ns = 0
+        for which in ("baseline", "candidate"):
+            for _ in range(_WARM_CALLS):
+                sample, _outputs = self._watch.sample(self._call(which))
+                last_ns = sample.host_ns
+            host_ns = max(host_ns, last_ns)
+        self._watch.expect(host_ns)
+        return {"host_ns": host_ns}
+
+    def do_pair(self, request: dict[str, Any]) -> dict[str, Any]:
+        """One timed call of each kernel on the same fresh inputs, in the order asked for; exports both results."""
+        self._take(request)
+        assert self._watch is not None
+        answer: dict[str, Any] = {}
+        offset = 0
+        for which in request["order"]:
+            overwrite_free_memory(self._result_bytes, self._device)
+            sample, outputs = self._watch.sample(self._call(which))
+            exported = self._export({}, outputs, with_inputs=False, start=offset)
+            offset = exported.pop("next_offset")
+            self._result_bytes = [entry["layout"]["bytes"] for entry in exported["outputs"]]
+            answer[which] = {
+                **exported,
+                "device_ns": sample.device_ns,
+                "host_ns": sample.host_ns,
+                "tail_ns": sample.tail_ns,
+                "held": sample.held,
+            }
+            del outputs
+        return answer
+
+    def do_calls(self, request: dict[str, Any]) -> dict[str, Any]:
+        """End-to-end call times, device idle to device idle: what the events cannot hide from."""
+        self._take(request)
+        assert self._watch is not None
+        return {
+            which: [self._watch.end_to_end_ns(self._call(which)) for _ in range(request["count"])]
+            for which in ("baseline", "candidate")
+        }
+
+    def do_close(self, _: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "new_threads": max(0, _threads_alive() - self._tasks_before),
+            "children": _children_alive(),
+            "peak_bytes": self._watch.peak_bytes() if self._watch else 0,
+        }
+
+    def _take(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The request's inputs: plain values from the message, tensors from the slot."""
+        tensors = self._inbox.read(request["layout"], self._device)
+        self._inputs = {**unpack_values(request["values"]), **dict(zip(request["names"], tensors, strict=True))}
+        return clone_inputs(self._inputs)
+
+    def _call(self, which: str) -> Callable[[], Any]:
+        """A call on its own copy of the inputs, made before the clock runs: the other kernel may change its inputs in place."""
+        runner, inputs = self._runners[which], clone_inputs(self._inputs)
+        wait_for_device()
+        return lambda: runner(inputs)
+
+    def _export(
+        self, inputs: dict[str, Any], outputs: list[tuple[str, torch.Tensor]], with_inputs: bool, start: int = 0
+    ) -> dict[str, Any]:
+        facts = [_facts(name, tensor, inputs, self._device) for name, tensor in outputs]
+        plain = [tensor.detach().as_subclass(torch.Tensor) for _, tensor in outputs]
+        layout = self._outbox.write(plain, start)
+        after = [tensor for tensor in inputs.values() if isinstance(tensor, torch.Tensor)]
+        end = _end(layout, start)
+        left = self._outbox.write(after, end) if with_inputs else []
+        return {
+            "outputs": [{**fact, "layout": entry} for fact, entry in zip(facts, layout, strict=True)],
+            "inputs_after": left,
+            "next_offset": end,
+        }
+
+    def _empty_ns(self) -> float:
+        """What the clock shows for nothing at all (median of 15): times near it mean nothing."""
+        assert self._watch is not None
+        times = sorted(self._watch.sample(lambda: None)[0].device_ns for _ in range(15))
+        return times[len(times) // 2]
+
+
+def serve_bench(
+    channel: Channel,
+    inbox: Slot,
+    outbox: Slot,
+    load_baseline: Callable[[], Runner],
+    load_candidate: Callable[[], Runner] | None,
+    device: str = "cuda",
+) -> None:
+    """Answer the conductor until it closes its end. A candidate's exception is an answer; a CUDA fault is the last one."""
+    bench = Bench(inbox, outbox, load_baseline, load_candidate, device)
+    while True:
+        try:
+            request = channel.receive(None)
+        except PeerGone:
+            return
+        answer = _answer(bench, request)
+        channel.send(answer)
+        if answer.get("failed", {}).get("fatal"):
+            return
+
+
+def _answer(bench: Bench, request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return getattr(bench, f"do_{request['do']}")(request)
+    except SlotTooSmall as small:
+        return {"failed": {"kind": "too-large", "message": str(small), "fatal": False}}
+    except BaseException as raised:  # noqa: BLE001 — the border to foreign code: even its SystemExit is an observation
+        return {"failed": _failure(raised)}
+
+
+def _failure(raised: BaseException) -> dict[str, Any]:
+    text = str(raised) or type(raised).__name__
+    name = type(raised).__name__
+    fatal = any(mark in text for mark in _CUDA_FAULTS)
+    if isinstance(raised, StepError):
+        return {
+            "kind": raised.kind,
+            "message": raised.message,
+            "file": raised.file,
+            "line": raised.line,
+            "fatal": False,
+        }
+    if isinstance(raised, torch.cuda.OutOfMemoryError):
+        kind, fatal = "out-of-memory", False
+    elif name in (
+        "OutOfResources",
+        "CompilationError",
+        "CompileTimeAssertionFailure",
+        "CudaCompileError",
+        "PTXASError",
+    ):
+        kind, fatal = "compile-error", False
+    else:
+        kind = "crash"
+    file, line = _place(raised)
+    return {
+        "kind": kind,
+        "message": f"{name}: {text}"[:2000],
+        "file": file,
+        "line": line,
+        "fatal": fatal,
+    }
+
+
+def _place(raised: BaseException) -> tuple[str | None, int | None]:
+    """Where in the user's or the candidate's own files it was raised: the innermost frame outside every library and outside us."""
+    ours = str(Path(__file__).resolve().parent.parent)
+    for frame in reversed(traceback.extract_tb(raised.__traceback__)):
+        library = "site-packages" in frame.filename or "dist-packages" in frame.filename
+        if (
+            not library
+            and not frame.filename.startswith((ours, "<"))
+            and f"{os.sep}lib{os.sep}python" not in frame.filename
+        ):
+            return frame.filename, frame.lineno
+    return None, None
+
+
+def _facts(name: str, tensor: Any, inputs: dict[str, Any], device: str) -> dict[str, Any]:
+    """What only this process can say of an output. A subclass may compute when it is looked at, after the clock stopped."""
+    if not isinstance(tensor, torch.Tensor):
+        raise TypeError(f"output {name} is a {type(tensor).__name__}, not a tensor")
+    memory = tensor.untyped_storage().data_ptr()
+    return {
+        "name": name,
+        "type_ok": type(tensor) in (torch.Tensor, torch.nn.Parameter) and tensor.device.type == device,
+        "aliases_input": any(
+            isinstance(value, torch.Tensor) and value.untyped_storage().data_ptr() == memory
+            for value in inputs.values()
+        ),
+    }
+
+
+def _end(layout: list[dict[str, Any]], start: int) -> int:
+    return max((-(-(entry["offset"] + entry["bytes"]) // 256) * 256 for entry in layout), default=start)
+
+
+def _threads_alive() -> int:
+    """Python's threads: the runtime's own (CUDA's event threads) start whenever they like and are no sign of anything."""
+    return threading.active_count()
+
+
+def _children_alive() -> int:
+    listing = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+    return len(listing.read_text().split()) if listing.exists() else 0

@@ -1,0 +1,59 @@
+"""A workload's inputs on their way between processes: tensors through a slot, everything else in the message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from .slots import Slot
+
+_PLAIN = (bool, int, float, str, type(None))
+_DTYPE = "torch.dtype"
+
+
+class UnsupportedInput(Exception):
+    """An input is neither a tensor nor a plain value."""
+
+
+def pack(inputs: dict[str, Any], slot: Slot) -> dict[str, Any]:
+    """Write the tensors of ``inputs`` into ``slot``; returns ``{names, layout, values}`` for the message."""
+    tensors = {name: value for name, value in inputs.items() if isinstance(value, torch.Tensor)}
+    values = {name: _plain(name, value) for name, value in inputs.items() if name not in tensors}
+    return {"names": list(tensors), "layout": slot.write(list(tensors.values())), "values": values}
+
+
+def unpack_values(values: dict[str, Any]) -> dict[str, Any]:
+    """The plain values of a message, dtypes restored."""
+    return {name: getattr(torch, value[_DTYPE]) if isinstance(value, dict) else value for name, value in values.items()}
+
+
+def clone_inputs(inputs: dict[str, Any]) -> dict[str, Any]:
+    """A copy whose tensors share no memory with ``inputs``."""
+    return {name: clone(value) if isinstance(value, torch.Tensor) else value for name, value in inputs.items()}
+
+
+def clone(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy with the same strides and the same alignment of its first element."""
+    storage = tensor.untyped_storage().clone()
+    copy = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+    return copy.set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())
+
+
+def same_bytes(left: torch.Tensor, right: torch.Tensor) -> bool:
+    """Bitwise equality of two tensors' values, NaN payloads and signed zeros included."""
+    if left.dtype != right.dtype or left.shape != right.shape:
+        return False
+    return torch.equal(
+        left.contiguous().reshape(-1).view(torch.uint8), right.contiguous().reshape(-1).view(torch.uint8)
+    )
+
+
+def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, torch.dtype):
+        return {_DTYPE: str(value).removeprefix("torch.")}
+    if isinstance(value, _PLAIN):
+        return value
+    raise UnsupportedInput(
+        f"input {name} is a {type(value).__name__}; on the GPU workloads hold tensors, numbers, strings, dtypes and None"
+    )

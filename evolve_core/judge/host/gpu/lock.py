@@ -1,0 +1,47 @@
+"""One measurement at a time on a device: a file lock named by the device's UUID, gone with the process that holds it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_POLL_S = 0.05
+
+
+class DeviceBusy(Exception):
+    """Another run holds the device for longer than this request may wait."""
+
+
+@contextmanager
+def device_lock(uuid: str, folder: Path, timeout_s: float) -> Iterator[None]:
+    """Hold the device ``uuid`` (locked through ``folder``/UUID.lock) or raise ``DeviceBusy`` after ``timeout_s`` seconds.
+
+    The descriptor is not inheritable by programs but is shared with forked children; a child must not outlive the request
+    anyway, and closing in the child does not release the parent's lock.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{uuid}.lock"
+    # 0o666: the device is shared by every user of the machine, and so must the lock be.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        _acquire(descriptor, path, timeout_s)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int, path: Path, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                message = f"another measurement holds the GPU ({path}); wait for it to end or cancel that run"
+                raise DeviceBusy(message) from None
+            time.sleep(_POLL_S)

@@ -1,0 +1,167 @@
+"""Judge one candidate on the GPU: the device lock, the two children of each round, and their joint observation.
+
+Runs in a process that has not touched CUDA and never does. It forks; what the children do is in ``conductor.py`` and ``bench.py``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from .bench import serve_bench
+from .channel import BadMessage, Channel, PeerGone, PeerSilent
+from .conductor import Conductor
+from .forking import fork_child
+from .job import GpuJob
+from .lock import DeviceBusy, device_lock
+from .nvml import SLOWING, device_state, others_computing
+from .slots import Slot
+
+__all__ = ["GpuJob", "judge_on_gpu"]
+
+_DIE_S = 5.0
+
+
+class Child(Protocol):
+    """A forked child of the host."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Exit code (negative: the signal), or None while it lives."""
+
+    def kill(self) -> None: ...
+
+
+Fork = Callable[[Callable[[], None], str, float, "tuple[int, ...]"], Child]
+
+
+def judge_on_gpu(job: GpuJob, fork: Fork = fork_child) -> dict[str, Any]:
+    """Observe one candidate: ``{failure, checks, timing, environment}`` in the protocol's words.
+
+    Confirmation runs fresh processes in turn, each with new seeds; the first also checks every checked workload.
+    A failure ends the rounds. ``contended`` where somebody else computes on the device or it is slowed down.
+    """
+    deadline = time.monotonic() + job.deadline_s
+    try:
+        with device_lock(job.device_uuid, Path(job.lock_folder), job.deadline_s):
+            return _rounds(job, fork, deadline)
+    except DeviceBusy as busy:
+        return _observation(_failure("contended", str(busy)))
+
+
+def _rounds(job: GpuJob, fork: Fork, deadline: float) -> dict[str, Any]:
+    before = device_state(job.device_uuid)
+    rivals = others_computing(before)
+    if rivals:
+        return _observation(
+            _failure("contended", f"another process computes on this GPU (pids {rivals}); end it and run again")
+        )
+    total = _observation(None)
+    for process in range(job.process_count):
+        result = _one_round(job, fork, process, deadline)
+        total["checks"] += result["checks"]
+        total["timing"] += result["timing"]
+        total["environment"].update(result["environment"])
+        total["failure"] = result["failure"] or _slowed(result["environment"])
+        if total["failure"] is not None:
+            break
+    return total
+
+
+def _one_round(job: GpuJob, fork: Fork, process: int, deadline: float) -> dict[str, Any]:
+    """One conductor and one bench, from fork to death."""
+    to_bench, from_bench = Slot(), Slot()
+    near, far = socket.socketpair()
+    report_out, report_in = socket.socketpair()
+    left = max(1.0, deadline - time.monotonic())
+    conductor = bench = None
+    try:
+        bench = fork(
+            lambda: _bench_main(job, far, to_bench, from_bench, process), f"bench-{process}", left, (far.fileno(),)
+        )
+        conductor = fork(
+            lambda: _conductor_main(job, near, report_in, to_bench, from_bench, process),
+            f"conductor-{process}",
+            left,
+            (near.fileno(), report_in.fileno()),
+        )
+        for end in (near, far, report_in):
+            end.close()
+        return _collect(Channel(report_out), conductor, bench, left)
+    finally:
+        for child in (bench, conductor):
+            if child is not None and child.wait(0.0) is None:
+                child.kill()
+                child.wait(_DIE_S)
+        for end in (near, far, report_in, report_out):
+            end.close()
+        to_bench.close()
+        from_bench.close()
+
+
+def _collect(report: Channel, conductor: Child, bench: Child, timeout_s: float) -> dict[str, Any]:
+    """The conductor's report, completed by how the bench ended where that explains a failure."""
+    try:
+        result = report.receive(timeout_s)
+    except PeerSilent:
+        return _observation(_failure("timeout", f"not finished within {timeout_s:.0f} s"))
+    except (PeerGone, BadMessage):
+        code = conductor.wait(_DIE_S)
+        message = f"the process that checks results ended ({_ending(code)}); the reference or your own kernel may have crashed"
+        return _observation(_failure("host-failure", message))
+    failure = result["failure"]
+    if failure is not None and failure["kind"] == "crash" and failure["message"].endswith("ended"):
+        failure["message"] = f"the process that ran the kernel ended: {_ending(bench.wait(_DIE_S))}"
+    return result
+
+
+def _bench_main(job: GpuJob, end: socket.socket, inbox: Slot, outbox: Slot, process: int) -> None:
+    _use_device(job, f"bench-{process}")
+    serve_bench(Channel(end), inbox, outbox, job.load_baseline, job.load_candidate, job.device)
+
+
+def _conductor_main(
+    job: GpuJob, end: socket.socket, report: socket.socket, to_bench: Slot, from_bench: Slot, process: int
+) -> None:
+    _use_device(job, "conductor")
+    conductor = Conductor(job, Channel(end), to_bench, from_bench, process)
+    Channel(report).send(conductor.run(check=process == 0))
+
+
+def _use_device(job: GpuJob, role: str) -> None:
+    """Before this process's first CUDA call: the one device it may see, a compiler cache nobody else writes, the real driver."""
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    os.environ["CUDA_VISIBLE_DEVICES"] = job.device_uuid
+    os.environ["TRITON_CACHE_DIR"] = str(Path(job.spool) / f"triton-cache-{role}")
+    if job.device != "cuda":
+        return
+    # The parent may have told Triton about a pretended device, for compiling without a GPU.
+    importlib.import_module("triton.runtime.driver").driver.reset_active()
+
+
+def _slowed(environment: dict[str, Any]) -> dict[str, Any] | None:
+    reasons = sorted(set(environment.get("throttle", ())) & SLOWING)
+    if not reasons:
+        return None
+    return _failure("contended", f"the GPU slowed itself down while it was measured ({', '.join(reasons)})")
+
+
+def _failure(kind: str, message: str) -> dict[str, Any]:
+    return {"kind": kind, "message": message, "file": None, "line": None, "workload": None, "seed": None}
+
+
+def _observation(failure: dict[str, Any] | None) -> dict[str, Any]:
+    return {"failure": failure, "checks": [], "timing": [], "environment": {}}
+
+
+def _ending(code: int | None) -> str:
+    if code is None:
+        return "it had to be killed"
+    return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,130 @@
+"""The host's step "gpu": one candidate (or the user's own kernel against itself) judged on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import tasks
+from ..buffers import flatten_outputs
+from ..compare import compare_outputs
+from ..loading import entry_of, load_source
+from ..oracle import reference_truth
+from .cuda_task import cuda_runner
+from .job import COMPILE_TIMEOUT_S, GpuJob, Named, Runner
+from .run import judge_on_gpu
+
+
+def judge_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Observe one candidate on one device; returns ``{failure, checks, timing, environment}`` of the protocol's Observation.
+
+    ``payload``: ``task_text``, ``task_file``, ``source_file``, ``entry``, ``kind`` ("entry" or "launches"), ``baseline`` and
+    ``candidate`` (source texts; candidate None: the baseline against itself), ``stage``, ``device_uuid``, ``lock_folder``,
+    ``deadline_s``, and ``checked`` and ``timed`` as lists of ``{id, recipe}``.
+    """
+    timed, checked = _recipes(payload["timed"]), _recipes(payload["checked"] or payload["timed"])
+    recipes = {**timed, **checked}
+    task = cache(lambda: tasks.load_task(payload["task_text"], Path(payload["task_file"]), _fresh(folder / "task")))
+    load_baseline = _loader(payload, payload["baseline"], task, folder / "baseline")
+    job = GpuJob(
+        device_uuid=payload["device_uuid"],
+        lock_folder=payload["lock_folder"],
+        spool=str(folder),
+        stage=payload["stage"],
+        deadline_s=payload["deadline_s"],
+        checked=list(checked),
+        timed=list(timed),
+        draw=lambda workload, seed, device: tasks.draw(task(), recipes[workload], seed, device),
+        truth=_truth(task, cache(load_baseline), typed=payload["kind"] == "launches"),
+        load_baseline=load_baseline,
+        load_candidate=_loader(payload, payload["candidate"], task, folder / "candidate")
+        if payload["candidate"] is not None
+        else None,
+        compare=compare_outputs,
+        pairs=int(payload.get("pairs", 0)),
+        processes=int(payload.get("processes", 0)),
+        compile_timeout_s=float(payload.get("compile_timeout_s", COMPILE_TIMEOUT_S)),
+    )
+    return judge_on_gpu(job)
+
+
+def _recipes(described: list[dict[str, Any]]) -> dict[str, Any]:
+    return {entry["id"]: entry["recipe"] for entry in described}
+
+
+def _fresh(folder: Path) -> Path:
+    """``folder`` with this process's own name: two processes must not write one file while Triton reads it."""
+    return _made(folder.with_name(f"{folder.name}-{_process_name()}"))
+
+
+def _process_name() -> str:
+    return Path("/proc/self").resolve().name
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _loader(
+    payload: dict[str, Any], text: str, task: Callable[[], tasks.TaskModule], folder: Path
+) -> Callable[[], Runner]:
+    if payload["kind"] == "launches":
+        return lambda: _cuda(payload, text, task())
+    return lambda: _python(payload, text, _fresh(folder))
+
+
+def _python(payload: dict[str, Any], text: str, folder: Path) -> Runner:
+    original = Path(payload["source_file"])
+    module = load_source(text, original, folder, "compile-error")
+    entry = entry_of(module, payload["entry"], original)
+    return _flattening(entry)
+
+
+def _cuda(payload: dict[str, Any], text: str, task: tasks.TaskModule) -> Runner:
+    # The generator is the user's own host code, so it runs beside the kernels that it launches.
+    source = Path(payload["source_file"])
+    return _flattening(cuda_runner(text, source.name, task.module.launches, include=[str(source.parent)]))
+
+
+def _flattening(entry: Callable[..., Any]) -> Runner:
+    def run(inputs: dict[str, Any]) -> Named:
+        with torch.no_grad():
+            return flatten_outputs(entry(**inputs), inputs)
+
+    return run
+
+
+def _truth(
+    task: Callable[[], tasks.TaskModule], baseline: Callable[[], Runner], *, typed: bool
+) -> Callable[[dict[str, Any], list[str] | None], Named]:
+    """The reference in wider types; without one, the user's own kernel on wider inputs where it accepts them.
+
+    A ``typed`` kernel (CUDA) has its element types compiled in: it would read wider inputs as something else.
+    """
+
+    def truth(inputs: dict[str, Any], names: list[str] | None) -> Named:
+        if task().has_reference:
+            return reference_truth(task(), inputs, names)
+        outputs = baseline()(inputs) if typed else _own_truth(baseline(), inputs)
+        return outputs if names is None else [pair for pair in outputs if pair[0] in names]
+
+    return truth
+
+
+def _own_truth(runner: Runner, inputs: dict[str, Any]) -> Named:
+    wider = {name: _widened(value) for name, value in inputs.items()}
+    try:
+        return runner(wider)
+    except Exception:  # noqa: BLE001 — kernels are free to refuse other types; then their own result is all there is
+        return runner(inputs)
+
+
+def _widened(value: Any) -> Any:
+    if isinstance(value, torch.Tensor) and value.dtype in (torch.float16, torch.bfloat16):
+        return value.to(torch.float32)
+    return value.to(torch.float64) if isinstance(value, torch.Tensor) and value.dtype is torch.float32 else value

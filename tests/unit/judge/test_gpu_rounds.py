@@ -1,0 +1,214 @@
+"""The conductor and the bench as they are, on the CPU: only the device's clock is replaced."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from evolve_core.judge.host.compare import compare_outputs
+from evolve_core.judge.host.gpu import bench
+from evolve_core.judge.host.gpu.clock import Sample
+from evolve_core.judge.host.gpu.job import GpuJob, Named, Runner
+from evolve_core.judge.host.gpu.lock import device_lock
+from evolve_core.judge.host.gpu.run import judge_on_gpu
+
+
+class HostClock:
+    """Stands in for the device: the call runs at once, and its wall time is the device time."""
+
+    def describe(self) -> dict[str, Any]:
+        return {"device": "none", "multiprocessors": 1, "l2_bytes": 1, "hold": "none"}
+
+    def peak_bytes(self) -> int:
+        return 0
+
+    def expect(self, host_ns: float) -> None:
+        pass
+
+    def sample(self, call: Any) -> tuple[Sample, Any]:
+        started = time.perf_counter_ns()
+        result = call()
+        return Sample(float(time.perf_counter_ns() - started + 1), 1, 0, True), result
+
+    def end_to_end_ns(self, call: Any) -> int:
+        return int(self.sample(call)[0].device_ns)
+
+
+def runner(function: Any) -> Any:
+    def load() -> Runner:
+        def run(inputs: dict[str, Any]) -> Named:
+            result = function(**inputs)
+            return [("out", result)] if result is not None else list(inputs.items())
+
+        return run
+
+    return load
+
+
+def double(x: torch.Tensor) -> torch.Tensor:
+    out = torch.empty_like(x)
+    return out.copy_(x * 2)
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GpuJob:
+    monkeypatch.setattr(bench, "Stopwatch", HostClock)
+    return GpuJob(
+        device_uuid="GPU-test",
+        lock_folder=str(tmp_path / "locks"),
+        spool=str(tmp_path),
+        stage="screening",
+        deadline_s=60.0,
+        checked=["a"],
+        timed=["a"],
+        draw=lambda workload, seed, device: {
+            "x": torch.randn(33, generator=torch.Generator(device).manual_seed(seed), device=device)
+        },
+        truth=lambda inputs, names: [("out", inputs["x"].double() * 2)],
+        load_baseline=runner(double),
+        load_candidate=None,
+        compare=compare_outputs,
+        pairs=4,
+        compile_timeout_s=20.0,
+        device="cpu",
+    )
+
+
+def judged(job: GpuJob, candidate: Any, **changes: Any) -> dict[str, Any]:
+    return judge_on_gpu(replace(job, load_candidate=runner(candidate), **changes))
+
+
+def test_a_right_candidate_is_checked_and_timed_on_inputs_it_never_saw(job: GpuJob) -> None:
+    seen = judged(job, lambda x: x + x)
+    assert seen["failure"] is None
+    assert len(seen["checks"]) == 2 + 4
+    assert len({check["seed"] for check in seen["checks"]}) == 1 + 4
+    assert all(check["outputs"][0]["exact"] for check in seen["checks"])
+    assert seen["checks"][1]["poison_equal"] is True
+    (timing,) = seen["timing"]
+    assert len(timing["baseline_ns"]) == len(timing["candidate_ns"]) == 4
+    assert timing["held"] == 8
+
+
+def test_confirmation_runs_fresh_processes(job: GpuJob) -> None:
+    seen = judged(job, double, stage="confirmation", processes=3, pairs=2)
+    assert [timing["process"] for timing in seen["timing"]] == [0, 1, 2]
+
+
+def test_a_result_cached_from_earlier_inputs_shows_in_the_timed_checks(job: GpuJob) -> None:
+    cache: dict[int, torch.Tensor] = {}
+
+    def cheat(x: torch.Tensor) -> torch.Tensor:
+        return cache.setdefault(0, double(x))
+
+    timed = [check for check in judged(job, cheat)["checks"] if check["timed"]]
+    assert timed
+    assert not any(check["outputs"][0]["exact"] for check in timed)
+
+
+def test_memory_that_was_never_written_differs_between_the_poisons(job: GpuJob) -> None:
+    def partial(x: torch.Tensor) -> torch.Tensor:
+        out = torch.empty_like(x)
+        out[:-1] = x[:-1] * 2
+        return out
+
+    checks = judged(job, partial)["checks"]
+    assert checks[1]["poison_equal"] is False
+    assert not checks[0]["outputs"][0]["nonfinite_ok"]
+
+
+def test_a_kernel_that_differs_from_run_to_run_is_not_blamed_for_poison(job: GpuJob) -> None:
+    noisy = judged(job, lambda x: double(x) + torch.rand(1) * 1e-6)
+    assert noisy["checks"][1]["poison_equal"] is None
+
+
+def test_changed_inputs_are_named_unless_the_users_kernel_changes_them_too(job: GpuJob) -> None:
+    assert judged(job, lambda x: x.mul_(2))["checks"][0]["inputs_changed"] == ["x"]
+    assert judged(job, lambda x: x.mul_(2))["checks"][0]["outputs"][0]["aliases_input"]
+
+    def in_place(x: torch.Tensor) -> None:
+        x.mul_(2)
+
+    both = judged(job, in_place, load_baseline=runner(in_place), truth=lambda inputs, names: [("x", inputs["x"] * 2.0)])
+    assert both["failure"] is None
+    assert both["checks"][0]["inputs_changed"] == []
+    assert both["checks"][0]["outputs"][0]["exact"]
+    assert not both["checks"][0]["outputs"][0]["aliases_input"]
+
+
+class Lazy(torch.Tensor):
+    pass
+
+
+def test_a_tensor_subclass_is_no_result(job: GpuJob) -> None:
+    seen = judged(job, lambda x: double(x).as_subclass(Lazy))
+    assert not seen["checks"][0]["outputs"][0]["type_ok"]
+    assert seen["timing"] == []
+
+
+def test_a_raised_exception_is_an_observation(job: GpuJob) -> None:
+    def broken(x: torch.Tensor) -> torch.Tensor:
+        raise ValueError("no such luck")
+
+    failure = judged(job, broken)["failure"]
+    assert failure["kind"] == "crash"
+    assert "ValueError: no such luck" in failure["message"]
+    assert failure["workload"] == "a"
+    assert failure["file"] == __file__
+
+
+@pytest.mark.parametrize("leave", [lambda: os._exit(0), lambda: os.kill(os.getpid(), 11)])
+def test_a_process_that_ends_is_a_crash_with_its_ending(job: GpuJob, leave: Any) -> None:
+    def gone(x: torch.Tensor) -> torch.Tensor:
+        leave()
+        return x
+
+    failure = judged(job, gone)["failure"]
+    assert failure["kind"] == "crash"
+    assert "exit code 0" in failure["message"] or "signal 11" in failure["message"]
+
+
+def test_system_exit_is_a_crash_not_a_success(job: GpuJob) -> None:
+    def leave(x: torch.Tensor) -> torch.Tensor:
+        raise SystemExit(0)
+
+    assert judged(job, leave)["failure"]["kind"] == "crash"
+
+
+def test_a_call_that_never_ends_times_out_and_leaves_no_process(job: GpuJob) -> None:
+    def endless(x: torch.Tensor) -> torch.Tensor:
+        time.sleep(3600)
+        return x
+
+    assert judged(job, endless, compile_timeout_s=0.5)["failure"]["kind"] == "timeout"
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_thread_left_running_beside_the_clock_is_cheating(job: GpuJob) -> None:
+    def threaded(x: torch.Tensor) -> torch.Tensor:
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+        return double(x)
+
+    assert judged(job, threaded)["failure"]["kind"] == "cheating"
+
+
+def test_a_crash_of_the_users_own_reference_is_not_blamed_on_the_candidate(job: GpuJob) -> None:
+    def broken(inputs: dict[str, Any], names: list[str] | None) -> Named:
+        raise RuntimeError("the reference is broken")
+
+    assert judged(job, double, truth=broken)["failure"]["kind"] == "host-failure"
+
+
+def test_a_device_held_by_another_run_is_contended(job: GpuJob, tmp_path: Path) -> None:
+    with device_lock("GPU-test", tmp_path / "locks", 1.0):
+        failure = judged(job, double, deadline_s=0.2)["failure"]
+    assert failure["kind"] == "contended"
+    assert "another measurement" in failure["message"]
