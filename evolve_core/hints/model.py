@@ -31,8 +31,10 @@ class WorkProfile:
     """Dynamic work of one launch on one workload, from programs sampled by Triton's interpreter.
 
     Everything named ``*_per_program`` is a mean over the sampled programs; a sector is 32 bytes.
+    ``load_sectors`` counts a sector once per access, ``unique_sectors`` once per program that loads it.
+    ``dot_tile`` is (m, n, k) of the largest matrix product; ``loops`` counts a nested loop each time it is entered.
     ``compulsory_bytes`` is what any implementation must move: every byte touched, once.
-    ``wave_programs``/``wave_unique_sectors`` say how many distinct sectors so many consecutive programs touch
+    ``wave_programs``/``wave_unique_sectors`` say how many distinct sectors so many consecutive programs load
     together (0/0 where that was not sampled): what the L2 cache can share between them.
     """
 
@@ -54,6 +56,8 @@ class WorkProfile:
     compulsory_bytes: float = 0.0
     wave_programs: int = 0
     wave_unique_sectors: float = 0.0
+    loops_per_program: float = 0.0
+    dot_tile: tuple[int, int, int] = (0, 0, 0)
 
     @property
     def programs(self) -> int:
