@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 import uuid
@@ -13,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from evolve_core.journal.model import RunRecord, RunState
+from evolve_core.journal.reader import JournalReader
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "editors"
@@ -88,7 +92,9 @@ def story(tmp_path: Path) -> Iterator[Story]:
 def installed(path: Path | None) -> Path:
     """The path of an installed editor, or a failure that says how to install it."""
     if path is None or not path.exists():
-        pytest.fail(f"{path or 'an editor'} is not installed. Run scripts/test-editors.sh, which installs what is needed.")
+        pytest.fail(
+            f"{path or 'an editor'} is not installed. Run scripts/test-editors.sh, which installs what is needed."
+        )
     return path
 
 
@@ -101,3 +107,42 @@ def node() -> Path:
 def chromium() -> Path:
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     return installed(Path(found) if found else None)
+
+
+SECONDS = 150
+"""How long one run may take on two busy cores."""
+
+AGREES_WITH_TORCH = """
+import torch
+import softmax
+for rows, columns in [(1, 1), (3, 17), (5, 256)]:
+    x = torch.randn(rows, columns)
+    torch.testing.assert_close(softmax.softmax(x), torch.softmax(x, dim=-1))
+"""
+
+
+def check_applied(story: Story, before: str) -> RunRecord:
+    """The file on disk is the judged winner, and it still computes softmax. Returns its run."""
+    journal = JournalReader(story.workspace)
+    try:
+        run = journal.runs()[0]
+        best = journal.candidate(run.best)
+    finally:
+        journal.close()
+    after = story.source.read_text()
+    assert run.state is RunState.DONE, run.reason
+    assert best is not None and best.verdict is not None and best.verdict.is_winner
+    assert after != before
+    assert after == best.source
+    environment = {**story.environment, "TRITON_INTERPRET": "1"}
+    subprocess.run(
+        [sys.executable, "-c", AGREES_WITH_TORCH], env=environment, cwd=story.workspace, check=True, timeout=120
+    )
+    return run
+
+
+def check_words(run: RunRecord, *texts: str) -> None:
+    """A predicted speedup says so in every one of these texts."""
+    if run.best_estimated:
+        for text in texts:
+            assert "estimated" in text, text

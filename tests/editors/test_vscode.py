@@ -11,14 +11,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import ARTIFACTS, BUDGET, CACHE, ROOT, chromium, installed, node
+from conftest import ARTIFACTS, BUDGET, CACHE, ROOT, SECONDS, check_applied, check_words, chromium, installed, node
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import Story
 
 SETTINGS = {
@@ -103,23 +101,45 @@ def wait_until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:
     pytest.fail("code-server does not answer; see .artifacts/editors/code-server.log")
 
 
-def drive(script: Path, url: str, story: Story, seconds: int) -> dict[str, object]:
-    """Let the browser play the script; what it saw."""
+def play(script: str, url: str, story: Story) -> dict[str, Any]:
+    """Let the browser play a script of this folder; what it saw."""
     options = {
         "url": url,
         "chromium": str(chromium()),
         "profile": str(story.scratch / "chromium"),
         "modules": str(installed(CACHE / "vscode" / "node_modules")),
         "artifacts": str(ARTIFACTS),
-        "seconds": seconds,
+        "seconds": SECONDS,
     }
     played = subprocess.run(
-        [str(node()), str(script), json.dumps(options)],
+        [str(node()), str(ROOT / "tests" / "editors" / script), json.dumps(options)],
         env=story.environment,
         capture_output=True,
+        check=False,
         text=True,
-        timeout=seconds + 180,
+        timeout=SECONDS + 180,
     )
     assert played.returncode == 0, played.stderr
-    seen: dict[str, object] = json.loads(played.stdout.splitlines()[-1])
+    seen: dict[str, Any] = json.loads(played.stdout.splitlines()[-1])
     return seen
+
+
+def test_the_story(story: Story) -> None:
+    before = story.source.read_text()
+    with code_server(story, SETTINGS) as url:
+        seen = play("vscode_story.mjs", url, story)
+    run = check_applied(story, before)
+    check_words(run, seen["verdict"], seen["inlay"], seen["hover"], seen["taken"])
+    assert seen["idle"] == "Evolve"
+    assert any(text.startswith("evolving") for text in seen["lenses"])
+    assert "applied" in seen["after"]
+    assert seen["notifications"] == []
+    assert story.wait_for_no_process(20) == {}
+
+
+def test_a_missing_server_is_said_once_and_says_what_to_do(story: Story) -> None:
+    with code_server(story, {**SETTINGS, "kernelEvolve.server.python": "/usr/bin/false"}) as url:
+        seen = play("vscode_without_server.mjs", url, story)
+    assert len(seen["notifications"]) == 1
+    assert "/usr/bin/false -m pip install kernel-evolve" in seen["notifications"][0]
+    assert story.wait_for_no_process(20) == {}

@@ -6,7 +6,7 @@ local kernel_evolve = require('kernel_evolve')
 return {
   cmd = kernel_evolve.start_server,
   filetypes = { 'python', 'cuda' },
-  root_markers = { '.kernel-evolve', 'pyproject.toml', '.git' },
+  root_dir = kernel_evolve.root_dir,
   init_options = { trusted = true },
   settings = { kernelEvolve = vim.empty_dict() },
   capabilities = kernel_evolve.capabilities,

@@ -15,8 +15,8 @@ interface ServerStatus {
 interface RunChanged {
   readonly runId: string;
   readonly state: string;
-  readonly kernel?: string;
-  readonly headline?: string;
+  readonly kernels: readonly string[];
+  readonly message: string;
 }
 
 const SEVERITY = {
@@ -88,6 +88,6 @@ function counted(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
-function describe({ kernel, headline, state }: RunChanged): string {
-  return [kernel, headline ?? state].filter((part) => part !== undefined).join(": ");
+function describe({ kernels, message }: RunChanged): string {
+  return `${kernels[0] ?? "kernel"}: ${message}`;
 }

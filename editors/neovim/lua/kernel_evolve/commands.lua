@@ -21,18 +21,19 @@ end
 
 local commands = {
   start = execute('start'),
+  all = execute('startAll'),
   cancel = execute('cancel'),
   pause = execute('pause'),
   resume = execute('resume'),
+  diff = execute('showDiff'),
   report = execute('report'),
+  log = execute('showLog'),
+  task = execute('createTask'),
   apply = function()
     vim.lsp.buf.code_action({ apply = true, context = { only = { APPLY }, diagnostics = {} } })
   end,
   lens = function()
     vim.lsp.codelens.run()
-  end,
-  log = function()
-    vim.cmd.tabedit(vim.lsp.log.get_filename())
   end,
 }
 

@@ -10,9 +10,9 @@ local function check_neovim()
 end
 
 local function check_server()
-  local command, problem = require('kernel_evolve').command()
-  if problem then
-    vim.health.error(problem)
+  local command, cause, advice = require('kernel_evolve').command()
+  if cause then
+    vim.health.error(cause, { advice })
     return
   end
   vim.health.ok('server: ' .. table.concat(command, ' '))

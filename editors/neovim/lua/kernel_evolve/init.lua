@@ -15,30 +15,47 @@ function M.options()
 end
 
 --- Where the server comes from: vim.g.kernel_evolve.cmd, the nearest .venv, PATH.
+---@param buffer? integer default: the current one
 ---@return string[] command
----@return string? problem what is wrong and what to do about it
-function M.command()
+---@return string? cause why it cannot be started
+---@return string? advice what to do about that
+function M.command(buffer)
   local explicit = M.options().cmd
   if explicit then
-    local problem = ('vim.g.kernel_evolve.cmd names "%s", which is not an executable file. Correct it.'):format(explicit[1])
-    return explicit, vim.fn.executable(explicit[1]) == 0 and problem or nil
+    local cause = ('vim.g.kernel_evolve.cmd names "%s", which is not an executable file'):format(explicit[1])
+    if vim.fn.executable(explicit[1]) == 0 then
+      return explicit, cause, 'Correct it, or leave it out to let the server be found'
+    end
+    return explicit
   end
-  local here = vim.fs.root(0, '.venv')
+  local here = vim.fs.root(buffer or 0, '.venv')
   local script = here and vim.fs.joinpath(here, '.venv', 'bin', 'kernel-evolve')
   if script and vim.fn.executable(script) == 1 then
     return { script, 'lsp' }
   end
-  local problem = 'the kernel-evolve language server is not installed: it is neither in the nearest .venv nor on PATH. '
-    .. 'Run "pip install kernel-evolve", or set vim.g.kernel_evolve = { cmd = { "/path/to/kernel-evolve", "lsp" } }.'
-  return { 'kernel-evolve', 'lsp' }, vim.fn.executable('kernel-evolve') == 0 and problem or nil
+  if vim.fn.executable('kernel-evolve') == 1 then
+    return { 'kernel-evolve', 'lsp' }
+  end
+  local advice = 'Run "pip install kernel-evolve", or set vim.g.kernel_evolve = { cmd = { "/path/to/kernel-evolve", "lsp" } }'
+  return { 'kernel-evolve', 'lsp' }, 'kernel-evolve is neither in the nearest .venv nor on PATH', advice
+end
+
+local root_markers = { '.kernel-evolve', 'pyproject.toml', '.git' }
+
+--- The root_dir of lsp/kernel_evolve.lua. Without a server there is none: said once, not for every file that is opened.
+function M.root_dir(buffer, found)
+  local _, cause = M.command(buffer)
+  if cause then
+    vim.notify_once(cause .. '. See :checkhealth kernel_evolve', vim.log.levels.WARN)
+    return
+  end
+  local file = vim.api.nvim_buf_get_name(buffer)
+  found(vim.fs.root(buffer, root_markers) or vim.fs.dirname(file))
 end
 
 --- The cmd of lsp/kernel_evolve.lua: decided when the server starts, not when this file is read.
 function M.start_server(dispatchers)
-  local command, problem = M.command()
-  if problem then
-    error(problem, 0)
-  end
+  local command = M.command()
   return vim.lsp.rpc.start(command, dispatchers)
 end
 
