@@ -42,7 +42,8 @@ def resolve(
 ) -> Resolution:
     """Find the user's interpreter: setting → pyproject.toml → editor's choice → active environment → .venv → python3.
 
-    ``beside`` is the source file; the nearest ``.venv`` is looked for from its folder upwards (else from ``workspace``).
+    ``beside`` is the source file; the nearest ``.venv`` is looked for from its folder upwards, else from the
+    workspace's.
     Raises RunError where no step names an interpreter that exists.
     """
     steps: list[ResolutionStep] = []

@@ -37,7 +37,10 @@ class Finding:
 @click.option("--python", default="", help="The interpreter with your torch and Triton.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(python: str, as_json: bool) -> None:
-    """Interpreters, GPUs, compilers, knowledge base, keys: what works, what does not, why. Exit code 1 if anything fails."""
+    """Interpreters, GPUs, compilers, knowledge base, keys: what works, what does not, why.
+
+    Exit code 1 if anything that is needed fails.
+    """
     root = find_workspace(Path.cwd())
     findings = [
         Finding("kernel-evolve", True, f"{__version__}, workspace {root}"),

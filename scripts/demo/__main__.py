@@ -1,4 +1,4 @@
-"""Drives the real server over stdio through the whole story on examples/softmax.py, printing what a person would see."""
+"""Drives the real server over stdio through the whole story on examples/softmax.py, as a person would see it."""
 
 from __future__ import annotations
 
