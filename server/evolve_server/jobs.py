@@ -1,0 +1,197 @@
+"""Starting runs and asking things of them.
+
+A run is a detached child in a session of its own: it outlives the server and the editor, writes the journal, and is
+asked to pause or stop through the journal. A child that does not follow a cancel is ended by signals, as a group.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evolve_core.workspace import find_workspace, log_file, state_folder
+
+if TYPE_CHECKING:
+    from evolve_server.settings import Settings
+
+CANCEL_GRACE_SECONDS = 1.0
+"""A runner looks at its control a few times a second; after this it is sent SIGTERM …"""
+KILL_GRACE_SECONDS = 1.6
+"""… and after this, SIGKILL: two seconds after a cancel nothing of a run is left."""
+GIVE_UP_SECONDS = 10.0
+"""A process that outlives SIGKILL hangs in the kernel; the journal shows its run as interrupted once it is gone."""
+
+ENGINE = (sys.executable, "-P", "-m", "evolve_core")
+"""``-P``: the folder we run in is the user's, and a ``json.py`` in it is none of our business."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What to start: a kernel of a file, with the buffer's text where the client has the file open."""
+
+    workspace: Path
+    file: Path
+    kernel: str
+    text: str | None
+    settings: Settings
+    proposers: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Job:
+    """A runner this server has started. ``failure`` is what to show when it dies before the journal knows it."""
+
+    run_id: str
+    workspace: Path
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+@dataclass(slots=True)
+class Cancel:
+    """A cancel under way. ``identity`` tells a process from a later one with the same id."""
+
+    run_id: str
+    workspace: Path
+    pid: int
+    identity: str
+    asked_at: float
+    signals_sent: list[int] = field(default_factory=list)
+
+
+def new_run_id() -> str:
+    """Sorts by time, is unique, and can be said aloud."""
+    return f"{time.strftime('%y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
+def workspace_of(path: Path, folders: tuple[Path, ...]) -> Path:
+    """The project that holds ``path``: what the command line would find, but never above the editor's folder."""
+    found = find_workspace(path)
+    folder = next((f for f in sorted(folders, key=lambda f: -len(f.parts)) if path.is_relative_to(f)), None)
+    if folder is None or (found.is_relative_to(folder) and _is_marked(found)):
+        return found
+    return folder
+
+
+def _is_marked(folder: Path) -> bool:
+    return any((folder / mark).exists() for mark in (".kernel-evolve", ".git", "pyproject.toml"))
+
+
+def start(what: Start, run_id: str) -> Job:
+    """Start a runner and return at once. Raises OSError where the workspace cannot be written or nothing can start."""
+    log = log_file(what.workspace, run_id)
+    command = [*ENGINE, "run", f"{what.file}::{what.kernel}", "--workspace", str(what.workspace), "--run-id", run_id]
+    if what.text is not None:
+        command += ["--source-text", str(_keep_text(what.workspace, run_id, what.text))]
+    command += _options(what.settings, what.proposers)
+    return Job(run_id, what.workspace, _spawn(command, what.workspace, log), log)
+
+
+def resume(workspace: Path, run_id: str, settings: Settings) -> Job:
+    """Start a new runner for an interrupted run. Raises OSError as ``start`` does."""
+    log = log_file(workspace, run_id)
+    command = [*ENGINE, "run", "--resume", run_id, "--workspace", str(workspace), *_interpreter(settings)]
+    if settings.models:
+        command += ["--models", settings.models]
+    return Job(run_id, workspace, _spawn(command, workspace, log), log)
+
+
+def last_words(job: Job) -> str:
+    """What a runner that died said last: its own sentence, else the log's last line."""
+    try:
+        with job.log.open("rb") as stream:
+            stream.seek(max(0, job.log.stat().st_size - 8192))
+            lines = [line.strip() for line in stream.read().decode("utf-8", "replace").splitlines() if line.strip()]
+    except OSError:
+        lines = []
+    mark = "kernel-evolve: "
+    said = next((line.removeprefix(mark) for line in reversed(lines) if line.startswith(mark)), "")
+    said = said or next((line.removeprefix("Error: ") for line in reversed(lines)), "")
+    ended = job.process.returncode
+    how = f"by signal {-ended}" if ended is not None and ended < 0 else f"with exit code {ended}"
+    return said or f"The runner ended {how} and said nothing; its log is {job.log}."
+
+
+def begin_cancel(run_id: str, workspace: Path, pid: int) -> Cancel | None:
+    """Watch a runner that was asked to stop; None where ``pid`` is not that run's runner (any more)."""
+    identity = _identity(pid)
+    if identity is None or run_id not in _command_line(pid):
+        return None
+    return Cancel(run_id, workspace, pid, identity, time.monotonic())
+
+
+def press(cancel: Cancel) -> bool:
+    """Send what is due to a runner that was asked to stop; return whether there is still something to watch."""
+    if _identity(cancel.pid) != cancel.identity:
+        return False
+    waited = time.monotonic() - cancel.asked_at
+    due = signal.SIGKILL if waited > KILL_GRACE_SECONDS else signal.SIGTERM if waited > CANCEL_GRACE_SECONDS else None
+    if due is not None and due not in cancel.signals_sent:
+        cancel.signals_sent.append(due)
+        # The runner leads its session's group; the judge host below it dies with it (death signal, end of its input).
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(cancel.pid, due)
+    return waited < GIVE_UP_SECONDS
+
+
+def _options(settings: Settings, proposers: tuple[str, ...]) -> list[str]:
+    chosen = proposers or settings.proposers
+    given = {
+        "--budget": settings.budget,
+        "--target": settings.target,
+        "--proposers": ",".join(chosen),
+        "--models": settings.models,
+    }
+    return [*_pairs(given), *_interpreter(settings)]
+
+
+def _interpreter(settings: Settings) -> list[str]:
+    return _pairs({"--python": settings.python, "--editor-python": settings.editor_python})
+
+
+def _pairs(given: dict[str, str]) -> list[str]:
+    return [part for option, value in given.items() if value for part in (option, value)]
+
+
+def _keep_text(workspace: Path, run_id: str, text: str) -> Path:
+    folder = state_folder(workspace) / "sources"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{run_id}.txt"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    return path
+
+
+def _spawn(command: list[str], workspace: Path, log: Path) -> subprocess.Popen[bytes]:
+    with log.open("ab") as stream:
+        return subprocess.Popen(
+            command,
+            cwd=workspace,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+        )
+
+
+def _identity(pid: int) -> str | None:
+    """Start time of a live process, in clock ticks since boot (proc(5), field 22); None for a zombie or none."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else fields[19]
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+    except OSError:
+        return ""

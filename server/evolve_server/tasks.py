@@ -1,0 +1,66 @@
+"""The tasks of a file's kernels, from the task files on disk or, where one is open, from its buffer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from evolve_core.source.parse import language_of, parse, read_source
+from evolve_core.task.model import Task, TaskProblem
+from evolve_core.task.native import default_task_file, load, source_file_of, task_files, task_for
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from evolve_core.source.model import Kernel, ParsedSource
+
+
+@dataclass(frozen=True, slots=True)
+class TaskQuestion:
+    """A snapshot of one open source document to find tasks for."""
+
+    uri: str
+    path: Path
+    parsed: ParsedSource
+
+
+def find_tasks(question: TaskQuestion, unsaved: Mapping[Path, str]) -> dict[str, Task | TaskProblem]:
+    """Kernel's name → its task, or why it has none. ``unsaved`` holds the texts of the open task files."""
+    return {
+        kernel.qualified_name: task_for(kernel, question.path, question.parsed, unsaved)
+        for kernel in question.parsed.kernels
+    }
+
+
+def problems_of_task_file(task_file: Path, text: str) -> tuple[TaskProblem, ...]:
+    """What is wrong with a task file that is open while its source file is not."""
+    source = source_file_of(task_file)
+    language = language_of(source) if source is not None else None
+    if source is None or language is None:
+        return ()
+    source_text = read_source(source)
+    if not isinstance(source_text, str):
+        return ()
+    found = load(task_file, source, parse(source_text, language), text)
+    return (found,) if isinstance(found, TaskProblem) else ()
+
+
+def new_task_file(source_file: Path, kernel: Kernel) -> Path:
+    """Where a task file for this kernel goes without touching one that exists."""
+    plain = default_task_file(source_file)
+    if not plain.exists():
+        return plain
+    return source_file.with_name(f"{source_file.stem}.{kernel.name}.evolve.py")
+
+
+def stamps(source_file: Path) -> tuple[tuple[str, int, int], ...]:
+    """Name, modification time (ns) and size of every task file beside a source file: moves when one of them changes."""
+    found = []
+    for file in task_files(source_file):
+        try:
+            status = file.stat()
+        except OSError:
+            continue
+        found.append((file.name, status.st_mtime_ns, status.st_size))
+    return tuple(found)

@@ -1,0 +1,236 @@
+"""What the server knows, in memory. Requests are pure reads of it; the background fills it (``background.py``).
+
+Results are anchored to (kernel's name, version of its source), never to lines: a run belongs to a kernel while the
+versions it was started on are the versions in the buffer, and turns stale with the first edit that moves one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from evolve_core.journal.model import RunRecord, RunState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from evolve_core.journal.model import CandidateRecord
+    from evolve_core.source.model import Kernel, TextEdit
+    from evolve_core.task.model import Task, TaskProblem
+    from evolve_server.documents import Anchored, Document
+
+ACTIVE = frozenset(
+    (RunState.QUEUED, RunState.BASELINE, RunState.EVOLVING, RunState.VERIFYING, RunState.PAUSED),
+)
+
+
+class Freshness(StrEnum):
+    CURRENT = "current"
+    EDITED = "edited"
+    APPLIED = "applied"
+    """The buffer holds the winner itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run with its winner, where it has one: loaded for finished runs only, as nothing is claimed before.
+
+    ``best_versions`` are the kernels' versions in the winner's source, in the order of ``spec.kernels``.
+    """
+
+    record: RunRecord
+    best: CandidateRecord | None = None
+    best_versions: tuple[str, ...] = ()
+
+    @property
+    def is_active(self) -> bool:
+        return self.record.state in ACTIVE
+
+    @property
+    def winner(self) -> CandidateRecord | None:
+        best = self.best
+        return best if best is not None and best.verdict is not None and best.verdict.is_winner else None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A run this server has started and the journal does not show yet."""
+
+    run_id: str
+    path: Path
+    kernels: tuple[str, ...]
+    versions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StartFailure:
+    """A run that died before it reached the journal. ``versions`` as of the start: an edit clears the message."""
+
+    run_id: str
+    path: Path
+    kernels: tuple[str, ...]
+    versions: tuple[str, ...]
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What applying a winner to the buffer would do: ``edits`` None where the user changed the same lines."""
+
+    candidate_id: str
+    revision: int
+    edits: tuple[TextEdit, ...] | None
+
+    @property
+    def is_applied(self) -> bool:
+        return self.edits == ()
+
+
+@dataclass(frozen=True, slots=True)
+class KernelSuggestion:
+    """An insight of the knowledge base that may hold here, as ``kb suggest --json`` gave it."""
+
+    kernel: str
+    insight_id: str
+    claim: str
+    ratio: float
+    estimated: bool
+    similarity: float
+    because: str
+    target: str = ""
+    device: str = ""
+    successes: int = 0
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KernelView:
+    """Everything to be said about one kernel of one open document."""
+
+    uri: str
+    path: Path
+    anchored: Anchored
+    task: Task | TaskProblem | None
+    run: RunView | None
+    freshness: Freshness
+    pending: Pending | None
+    start_failure: StartFailure | None
+    offer: Offer | None
+    suggestions: tuple[KernelSuggestion, ...]
+
+    @property
+    def kernel(self) -> Kernel:
+        return self.anchored.kernel
+
+    @property
+    def name(self) -> str:
+        return self.kernel.qualified_name
+
+    @property
+    def is_busy(self) -> bool:
+        return self.pending is not None or (self.run is not None and self.run.is_active)
+
+    @property
+    def can_apply(self) -> bool:
+        """A winner, on the source it was found for, and nothing of the user's in its way."""
+        if self.run is None or self.run.winner is None or self.freshness is not Freshness.CURRENT:
+            return False
+        return self.offer is None or (self.offer.edits is not None and not self.offer.is_applied)
+
+
+@dataclass(slots=True)
+class View:
+    """The mutable whole. ``generation`` moves with every change, so that what is derived can be cached."""
+
+    documents: dict[str, Document] = field(default_factory=dict)
+    tasks: dict[str, dict[str, Task | TaskProblem]] = field(default_factory=dict)
+    """Document URI → kernel's name → its task or why it has none."""
+    runs: dict[str, tuple[RunView, ...]] = field(default_factory=dict)
+    """Absolute path of a source file → its runs, newest first."""
+    pending: dict[str, Pending] = field(default_factory=dict)
+    start_failures: dict[tuple[str, str], StartFailure] = field(default_factory=dict)
+    """By (path, first kernel)."""
+    offers: dict[tuple[str, str], Offer] = field(default_factory=dict)
+    """By (document URI, candidate id)."""
+    suggestions: dict[str, tuple[KernelSuggestion, ...]] = field(default_factory=dict)
+    """By document URI."""
+    journal_problem: str = ""
+    """Why the journal cannot be read, "" while it can."""
+
+    def document_of(self, path: Path) -> Document | None:
+        return next((d for d in self.documents.values() if d.path == path), None)
+
+    def kernels(self, document: Document) -> tuple[KernelView, ...]:
+        if not document.is_source or document.path is None:
+            return ()
+        return tuple(self._kernel(document, document.path, anchored) for anchored in document.anchored)
+
+    def kernel(self, document: Document, name: str) -> KernelView | None:
+        return next((k for k in self.kernels(document) if k.name == name), None)
+
+    def run(self, run_id: str) -> RunView | None:
+        return next((r for runs in self.runs.values() for r in runs if r.record.run_id == run_id), None)
+
+    def active_runs(self) -> tuple[RunView, ...]:
+        return tuple(r for runs in self.runs.values() for r in runs if r.is_active)
+
+    def _kernel(self, document: Document, path: Path, anchored: Anchored) -> KernelView:
+        name = anchored.kernel.qualified_name
+        run = choose_run(self.runs.get(str(path), ()), name, document)
+        pending = next((p for p in self.pending.values() if p.path == path and name in p.kernels), None)
+        failure = self.start_failures.get((str(path), name))
+        if failure is not None and failure.versions != versions_of(document, failure.kernels):
+            failure = None
+        offer = self.offers.get((document.uri, run.winner.candidate_id)) if run and run.winner else None
+        freshness = freshness_of(run, document) if run else Freshness.CURRENT
+        if offer is not None and freshness is not Freshness.APPLIED:
+            freshness = _sharpened(freshness, offer, document.revision)
+        return KernelView(
+            uri=document.uri,
+            path=path,
+            anchored=anchored,
+            task=self.tasks.get(document.uri, {}).get(name),
+            run=run,
+            freshness=freshness,
+            pending=pending,
+            start_failure=failure,
+            offer=offer,
+            suggestions=tuple(s for s in self.suggestions.get(document.uri, ()) if s.kernel == name),
+        )
+
+
+def versions_of(document: Document, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The versions of those kernels in the buffer; "" for one that is gone."""
+    found = {a.kernel.qualified_name: a.kernel.version for a in document.anchored}
+    return tuple(found.get(name, "") for name in names)
+
+
+def freshness_of(run: RunView, document: Document) -> Freshness:
+    now = versions_of(document, run.record.spec.kernels)
+    if run.winner is not None and now == run.best_versions != run.record.spec.versions:
+        return Freshness.APPLIED
+    return Freshness.CURRENT if now == run.record.spec.versions else Freshness.EDITED
+
+
+def choose_run(runs: tuple[RunView, ...], name: str, document: Document) -> RunView | None:
+    """The run to speak of: an active one, else the newest that says something about the text as it is now."""
+    mine = [run for run in runs if name in run.record.spec.kernels]
+    active = next((run for run in mine if run.is_active), None)
+    if active is not None or not mine:
+        return active
+    telling = (
+        run
+        for run in mine
+        if run.record.state is not RunState.CANCELLED and freshness_of(run, document) is not Freshness.EDITED
+    )
+    return next(telling, mine[0])
+
+
+def _sharpened(freshness: Freshness, offer: Offer, revision: int) -> Freshness:
+    """Versions see kernels only; the offer also saw their launches. One of an older text says nothing."""
+    if offer.revision != revision or freshness is not Freshness.CURRENT:
+        return freshness
+    if offer.edits is None:
+        return Freshness.EDITED
+    return Freshness.APPLIED if offer.is_applied else freshness
