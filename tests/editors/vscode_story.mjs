@@ -23,12 +23,15 @@ await play(async (workbench, { seconds }) => {
   const hover = await workbench.hoverOver(KERNEL, /estimated|faster/i);
   await workbench.picture("4-hover");
 
-  await workbench.putCursorOn(KERNEL);
-  await workbench.command("Preview the Winner of the Kernel at the Cursor");
-  await page.locator(".monaco-diff-editor:visible").waitFor();
-  await page.locator(".monaco-diff-editor:visible .char-insert, .monaco-diff-editor:visible .line-insert").first().waitFor();
+  // A click on the verdict shows what would change; the button there applies it, and undo takes it back.
+  await page.mouse.move(5, 5);
+  await workbench.clickLens(verdict);
+  await page.locator(".monaco-diff-editor:visible .line-insert").first().waitFor();
   await workbench.picture("5-preview");
-  await page.getByRole("tab", { name: /^softmax\.py/ }).click();
+  await page.getByRole("button", { name: "Apply Winner" }).click();
+  await workbench.lensMatching(/applied/i, MINUTE);
+  await page.keyboard.press("Control+Z");
+  await workbench.lensMatching(/apply…/i, MINUTE);
 
   await workbench.putCursorOn(KERNEL);
   const actions = await workbench.actions();

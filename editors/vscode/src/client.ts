@@ -3,7 +3,7 @@
 import * as vscode from "vscode";
 import { LanguageClient, RevealOutputChannelOn, State } from "vscode-languageclient/node";
 import type { LanguageClientOptions, ServerOptions } from "vscode-languageclient/node";
-import { withCursor } from "./cursor";
+import { executeCommand } from "./commands";
 import { withEditorPython } from "./interpreter";
 import type { ServerCommand } from "./server";
 import type { StatusItem } from "./status";
@@ -27,7 +27,7 @@ export function createClient(
     initializationOptions: { trusted: vscode.workspace.isTrusted },
     synchronize: { configurationSection: "kernelEvolve" },
     middleware: {
-      executeCommand: (command, args, next) => next(command, withCursor(args)),
+      executeCommand,
       workspace: {
         configuration: async (params, token, next) => {
           const answer = await next(params, token);

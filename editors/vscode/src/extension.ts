@@ -5,7 +5,7 @@ import type { LanguageClient } from "vscode-languageclient/node";
 import { createClient, SELECTOR } from "./client";
 import { findServer, ServerNotFound } from "./server";
 import { StatusItem } from "./status";
-import { applyWinner, registerPreview } from "./winner";
+import { registerWinner } from "./winner";
 
 let session: Session | undefined;
 
@@ -17,8 +17,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
   context.subscriptions.push(
     log,
     status,
-    registerPreview(),
-    vscode.commands.registerCommand("kernelEvolve.editor.apply", applyWinner),
+    registerWinner(),
     vscode.commands.registerCommand("kernelEvolve.editor.restart", () => current.restart()),
     vscode.commands.registerCommand("kernelEvolve.editor.showLog", () => log.show(true)),
     vscode.workspace.onDidGrantWorkspaceTrust(() => current.restart()),
