@@ -78,12 +78,12 @@ def why_no_grid(kernel: KernelCode) -> str:
             return "another launch uses the same grid"
         if not kernel.aliases.triton:
             return "the file does not import triton by name"
-        if any(not _is_repeatable(kernel, element) for element in launch.grid):
+        if any(not is_repeatable(kernel, element) for element in launch.grid):
             return "the grid calls a function, which might not give the same value twice"
     return ""
 
 
-def _is_repeatable(kernel: KernelCode, element: ast.expr) -> bool:
+def is_repeatable(kernel: KernelCode, element: ast.expr) -> bool:
     """Whether evaluating the expression twice is as good as once: arithmetic, sizes, ``triton.cdiv`` and the like."""
     for node in ast.walk(element):
         if isinstance(node, ast.Call):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from evolve_core.propose.edits import add_arguments
 from evolve_core.propose.kernel_code import KernelCode, Launch, argument, bindings, host_value
@@ -168,10 +169,21 @@ def _linked(kernel: KernelCode, launch: Launch, name: str, literal: ast.expr, va
             understood |= {id(n) for n, _ in parts}
             if parts and _means(kernel, launch, name, node.left, value):
                 sites += [_site(kernel, n, less=less) for n, less in parts]
+        elif _is_remainder(kernel, launch, node, value):
+            understood.add(id(node.right))
+            if _means(kernel, launch, name, node.left, value):
+                sites.append(_site(kernel, node.right))
     for node in ast.walk(launch.host):
         if int_literal(node) == value and id(node) not in own | understood:
             return None
     return sites
+
+
+def _is_remainder(kernel: KernelCode, launch: Launch, node: ast.AST, value: int) -> TypeGuard[ast.BinOp]:
+    """``n % 256`` among this launch's arguments (``EVEN=n % 256 == 0``) follows BLOCK=256."""
+    if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Mod) or int_literal(node.right) != value:
+        return False
+    return any(node is n for argument in (launch.arguments or {}).values() for n in ast.walk(argument))
 
 
 def _rounding_up(node: ast.BinOp, value: int) -> list[tuple[ast.expr, int]]:

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from evolve_core.propose.rewrite import program_order, rows_per_program, single_pass
+from evolve_core.propose.rewrite import (
+    alignment,
+    even_masks,
+    eviction,
+    exp2,
+    hoist,
+    persistent,
+    pipeline,
+    program_order,
+    rows_per_program,
+    single_pass,
+)
 from evolve_core.propose.rewrite.rule import Rule
 
 
 def rules() -> tuple[Rule, ...]:
     """Every rule, those first that change most how a kernel moves its data."""
-    return (single_pass.RULE, rows_per_program.RULE, program_order.RULE)
+    return (
+        single_pass.RULE,
+        rows_per_program.RULE,
+        program_order.RULE,
+        even_masks.RULE,
+        pipeline.RULE,
+        hoist.RULE,
+        alignment.RULE,
+        eviction.RULE,
+        persistent.RULE,
+        exp2.RULE,
+    )
 
 
 def rule_named(name: str) -> Rule | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass, field
 from enum import IntFlag
+from typing import TypeVar
 
 from evolve_core.propose.kernel_code import KernelCode, argument
 from evolve_core.propose.syntax import int_literal
@@ -21,6 +22,8 @@ ELEMENTWISE = frozenset(
 )
 REDUCED = ("sum", "max", "min", "xor_sum")
 ORDERED = ("debug_barrier", "atomic_add", "atomic_max", "atomic_min", "atomic_cas", "atomic_xchg", "atomic_and")
+
+Node = TypeVar("Node", bound=ast.AST)
 
 
 class Shape(IntFlag):
@@ -46,6 +49,8 @@ class Findings:
     """``tl.zeros``/``tl.full`` of one axis."""
     accesses: list[ast.Call] = field(default_factory=list)
     """Loads and stores whose address differs by row."""
+    divisions: list[ast.BinOp] = field(default_factory=list)
+    """``a / b`` where a differs by column and b does not."""
     widened: list[ast.expr] = field(default_factory=list)
     """Initial values (floating-point literals) of variables that a loop carries as one value per row."""
 
@@ -139,8 +144,11 @@ class Inference:
                 return Shape.UNIFORM
             case ast.Name(id=name):
                 return self._name(name)
-            case ast.BinOp(left=left, right=right):
-                return self._shape(left) | self._shape(right)
+            case ast.BinOp(left=left, op=op, right=right):
+                shapes = self._shape(left), self._shape(right)
+                if isinstance(op, ast.Div) and Shape.COLUMN in shapes[0] and Shape.COLUMN not in shapes[1]:
+                    _add(self.findings.divisions, node)
+                return shapes[0] | shapes[1]
             case ast.UnaryOp(operand=operand):
                 return self._shape(operand)
             case ast.Compare(left=left, comparators=[right]):
@@ -261,6 +269,6 @@ def _is_float_literal(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and type(node.value) is float
 
 
-def _add(found: list[ast.Call], node: ast.Call) -> None:
+def _add(found: list[Node], node: Node) -> None:
     if not any(n is node for n in found):
         found.append(node)
