@@ -1,0 +1,121 @@
+"""The same report for a terminal. The text of candidates is printed literally: rich's markup is never read from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from evolve_core.journal.model import CandidateRecord, RunRecord
+from evolve_core.judge.verdict import Verdict
+from evolve_core.report import view, wording
+from evolve_core.report.wording import Standing
+
+_TONES = {"good": "green", "bad": "red", "busy": "blue", "plain": "default"}
+_COLOURS = {
+    Standing.BETTER: "green",
+    Standing.SAME: "default",
+    Standing.SLOWER: "yellow",
+    Standing.SCREENED: "blue",
+    Standing.UNTIMED: "default",
+    Standing.UNVERIFIED: "yellow",
+    Standing.WRONG: "red",
+    Standing.FAILED: "red",
+    Standing.CHEATING: "magenta",
+    Standing.PENDING: "bright_black",
+}
+
+
+def run_summary(run: RunRecord, candidates: Sequence[CandidateRecord], limit: int = 10) -> RenderableType:
+    """The verdict on a run, its workloads, its proposers and its ``limit`` best candidates."""
+    best = view.best_of(run, candidates)
+    parts: list[RenderableType] = [_heading(run, best)]
+    if best and best.verdict and best.verdict.workloads:
+        parts.append(_workloads(best.verdict))
+    if candidates:
+        parts += [_proposers(candidates), candidates_table(_leading(candidates, limit), f"best {limit} candidates")]
+    return Group(*parts)
+
+
+def runs_table(runs: Sequence[RunRecord]) -> Table:
+    """One line per run, in the order given."""
+    table = _table("runs", "run", "kernel", "state", "best", "candidates", "time", "reason")
+    for run in runs:
+        end = run.ended_at if run.ended_at is not None else run.updated_at
+        table.add_row(
+            Text(run.run_id),
+            Text(run.spec.kernels[0] if run.spec.kernels else run.spec.entry),
+            Text(run.state.value),
+            Text(_best_words(run)),
+            Text(f"{run.judged}/{run.proposed}"),
+            Text(wording.duration_words(end - run.created_at)),
+            Text(run.reason),
+        )
+    return table
+
+
+def candidates_table(candidates: Sequence[CandidateRecord], title: str = "candidates") -> Table:
+    table = _table(title, "#", "change", "proposer", "verdict", "ratio", "reason")
+    for candidate in candidates:
+        verdict = candidate.verdict
+        table.add_row(
+            Text(str(candidate.ordinal)),
+            Text(candidate.summary),
+            Text(view.proposer_of(candidate)),
+            Text(wording.verdict_words(verdict), style=_COLOURS[wording.standing(verdict)]),
+            Text(wording.ratio_words(verdict)),
+            Text(verdict.reason if verdict else ""),
+        )
+    return table
+
+
+def _best_words(run: RunRecord) -> str:
+    if run.best_ratio is None:
+        return ""
+    return f"{run.best_ratio:.2f}×" + (" estimated" if run.best_estimated else "")
+
+
+def _heading(run: RunRecord, best: CandidateRecord | None) -> Panel:
+    headline = wording.headline(run, best)
+    text = Text(headline.title, style=f"bold {_TONES[headline.tone]}")
+    if headline.detail:
+        text.append(f"\n{headline.detail}", style="default")
+    if best:
+        text.append(f"\n{best.summary}", style="default")
+    name = run.spec.kernels[0] if run.spec.kernels else run.spec.entry
+    return Panel(text, title=Text(f"{name} · {run.run_id}"), title_align="left")
+
+
+def _workloads(verdict: Verdict) -> Table:
+    estimated = any(w.estimated for w in verdict.workloads)
+    kind = ", estimated" if estimated else ""
+    table = _table("per workload", "workload", f"yours{kind}", f"winner{kind}", "ratio", "max error", "yours has")
+    shown = wording.shown_ratio(verdict) is not None
+    for w in verdict.workloads:
+        ratio = f"{w.ratio:.2f}×" + (" estimated" if w.estimated else "") if w.ratio is not None and shown else "–"
+        errors = ("–" if e is None else f"{e:.3g}" for e in (w.max_error, w.native_error))
+        times = (wording.microseconds_words(t) for t in (w.baseline_us, w.candidate_us))
+        table.add_row(*(Text(cell) for cell in (w.label or w.workload, *times, ratio, *errors)))
+    return table
+
+
+def _proposers(candidates: Sequence[CandidateRecord]) -> Table:
+    table = _table("proposers", "proposer", "proposed", "correct", "faster")
+    for row in view.yields(candidates):
+        table.add_row(Text(row.proposer), str(row.proposed), str(row.correct), str(row.better))
+    return table
+
+
+def _leading(candidates: Sequence[CandidateRecord], limit: int) -> list[CandidateRecord]:
+    """Those with a ratio that may be claimed first, by ratio; then the others as they came."""
+    return sorted(candidates, key=lambda c: (-(wording.shown_ratio(c.verdict) or 0.0), c.ordinal))[:limit]
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, header_style="bright_black", overflow="fold")
+    return table
