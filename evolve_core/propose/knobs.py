@@ -169,7 +169,7 @@ def _linked(kernel: KernelCode, launch: Launch, name: str, literal: ast.expr, va
             understood |= {id(n) for n, _ in parts}
             if parts and _means(kernel, launch, name, node.left, value):
                 sites += [_site(kernel, n, less=less) for n, less in parts]
-        elif _is_remainder(kernel, launch, node, value):
+        elif _is_remainder(node, kernel, launch, value):
             understood.add(id(node.right))
             if _means(kernel, launch, name, node.left, value):
                 sites.append(_site(kernel, node.right))
@@ -179,7 +179,7 @@ def _linked(kernel: KernelCode, launch: Launch, name: str, literal: ast.expr, va
     return sites
 
 
-def _is_remainder(kernel: KernelCode, launch: Launch, node: ast.AST, value: int) -> TypeGuard[ast.BinOp]:
+def _is_remainder(node: ast.AST, kernel: KernelCode, launch: Launch, value: int) -> TypeGuard[ast.BinOp]:
     """``n % 256`` among this launch's arguments (``EVEN=n % 256 == 0``) follows BLOCK=256."""
     if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Mod) or int_literal(node.right) != value:
         return False

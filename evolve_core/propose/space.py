@@ -14,13 +14,10 @@ from math import prod
 
 from evolve_core.propose.knobs import Knob, Panel
 from evolve_core.propose.roles import KernelKind, Role
+from evolve_core.targets.load import load
 
 Point = dict[str, int]
 
-SHARED_LIMIT_BYTES = {"sm_75": 65536, "sm_80": 166912, "sm_86": 101376, "sm_89": 101376, "sm_90": 232448}
-"""Largest dynamic shared memory of one block (CUDA C++ Programming Guide, table of compute capabilities)."""
-DEFAULT_SHARED_LIMIT_BYTES = 101376
-"""For a target that the table does not name: the smallest among current NVIDIA parts; AMD's 64 KiB is judged."""
 DOT_OPERAND_BYTES = 2
 """The text does not say the operands' type; half precision is the smallest common one: nothing that fits is lost."""
 MAX_TILE_ELEMENTS = 65536
@@ -109,7 +106,7 @@ def _dot_fits(tiles: list[int], loops: list[int], stages: int, threads: int, tar
             return False
     depth = max(loops, default=16)
     shared_bytes = max(1, stages - 1) * sum(tiles) * depth * DOT_OPERAND_BYTES
-    return shared_bytes <= SHARED_LIMIT_BYTES.get(target, DEFAULT_SHARED_LIMIT_BYTES)
+    return shared_bytes <= load(target).sm.shared_per_program_bytes
 
 
 def starts(panel: Panel, target: str) -> Iterator[Point]:

@@ -47,9 +47,10 @@ class Tune:
             shape = _without_values(code, panel)
             if shape in self._opened:
                 continue
-            self._opened.add(shape)
             for point in starts(panel, situation.target):
                 yield from self._made(elite, code, panel, point)
+            # Only now: whoever asks may drop this iterator half-way and start a new one.
+            self._opened.add(shape)
 
     def _walk(self, elite: Judged, situation: Situation) -> Iterator[Proposal]:
         for code, panel in _panels(elite, situation):
