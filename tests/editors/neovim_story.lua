@@ -17,17 +17,15 @@ local function wait(what, seconds, condition)
 end
 
 local function lens_matching(pattern, seconds)
-  local found
   wait('lens with ' .. pattern, seconds, function()
-    for _, title in ipairs(lens_titles()) do
-      if title ~= seen.lenses[#seen.lenses] then
-        table.insert(seen.lenses, title)
-      end
-      found = title:lower():match(pattern) and title or found
+    local shown = table.concat(lens_titles(), ' | ')
+    if shown ~= seen.lenses[#seen.lenses] then
+      table.insert(seen.lenses, shown)
     end
-    return found ~= nil
+    assert(not shown:match('^failed'), shown)
+    return shown:match(pattern) ~= nil
   end)
-  return found
+  return seen.lenses[#seen.lenses]
 end
 
 local function request(method)
@@ -63,12 +61,12 @@ local function play()
     return client and client.initialized
   end)
 
-  lens_matching('evolve', 30)
+  lens_matching('^Evolve', 30)
   vim.fn.search('def softmax_kernel')
   vim.cmd.normal('w')
   local before = vim.api.nvim_buf_get_lines(0, 0, -1, false)
   vim.cmd.KernelEvolve('start')
-  lens_matching('evolving', 30)
+  lens_matching('^evolving', story.seconds)
   seen.verdict = lens_matching('faster', story.seconds)
   wait('inlay hint', 10, function()
     return #inlay_hints() > 0
@@ -80,7 +78,7 @@ local function play()
     return not vim.deep_equal(before, vim.api.nvim_buf_get_lines(0, 0, -1, false))
   end)
   vim.cmd.write()
-  seen.after = lens_matching('.', 10)
+  seen.after = lens_matching('applied', 10)
   seen.messages = vim.fn.execute('messages')
 end
 

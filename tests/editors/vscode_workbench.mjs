@@ -77,10 +77,16 @@ class Workbench {
     await this.page.keyboard.press("Enter");
   }
 
+  /** Waits for a lens; a run that failed is not waited for any longer. */
   async lensMatching(pattern, timeout) {
-    const lens = this.page.locator(LENS, { hasText: pattern }).first();
-    await lens.waitFor({ timeout });
-    return plain(await lens.innerText());
+    const awaited = this.page.locator(LENS, { hasText: pattern }).first();
+    const failed = this.page.locator(LENS, { hasText: /^failed/ }).first();
+    await awaited.or(failed).first().waitFor({ timeout });
+    const text = plain(await awaited.or(failed).first().innerText());
+    if (!pattern.test(text)) {
+      throw new Error(text);
+    }
+    return text;
   }
 
   async clickLens(text) {
