@@ -13,8 +13,8 @@ from pathlib import Path
 import click
 
 from evolve_core import __version__
+from evolve_core.cli.defaults import TARGET
 from evolve_core.cli.main import FOUND
-from evolve_core.cli.run import DEFAULT_TARGET
 from evolve_core.errors import KernelEvolveError
 from evolve_core.interpreter import resolve
 from evolve_core.judge.client import HostDied, HostError, JudgeHost
@@ -75,7 +75,7 @@ def _interpreter(root: Path, explicit: str) -> list[Finding]:
 def _host(python: Path) -> list[Finding]:
     with tempfile.TemporaryDirectory(prefix="kernel-evolve-") as folder, (Path(folder) / "log").open("ab") as log:
         try:
-            host = JudgeHost.start(python, Path(folder), DEFAULT_TARGET, 1, log)
+            host = JudgeHost.start(python, Path(folder), TARGET, 1, log)
         except (HostError, HostDied) as error:
             return [Finding("judge host", False, str(error))]
         info = host.info

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
+from evolve_core.cli.defaults import TARGET
 from evolve_core.cli.main import COULD_NOT_RUN, FOUND
-from evolve_core.cli.run import DEFAULT_TARGET
 from evolve_core.cli.selection import read_source, select, select_task
 from evolve_core.errors import UsageError
 from evolve_core.interpreter import resolve
@@ -27,7 +27,7 @@ from evolve_core.workspace import find_workspace, state_folder
 @click.option(
     "--baseline", type=click.Path(path_type=Path), default=None, help="Compare with this file's text instead."
 )
-@click.option("--target", default=DEFAULT_TARGET, show_default=True, help="Architecture to compile for without a GPU.")
+@click.option("--target", default=TARGET, show_default=True, help="Architecture to compile for without a GPU.")
 @click.option("--python", default="", help="The interpreter with your torch and Triton.")
 @click.option("--stage", type=click.Choice([str(s) for s in Stage]), default=str(Stage.CONFIRMATION), show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

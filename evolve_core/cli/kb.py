@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from evolve_core.cli.defaults import TARGET
 from evolve_core.cli.lookup import find_run
-from evolve_core.cli.run import DEFAULT_TARGET
 from evolve_core.cli.runs import workspace_option
 from evolve_core.cli.selection import select
 from evolve_core.knowledge.exchange import export_lines, import_lines
@@ -58,7 +58,7 @@ def search(text: str, url: str | None, as_json: bool) -> None:
 
 @command.command(name="suggest")
 @click.argument("file")
-@click.option("--target", default=DEFAULT_TARGET, show_default=True)
+@click.option("--target", default=TARGET, show_default=True)
 @click.option("--source-text", type=click.Path(path_type=Path), default=None, hidden=True)
 @url_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -13,6 +13,7 @@ from types import FrameType
 
 import click
 
+from evolve_core.cli.defaults import BUDGET, PROPOSERS, TARGET
 from evolve_core.cli.main import COULD_NOT_RUN
 from evolve_core.cli.selection import select, select_task
 from evolve_core.cli.watch import watching
@@ -27,17 +28,13 @@ from evolve_core.source.model import Kernel
 from evolve_core.task.model import Task
 from evolve_core.workspace import find_workspace
 
-DEFAULT_BUDGET = "10m,200c"
-DEFAULT_TARGET = "sm_90"
-DEFAULT_PROPOSERS = "transplant,rewrite,tune,model"
-
 
 @click.command(name="run")
 @click.argument("kernel", required=False, metavar="FILE[::KERNEL]")
-@click.option("--budget", default=DEFAULT_BUDGET, show_default=True, help="10m, 200c, $2, or several with commas.")
-@click.option("--target", default="", help=f"Architecture to compile for without a GPU.  [default: {DEFAULT_TARGET}]")
+@click.option("--budget", default=BUDGET, show_default=True, help="10m, 200c, $2, or several with commas.")
+@click.option("--target", default="", help=f"Architecture to compile for without a GPU.  [default: {TARGET}]")
 @click.option("--python", default="", help="The interpreter with your torch and Triton.")
-@click.option("--proposers", default=DEFAULT_PROPOSERS, show_default=True, help="Who makes candidates.")
+@click.option("--proposers", default=PROPOSERS, show_default=True, help="Who makes candidates.")
 @click.option("--models", default="", help="Language models, for example anthropic:NAME,local:NAME@URL.")
 @click.option("--seed", type=int, default=None, help="Seed of the proposers; the judge draws its own.")
 @click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Candidates judged at once.")
@@ -98,7 +95,7 @@ def _spec(
         base_source=source,
         task_file=str(task.task_file),
         entry=task.entry,
-        target=target or DEFAULT_TARGET,
+        target=target or TARGET,
         seed=seed,
         budget_seconds=limits.seconds,
         budget_candidates=limits.candidates,

@@ -43,4 +43,6 @@ def command(workspace: Path | None, as_json: bool) -> None:
         started = datetime.fromtimestamp(run.created_at).strftime("%Y-%m-%d %H:%M")
         kernel = f"{Path(run.spec.source_file).name}::{run.spec.kernels[0]}"
         table.add_row(run.run_id, started, kernel, headline(run), run.reason)
-    Console().print(table)
+    console = Console()
+    # A pipe has no width to fit into, and a wrapped table cannot be searched.
+    Console(width=None if console.is_terminal else 200).print(table)

@@ -35,20 +35,19 @@ def remember_winner(spec: RunSpec, winner: CandidateRecord, url: str | None) -> 
     return ""
 
 
-def remember_outcomes(judged: tuple[Judged, ...], suggestions: tuple[Suggestion, ...], url: str | None) -> str:
+def remember_outcomes(judged: tuple[Judged, ...], url: str | None) -> str:
     """Tell the knowledge base which of its suggestions held here: correct and better than the user's own.
 
     Return a notice for the user ("" if all is well).
     """
-    recipes = {s.insight.recipe: s.insight.insight_id for s in suggestions}
     outcomes: dict[str, bool] = {}
     for one in judged:
-        if one.proposal.proposer != "transplant":
-            continue
-        insight_id = dict(one.proposal.recipe[-1].parameters).get("insight") or recipes.get(one.proposal.recipe)
-        if insight_id:
+        if one.proposal.proposer == "transplant":
+            insight_id = one.proposal.recipe[-1].rule
             held = one.verdict.correctness is Correctness.CORRECT and (one.verdict.ratio or 0.0) > 1.0
             outcomes[insight_id] = outcomes.get(insight_id, False) or held
+    if not outcomes:
+        return ""
     try:
         with open_store(url) as store:
             for insight_id, held in outcomes.items():

@@ -25,9 +25,9 @@ from evolve_core.propose.proposal import Judged, Proposal, Proposer
 from evolve_core.search.archive import Archive
 from evolve_core.search.budget import Budget
 from evolve_core.search.loop import Search, Stop, confirm
-from evolve_core.search.remember import remember_winner, suggestions_for
+from evolve_core.search.remember import remember_outcomes, remember_winner, suggestions_for
 from evolve_core.search.rotation import Rotation
-from evolve_core.source.identity import source_digest
+from evolve_core.source.digest import source_digest
 from evolve_core.source.parse import language_of
 from evolve_core.task.model import Task
 from evolve_core.workspace import log_file, spool_folder
@@ -122,12 +122,7 @@ def _search(
 
 
 def _proposers(spec: RunSpec, resources: Resources, suggestions: tuple[Suggestion, ...]) -> Sequence[Proposer]:
-    proposers, notices = make_proposers(
-        spec.proposers, spec.seed, suggestions, models=resources.models, environ=os.environ
-    )
-    for line in notices:
-        say(line)
-    return proposers
+    return make_proposers([name for name in spec.proposers if name != "model"], spec.seed, suggestions)
 
 
 def _evolve(
@@ -140,6 +135,8 @@ def _evolve(
     if stop is Stop.CANCELLED:
         journal.set_best(run_id, "", None, estimated=False)
         return RunState.CANCELLED, "Cancelled by the user."
+    if notice := remember_outcomes(search.archive.judged, resources.knowledge):
+        say(notice)
     journal.set_state(run_id, RunState.VERIFYING, how)
     winner = confirm(search)
     if winner is None:

@@ -1,0 +1,161 @@
+"""The commands that only read and write files, through the command line's own front door."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from evolve_core.cli.selection import select
+from evolve_core.journal.lock import runner_lock
+from evolve_core.journal.model import RunSpec, RunState
+from evolve_core.journal.writer import JournalWriter
+from evolve_core.judge.verdict import Correctness, Speed, Stage, Trust, Verdict
+from evolve_core.propose.proposal import Proposal, Step
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
+FAST = Verdict(Correctness.CORRECT, Speed.ESTIMATED, Trust.HOST_CODE, Stage.CONFIRMATION, "1.40× estimated", ratio=1.4)
+
+
+def cli(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "evolve_core", *arguments], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    (tmp_path / "pyproject.toml").write_text("")
+    for name in ("softmax.py", "softmax.evolve.py"):
+        shutil.copy(EXAMPLES / name, tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def finished(workspace: Path) -> Path:
+    """A workspace with one run that has ended with a winner: num_warps=8 at the launch."""
+    selection = select(str(workspace / "softmax.py"))
+    (kernel,) = selection.kernels
+    spec = RunSpec(
+        source_file=str(workspace / "softmax.py"),
+        kernels=(kernel.qualified_name,),
+        versions=(kernel.version,),
+        base_source=selection.text,
+        task_file=str(workspace / "softmax.evolve.py"),
+        entry="softmax",
+        target="sm_90",
+        seed=1,
+    )
+    source = selection.text.replace("BLOCK=BLOCK)", "BLOCK=BLOCK, num_warps=8)")
+    proposal = Proposal(source, "num_warps 4 → 8", (Step("tune", "launch", (("num_warps", "8"),)),))
+    with runner_lock(workspace, "r1"), closing(JournalWriter(workspace)) as journal:
+        journal.create_run("r1", spec, 1)
+        candidate = journal.add_candidate("r1", proposal)
+        journal.add_verdict(candidate, FAST, {"seeds": [3]})
+        journal.set_best("r1", candidate, 1.4, estimated=True)
+        journal.set_state("r1", RunState.DONE, "num_warps 4 → 8")
+    return workspace
+
+
+def test_kernels_as_text_and_json(workspace):
+    text = cli("kernels", "softmax.py", cwd=workspace)
+    assert text.returncode == 0 and "softmax_kernel (softmax)" in text.stdout
+    (file,) = json.loads(cli("kernels", "softmax.py", "--json", cwd=workspace).stdout)
+    assert file["kernels"][0]["qualified_name"] == "softmax_kernel" and file["language"] == "triton"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("kernels", "nothere.py"), "nothere.py does not exist."),
+        (("kernels", "notes.txt"), "notes.txt is neither Python (.py) nor CUDA (.cu, .cuh)."),
+        (("kernels", "binary.py"), "binary.py is not text (it does not decode as UTF-8), so no kernels can be in it."),
+        (("run", "softmax.py::nope"), "There is no kernel nope in softmax.py (kernels there: softmax_kernel)."),
+        (("run", "softmax.py", "--budget", "soon"), "'soon' is no budget."),
+        (("run",), "Name a file: kernel-evolve run FILE[::KERNEL]"),
+        (("show", "r9"), "There is no run r9 in "),
+        (("apply", "r9"), "There is no run r9 in "),
+        (("cancel", "r9"), "There is no run r9 in "),
+    ],
+)
+def test_one_clear_message_and_exit_code_2(workspace, arguments, message):
+    (workspace / "notes.txt").write_text("hello")
+    (workspace / "binary.py").write_bytes(b"\xff\xfe\x00\x80" * 50)
+    ended = cli(*arguments, cwd=workspace)
+    assert ended.returncode == 2
+    assert message in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_task_check_says_what_is_missing(workspace):
+    assert cli("task", "check", "softmax.py", cwd=workspace).returncode == 0
+    (workspace / "softmax.evolve.py").unlink()
+    ended = cli("task", "check", "softmax.py", cwd=workspace)
+    assert ended.returncode == 1 and "softmax_kernel:" in ended.stdout
+
+
+def test_task_new_writes_once(workspace):
+    (workspace / "softmax.evolve.py").unlink()
+    assert cli("task", "new", "softmax.py", cwd=workspace).returncode == 0
+    written = (workspace / "softmax.evolve.py").read_text()
+    assert 'entry = "softmax"' in written
+    again = cli("task", "new", "softmax.py", cwd=workspace)
+    assert again.returncode == 2 and "left as it is" in again.stderr
+    assert (workspace / "softmax.evolve.py").read_text() == written
+    assert cli("task", "check", "softmax.py", cwd=workspace).returncode == 0
+
+
+def test_runs_and_show_say_estimated(finished):
+    assert "best 1.40× (estimated)" in " ".join(cli("runs", cwd=finished).stdout.split())
+    shown = json.loads(cli("show", "r1", "--json", cwd=finished).stdout)
+    assert shown["run"]["best_estimated"] is True and len(shown["candidates"]) == 1
+    diff = cli("show", "r1", "--diff", cwd=finished).stdout
+    assert "+    softmax_kernel" in diff and "num_warps=8" in diff
+    assert json.loads(cli("show", "r1", "--evidence", "r1-1", cwd=finished).stdout) == {"seeds": [3]}
+
+
+def test_runs_without_any(workspace):
+    assert "No runs in" in cli("runs", cwd=workspace).stdout
+    assert json.loads(cli("runs", "--json", cwd=workspace).stdout) == []
+
+
+def test_apply_changes_what_the_winner_changes(finished):
+    path = finished / "softmax.py"
+    path.write_text("# a comment of mine\n" + path.read_text())
+    ended = cli("apply", "r1", cwd=finished)
+    assert ended.returncode == 0, ended.stderr
+    text = path.read_text()
+    assert text.startswith("# a comment of mine\n") and "num_warps=8)" in text
+    assert [p.name for p in finished.iterdir() if p.name.startswith(".softmax")] == []
+
+
+def test_apply_refuses_a_kernel_that_was_edited(finished):
+    path = finished / "softmax.py"
+    edited = path.read_text().replace("tl.exp(x)", "tl.exp(x) + 0.0")
+    path.write_text(edited)
+    ended = cli("apply", "r1", cwd=finished)
+    assert ended.returncode == 2 and "edited or removed since" in ended.stderr
+    assert path.read_text() == edited
+
+
+def test_report_is_one_file_without_network(finished):
+    path = Path(cli("report", "r1", cwd=finished).stdout.strip())
+    text = path.read_text()
+    assert "<svg" in text and "http://" not in text.replace("http://www.w3.org", "") and "https://" not in text
+    assert "estimated" in text
+
+
+def test_knowledge_goes_around(finished, tmp_path):
+    url = f"sqlite:///{tmp_path}/kb.sqlite"
+    assert cli("kb", "add", "r1", "--url", url, cwd=finished).returncode == 0
+    exported = tmp_path / "kb.jsonl"
+    assert cli("kb", "export", str(exported), "--url", url, cwd=finished).returncode == 0
+    other = f"sqlite:///{tmp_path}/other.sqlite"
+    assert "1 insights read, 1 new" in cli("kb", "import", str(exported), "--url", other, cwd=finished).stdout
+    suggested = json.loads(cli("kb", "suggest", "softmax.py", "--url", other, "--json", cwd=finished).stdout)
+    assert [s["kernel"] for s in suggested] == ["softmax_kernel"] and suggested[0]["estimated"] is True
+    assert "1" in cli("kb", "stats", "--url", other, cwd=finished).stdout
