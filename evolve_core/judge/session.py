@@ -95,7 +95,7 @@ class TaskJudge:
     def _judgement(
         self, opened: OpenedTask, observed: Observation, candidate_id: str, source: str, stage: Stage
     ) -> Judgement:
-        verdict = compose(opened, observed, target=self._start.target, stage=stage)
+        verdict = compose(opened, observed, target=self._start.target, stage=stage, source=source)
         record = evidence(self._task, opened, observed, verdict, candidate_id=candidate_id, source=source)
         return Judgement(verdict, record)
 

@@ -16,9 +16,9 @@ def choose_first_configuration() -> None:
 
 
 def _run_first(self: Any, *args: Any, **kwargs: Any) -> Any:
-    self.nargs = dict(zip(self.arg_names, args))
+    self.nargs = dict(zip(self.arg_names, args, strict=False))
     configurations = self.prune_configs(kwargs) if len(self.configs) > 1 else self.configs
-    first = list(configurations)[0]
+    first = next(iter(configurations))
     values = first.all_kwargs()
     self.best_config = first
     if len(self.configs) > 1:

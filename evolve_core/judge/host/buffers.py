@@ -84,7 +84,7 @@ def _entry(name: str, value: Any, storages: _Storages) -> dict[str, Any]:
         return {"kind": "value", "value": value}
     raise StepError(
         "task-error",
-        f"input {name!r} is a {type(value).__name__}: inputs are tensors, numbers, strings, None, dtypes, or lists of them",
+        f"input {name!r} is a {type(value).__name__}: use tensors, numbers, strings, None, dtypes or lists of them",
     )
 
 
@@ -140,14 +140,14 @@ def _read_storages(file: Path, header: dict[str, Any], *, trusted: bool) -> list
         )
     whole = torch.frombuffer(data, dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)
     # Clones give every storage its own allocation, as in a real call, and torch's own alignment.
-    return [part[:size].clone() for part, size in zip(whole.split(padded), sizes)] if padded else []
+    return [part[:size].clone() for part, size in zip(whole.split(padded), sizes, strict=True)] if padded else []
 
 
 def _view(entry: dict[str, Any], storages: list[torch.Tensor]) -> torch.Tensor:
     dtype = dtype_named(str(entry["dtype"]))
     shape, stride = [int(n) for n in entry["shape"]], [int(n) for n in entry["stride"]]
     offset, storage = int(entry["offset"]), storages[int(entry["storage"])]
-    last = offset + sum((n - 1) * s for n, s in zip(shape, stride)) if all(shape) else offset
+    last = offset + sum((n - 1) * s for n, s in zip(shape, stride, strict=True)) if all(shape) else offset
     item = torch.empty(0, dtype=dtype).element_size()
     if min([offset, *shape, *stride], default=0) < 0 or (all(shape) and (last + 1) * item > storage.numel()):
         raise StepError("crash", "a tensor's header points outside its storage")
@@ -178,7 +178,7 @@ def shaped_inputs(
 
 
 def flatten_outputs(result: Any, inputs: dict[str, Any]) -> list[tuple[str, Any]]:
-    """Name the outputs of an entry: ``out``, ``out[1]``, ``out['key']``; for None, the tensors handed in (changed in place)."""
+    """Name the outputs of an entry: ``out``, ``out[1]``, ``out['key']``; for None, the tensors handed in."""
     if result is None:
         return [(name, value) for name, value in inputs.items() if isinstance(value, torch.Tensor)]
     flat: list[tuple[str, Any]] = []

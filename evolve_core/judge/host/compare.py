@@ -79,7 +79,11 @@ def _compare_one(
 
 def _strides(tensor: torch.Tensor) -> list[int]:
     """Strides that can be observed: those of dimensions with more than one element."""
-    return [stride for stride, size in zip(tensor.stride(), tensor.shape) if size > 1] if tensor.numel() else []
+    return (
+        [stride for stride, size in zip(tensor.stride(), tensor.shape, strict=True) if size > 1]
+        if tensor.numel()
+        else []
+    )
 
 
 def _real(tensor: torch.Tensor) -> torch.Tensor:
@@ -172,7 +176,7 @@ def _quantile_ratio(error: torch.Tensor, own: torch.Tensor, truth: torch.Tensor,
 
 def same_bits(a: Sequence[Named], b: Sequence[Named]) -> bool:
     """Whether two lists of named values hold the same bits (NaN payloads included), shapes and dtypes."""
-    return len(a) == len(b) and all(x[0] == y[0] and _same(x[1], y[1]) for x, y in zip(a, b))
+    return len(a) == len(b) and all(x[0] == y[0] and _same(x[1], y[1]) for x, y in zip(a, b, strict=True))
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -59,7 +59,7 @@ def _shown(value: Any) -> str:
 
 
 def compile_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Facts and launches of every timed workload. A failure to compile is a StepError ``compile-error`` with its line."""
+    """Facts and launches of every timed workload. What does not compile is a StepError with the line."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     install_stub_driver(payload["target"], "cuda")

@@ -10,11 +10,8 @@ from pathlib import Path
 
 def children_of(parent: int) -> list[int]:
     """Direct children of a process, from /proc (which lists them by the parent's number in this namespace)."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and _parent_of(entry) == parent:
-            found.append(int(entry.name))
-    return found
+    entries = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [int(entry.name) for entry in entries if _parent_of(entry) == parent]
 
 
 def _parent_of(entry: Path) -> int:

@@ -19,7 +19,7 @@ _IS_CUDA = torch.Tensor.is_cuda.__get__
 
 
 class InterpretedHost(TorchFunctionMode):
-    """``poison``: what uninitialised memory holds, ``nan`` or ``zero``. A kernel that reads it gives different outputs."""
+    """``poison``: what fresh memory holds, ``nan`` or ``zero``. A kernel that reads it gives different outputs."""
 
     def __init__(self, poison: str) -> None:
         super().__init__()

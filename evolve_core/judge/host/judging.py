@@ -9,11 +9,13 @@ from __future__ import annotations
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .errors import StepError
+from .measuring import judge_on_gpu, open_on_gpu
+from .opened import CheckedWorkload, OpenTask, TaskText, code_of, task_of
 from .outcomes import compare_failure, failure_of, run_failure
 from .pool import Cancel, StepResult, Zygote, remove_folder
 
@@ -26,57 +28,20 @@ CANDIDATE_GRACE_S = 10.0
 POISONS = ("nan", "zero")
 
 
-@dataclass(frozen=True)
-class TaskText:
-    """What the client sent: the task, and the source as it is in the editor."""
-
-    source_file: str
-    source: str
-    task_file: str
-    task_text: str
-    entry: str
-    kind: str
-    kernels: tuple[str, ...]
-    mode: str
-
-
-@dataclass(frozen=True)
-class CheckedWorkload:
-    """A small workload with drawn inputs and what the user's own kernel gave on them."""
-
-    workload: dict[str, Any]
-    seed: int
-    inputs: dict[str, Any]
-    native: dict[str, Any]
-    native_wall_s: float
-    truth: dict[str, Any] | None = None
-
-
-@dataclass
-class OpenTask:
-    name: str
-    text: TaskText
-    folder: Path
-    timed: list[dict[str, Any]]
-    checked: list[CheckedWorkload] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    has_reference: bool = True
-
-
 class Judge:
     """Steps on two zygotes, at most ``workers`` children at once."""
 
     def __init__(self, plain: Zygote, interpreting: Zygote, spool: Path, target: str, workers: int) -> None:
         self._plain = plain
         self._interpreting = interpreting
-        self._spool = spool
+        self.spool = spool
         self.target = target
-        self._children = ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="child")
+        self.children = ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="child")
         self._tasks: dict[str, OpenTask] = {}
 
     # -- steps ---------------------------------------------------------------------------------------------------
 
-    def _step(
+    def step(
         self,
         step: str,
         payload: dict[str, Any],
@@ -84,14 +49,23 @@ class Judge:
         deadline_s: float = STEP_PATIENCE_S,
         folder: Path | None = None,
     ) -> StepResult:
+        """Run a step in a child. Sandboxed as far as this machine allows; only the GPU's step may see the device."""
         zygote = self._interpreting if step in ("run", "profile") else self._plain
-        where = folder or self._spool / "steps" / secrets.token_hex(8)
-        limits = {"cpu_s": int(2 * deadline_s) + 2}
+        where = folder or self.spool / "steps" / secrets.token_hex(8)
+        limits: dict[str, Any] = {"cpu_s": int(2 * deadline_s) + 2}
+        if step == "gpu":
+            # CUDA maps terabytes of address space, spins while it waits, and counts processes in the outer namespace.
+            limits = {
+                "cpu_s": int(8 * deadline_s) + 60,
+                "memory_bytes": None,
+                "file_bytes": 64 << 30,
+                "namespaces": False,
+            }
         return zygote.run(step, {**payload, "target": self.target}, where, deadline_s, limits, cancel)
 
     def _trusted(self, step: str, payload: dict[str, Any], cancel: Cancel, folder: Path) -> Any:
         """A step that runs the user's task module and no candidate. Its failures end the request."""
-        result = self._step(step, payload, cancel, folder=folder)
+        result = self.step(step, payload, cancel, folder=folder)
         if result.error is not None:
             raise result.error
         if result.how == "timeout":
@@ -104,29 +78,26 @@ class Judge:
             )
         return result.value
 
-    def _base(self, text: TaskText) -> dict[str, Any]:
-        return {"task_text": text.task_text, "task_file": text.task_file}
-
-    def _code(self, text: TaskText, source: str) -> dict[str, Any]:
-        return {"source": source, "source_file": text.source_file, "entry": text.entry}
-
     # -- open ----------------------------------------------------------------------------------------------------
 
     def open(self, text: TaskText, cancel: Cancel) -> tuple[OpenTask, dict[str, Any]]:
         """Execute the task module for the first time, choose what to check, and observe the user's own source."""
         name = f"t{len(self._tasks)}-{secrets.token_hex(4)}"
-        task = OpenTask(name=name, text=text, folder=self._spool / "tasks" / name, timed=[])
+        task = OpenTask(name=name, text=text, folder=self.spool / "tasks" / name, timed=[])
         described = self._describe(task, cancel)
         task.timed = described["timed"]
         task.has_reference = described["has_reference"]
-        baseline = self._compiled_and_profiled(task, text.source, cancel, own=True)
+        self._tasks[name] = task
+        if text.mode == "gpu":
+            task.drawn = described["checked"]
+            return task, open_on_gpu(self, task, cancel)
+        baseline = self.compiled(task, text.source, cancel, own=True)
         task.checked, checks = self._native(task, described["checked"], cancel)
         baseline["checks"] = checks
-        self._tasks[name] = task
         return task, baseline
 
     def _describe(self, task: OpenTask, cancel: Cancel) -> dict[str, Any]:
-        payload = {**self._base(task.text), "seed": _seed(), "small": True}
+        payload = {**task_of(task.text), "seed": _seed(), "small": task.text.mode != "gpu"}
         described: dict[str, Any] = self._trusted(
             "describe", payload, cancel, task.folder / f"describe-{secrets.token_hex(4)}"
         )
@@ -139,9 +110,9 @@ class Judge:
         folder = task.folder / f"inputs-{secrets.token_hex(4)}"
         seeds = {one["id"]: _seed() for one in workloads}
         items = [{"id": one["id"], "recipe": one["recipe"], "seed": seeds[one["id"]]} for one in workloads]
-        drawn = self._trusted("draw", {**self._base(task.text), "items": items}, cancel, folder)
+        drawn = self._trusted("draw", {**task_of(task.text), "items": items}, cancel, folder)
         jobs = [
-            self._children.submit(self._native_run, task, one, seeds[one["id"]], drawn[one["id"]], cancel)
+            self.children.submit(self._native_run, task, one, seeds[one["id"]], drawn[one["id"]], cancel)
             for one in workloads
         ]
         outcomes = [job.result() for job in jobs]
@@ -157,8 +128,8 @@ class Judge:
         self, task: OpenTask, workload: dict[str, Any], seed: int, inputs: dict[str, Any], cancel: Cancel
     ) -> CheckedWorkload | str:
         folder = task.folder / f"native-{secrets.token_hex(4)}"
-        payload = {**self._code(task.text, task.text.source), "inputs": inputs, "poisons": POISONS}
-        result = self._step("run", payload, cancel, NATIVE_PATIENCE_S, folder)
+        payload = {**code_of(task.text, task.text.source), "inputs": inputs, "poisons": POISONS}
+        result = self.step("run", payload, cancel, NATIVE_PATIENCE_S, folder)
         if failure := run_failure(result, NATIVE_PATIENCE_S):
             if failure["kind"] == "task-error":
                 raise StepError("task-error", failure["message"], task.text.source_file, failure.get("line"))
@@ -170,9 +141,9 @@ class Judge:
     def _upcast_truth(self, task: OpenTask, checked: CheckedWorkload, cancel: Cancel) -> dict[str, Any] | None:
         """Without reference(): the user's own kernel on wider inputs. None where it does not run on those."""
         folder = task.folder / f"truth-{secrets.token_hex(4)}"
-        code = self._code(task.text, task.text.source)
+        code = code_of(task.text, task.text.source)
         payload = {**code, "inputs": checked.inputs, "poisons": ("zero",), "upcast": True}
-        result = self._step("run", payload, cancel, NATIVE_PATIENCE_S, folder)
+        result = self.step("run", payload, cancel, NATIVE_PATIENCE_S, folder)
         if run_failure(result, NATIVE_PATIENCE_S):
             return None
         truth: dict[str, Any] = result.value["runs"][0]
@@ -183,7 +154,7 @@ class Judge:
     ) -> tuple[list[CheckedWorkload], list[dict[str, Any]], list[str]]:
         kept, checks, disagreements = [], [], []
         compared = self._compare(task, [(one, [one.native]) for one in runnable], cancel)
-        for one, comparison in zip(runnable, compared):
+        for one, comparison in zip(runnable, compared, strict=True):
             outputs = comparison["checks"][0]["outputs"]
             if why := compare_failure(outputs):
                 disagreements.append(f"on {one.workload['label']} (seed {one.seed}): {why}")
@@ -201,10 +172,10 @@ class Judge:
             {"id": one.workload["id"], "inputs": one.inputs, "native": one.native, "truth": one.truth, "runs": runs}
             for one, runs in pairs
         ]
-        folder = self._spool / "steps" / secrets.token_hex(8)
+        folder = self.spool / "steps" / secrets.token_hex(8)
         try:
             compared: list[dict[str, Any]] = self._trusted(
-                "compare", {**self._base(task.text), "items": items}, cancel, folder
+                "compare", {**task_of(task.text), "items": items}, cancel, folder
             )
         finally:
             remove_folder(folder)
@@ -218,7 +189,9 @@ class Judge:
         if task is None:
             raise StepError("bad-request", f"no open task {name!r}; open it again (the host may have been restarted)")
         deadline = time.monotonic() + deadline_s
-        observation = self._compiled_and_profiled(task, source, cancel, own=False, deadline=deadline, profile=False)
+        if task.text.mode == "gpu":
+            return judge_on_gpu(self, task, source, stage, deadline, cancel)
+        observation = self.compiled(task, source, cancel, own=False, deadline=deadline, profile=False)
         if observation["failure"]:
             return observation
         checked = task.checked
@@ -241,9 +214,9 @@ class Judge:
         folders = []
         for one in checked:
             patience = min(CANDIDATE_SLOWDOWN * one.native_wall_s + CANDIDATE_GRACE_S, deadline - time.monotonic())
-            folders.append(self._spool / "steps" / secrets.token_hex(8))
-            payload = {**self._code(task.text, source), "inputs": one.inputs, "poisons": POISONS}
-            job = self._children.submit(self._step, "run", payload, cancel, max(0.1, patience), folders[-1])
+            folders.append(self.spool / "steps" / secrets.token_hex(8))
+            payload = {**code_of(task.text, source), "inputs": one.inputs, "poisons": POISONS}
+            job = self.children.submit(self.step, "run", payload, cancel, max(0.1, patience), folders[-1])
             result = job.result()
             failed = run_failure(result, patience)
             if failed is None:
@@ -264,12 +237,13 @@ class Judge:
         compared = self._compare(task, ran, cancel)
         for folder in folders:
             remove_folder(folder)
-        checks = [_check(one, check, found) for (one, _), found in zip(ran, compared) for check in found["checks"]]
+        found = zip(ran, compared, strict=True)
+        checks = [_check(one, check, answer) for (one, _), answer in found for check in answer["checks"]]
         return [*checks, *broken], failure
 
     # -- compile and profile -------------------------------------------------------------------------------------
 
-    def _compiled_and_profiled(
+    def compiled(
         self,
         task: OpenTask,
         source: str,
@@ -281,10 +255,10 @@ class Judge:
     ) -> dict[str, Any]:
         patience = STEP_PATIENCE_S if deadline is None else max(1.0, deadline - time.monotonic())
         observation = self._empty_observation()
-        folder = self._spool / "steps" / secrets.token_hex(8)
+        folder = self.spool / "steps" / secrets.token_hex(8)
         workloads = [{key: one[key] for key in ("id", "label", "entries")} for one in task.timed]
-        payload = {**self._code(task.text, source), "workloads": workloads}
-        result = self._children.submit(self._step, "compile", payload, cancel, patience, folder).result()
+        payload = {**code_of(task.text, source), "workloads": workloads}
+        result = self.children.submit(self.step, "compile", payload, cancel, patience, folder).result()
         remove_folder(folder)
         if result.value is not None:
             observation.update({key: result.value[key] for key in ("kernels", "launches")})
@@ -308,13 +282,13 @@ class Judge:
         jobs = []
         for one in task.timed:
             payload = {
-                **self._code(task.text, source),
+                **code_of(task.text, source),
                 "workload": one["id"],
                 "entries": one["entries"],
                 "integers": one.get("integers"),
             }
-            folder = self._spool / "steps" / secrets.token_hex(8)
-            jobs.append((one, folder, self._children.submit(self._step, "profile", payload, cancel, patience, folder)))
+            folder = self.spool / "steps" / secrets.token_hex(8)
+            jobs.append((one, folder, self.children.submit(self.step, "profile", payload, cancel, patience, folder)))
         for one, folder, job in jobs:
             result = job.result()
             remove_folder(folder)
@@ -326,7 +300,7 @@ class Judge:
 
     def _empty_observation(self) -> dict[str, Any]:
         versions = {key: self._plain.ready.get(key) for key in ("python", "torch", "triton", "numpy")}
-        environment = {"device": "none", "driver": None, "target": self.target, **versions, "notes": []}
+        environment: dict[str, Any] = {"device": "none", "driver": None, "target": self.target, **versions, "notes": []}
         return {
             "failure": None,
             "kernels": [],
@@ -338,7 +312,7 @@ class Judge:
         }
 
     def close(self) -> None:
-        self._children.shutdown(wait=False, cancel_futures=True)
+        self.children.shutdown(wait=False, cancel_futures=True)
 
 
 def _seed() -> int:
@@ -349,6 +323,9 @@ def _check(one: CheckedWorkload, check: dict[str, Any], comparison: dict[str, An
     agree = comparison is None or comparison["poisons_agree"]
     return {
         "workload": one.workload["id"],
+        "label": one.workload["label"],
+        "origin": one.workload["origin"],
+        "recipe": one.workload["recipe"],
         "seed": one.seed,
         "poison": check["poison"],
         "outcome": "compared" if agree else "mismatch",
@@ -362,6 +339,9 @@ def _check(one: CheckedWorkload, check: dict[str, Any], comparison: dict[str, An
 def _broken_check(one: CheckedWorkload, failed: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
     return {
         "workload": one.workload["id"],
+        "label": one.workload["label"],
+        "origin": one.workload["origin"],
+        "recipe": one.workload["recipe"],
         "seed": one.seed,
         "poison": value.get("poison", ""),
         "outcome": failed["kind"],

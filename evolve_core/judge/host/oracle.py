@@ -1,6 +1,6 @@
 """The oracle's steps: they execute the task module and never see a candidate's code, only bytes that it left.
 
-``describe`` lists workloads and chooses small ones to check; ``draw`` makes inputs; ``compare`` computes the statistics.
+``describe`` lists workloads and chooses small ones to check, ``draw`` makes inputs, ``compare`` computes statistics.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ SMALL_ELEMENTS = 1 << 15
 """Total input elements of a checked workload: Triton's interpreter needs about 1.4 ms a program (hints: measured
 on Triton 3.9 on a CPU), so this keeps one run of a common kernel under about a second."""
 DOMAIN_ELEMENTS = 1 << 16
+GPU_DOMAIN_ELEMENTS = 1 << 26
 DOMAIN_DRAWS = 12
 MAX_LISTED_CHECKED = 4
 INTEGER_BYTES = 256 << 20
@@ -36,7 +37,8 @@ def _task(payload: dict[str, Any], folder: Path) -> TaskModule:
 def describe(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Listed workloads with their shapes (timed), and small ones to check, each with the recipe to draw it."""
     task = _task(payload, folder)
-    timed, checked = [], []
+    timed: list[dict[str, Any]] = []
+    checked: list[dict[str, Any]] = []
     for index, workload in tasks.listed(task):
         recipe = {"origin": "listed", "index": index}
         timed.append(_describe(task, workload, recipe, payload["seed"], folder, f"w{index}"))
@@ -46,8 +48,8 @@ def describe(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
         raise StepError(
             "no-workloads", f"{task.file.name}: workloads() yields nothing; yield at least one workload", str(task.file)
         )
-    if payload["small"]:
-        checked = [*_domain_draws(task, payload["seed"]), *checked]
+    most = DOMAIN_ELEMENTS if payload["small"] else GPU_DOMAIN_ELEMENTS
+    checked = [*_domain_draws(task, payload["seed"], most), *checked]
     return {"timed": timed, "checked": _numbered(checked), "has_reference": task.has_reference}
 
 
@@ -140,7 +142,7 @@ def _shrunk(task: TaskModule, workload: tasks.Workload, full: dict[str, Any], se
             return
 
 
-def _domain_draws(task: TaskModule, seed: int) -> list[dict[str, Any]]:
+def _domain_draws(task: TaskModule, seed: int, most: int) -> list[dict[str, Any]]:
     """The smallest, the middle and the largest affordable of a dozen draws: listed workloads never show such sizes."""
     if not task.has_domain:
         return []
@@ -148,9 +150,7 @@ def _domain_draws(task: TaskModule, seed: int) -> list[dict[str, Any]]:
     for number in range(DOMAIN_DRAWS):
         recipe = {"origin": "domain", "domain_seed": seed + number}
         drawn.append({**_workload(recipe, _shapes(task, tasks.find(task, recipe), seed)), "origin": "domain"})
-    fitting = sorted(
-        (one for one in drawn if 0 < one["elements"] <= DOMAIN_ELEMENTS), key=lambda one: int(one["elements"])
-    )
+    fitting = sorted((one for one in drawn if 0 < one["elements"] <= most), key=lambda one: int(one["elements"]))
     last = len(fitting) - 1
     return [fitting[i] for i in sorted({0, last // 2, last})] if fitting else []
 
@@ -240,10 +240,10 @@ def _truth(task: TaskModule, item: dict[str, Any], inputs: dict[str, Any], nativ
     if len(truth) != len(wanted):
         raise StepError(
             "task-error",
-            f"{task.file.name}: reference() gives {len(truth)} tensor(s), the entry gives {len(wanted)}; they must match",
+            f"{task.file.name}: reference() gives {len(truth)} tensor(s), the entry {len(wanted)}; they must match",
             str(task.file),
         )
-    for (name, ours), (_, theirs) in zip(truth, wanted):
+    for (name, ours), (_, theirs) in zip(truth, wanted, strict=True):
         if torch.as_tensor(ours).shape != torch.as_tensor(theirs).shape:
             raise StepError(
                 "task-error",
@@ -251,7 +251,7 @@ def _truth(task: TaskModule, item: dict[str, Any], inputs: dict[str, Any], nativ
                 f"the entry gives {list(torch.as_tensor(theirs).shape)}",
                 str(task.file),
             )
-    return [(name, ours) for (name, _), (_, ours) in zip(wanted, truth)]
+    return [(name, ours) for (name, _), (_, ours) in zip(wanted, truth, strict=True)]
 
 
 def reference_truth(task: TaskModule, inputs: dict[str, Any], names: list[str] | None) -> list[tuple[str, Any]]:

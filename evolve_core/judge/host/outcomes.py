@@ -9,8 +9,8 @@ from .pool import StepResult
 
 _AGREEMENT = {16: 2.0**-5, 32: 2.0**-9, 64: 2.0**-20}
 """How far, relative to RMS(truth), the user's own kernel may be from reference() before the two are called different
-functions: four times the unit roundoff-scale error of a 16-bit result, TF32 rounding for 32 bits. Deliberately loose; what
-candidates must meet is measured against the user's kernel, not against this."""
+functions: bf16 has 8 bits of precision and TF32 11, and both get a few roundings. Deliberately loose: what candidates
+must meet is measured against the user's kernel, not against this."""
 _MEMORY_WORDS = ("can't allocate memory", "not enough memory", "MemoryError", "std::bad_alloc", "Unable to allocate")
 
 
@@ -81,5 +81,8 @@ def compare_failure(outputs: list[dict[str, Any]]) -> str:
         )
         allowed = _AGREEMENT[bits] * output["rms_truth"] + 4 * output["ulp"]
         if output["native_rms"] > allowed:
-            return f"{name} is off by {output['native_max']:.3g} (RMS {output['native_rms']:.3g}, values around {output['rms_truth']:.3g})"
+            return (
+                f"{name} is off by {output['native_max']:.3g} (RMS {output['native_rms']:.3g}, "
+                f"values around {output['rms_truth']:.3g})"
+            )
     return ""

@@ -134,7 +134,8 @@ class Zygote:
     ) -> StepResult:
         """Run one step in a fresh child and wait for it. Raises StepError ``cancelled``, or ``host-failure``."""
         folder.mkdir(parents=True, exist_ok=True)
-        event, box = threading.Event(), []
+        event = threading.Event()
+        box: list[dict[str, Any]] = []
         number = next(self._numbers)
         message = {"start": number, "step": step, "payload": payload, "folder": str(folder)}
         with cancel.lock:

@@ -130,6 +130,6 @@ def profile_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
 def _zeros(dtype: torch.dtype, shape: list[int], stride: list[int]) -> torch.Tensor:
     if not all(shape):
         return torch.empty(shape, dtype=dtype)
-    span = 1 + sum((size - 1) * step for size, step in zip(shape, stride))
+    span = 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
     # Large zeroed allocations are lazily mapped pages: no memory is touched until a sampled program reads it.
     return torch.zeros(span, dtype=dtype).as_strided(shape, stride)

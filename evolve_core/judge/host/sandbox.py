@@ -1,8 +1,8 @@
 """What a child gives up before it runs somebody's code.
 
 Always: its own process group, a death signal, limits on CPU time, memory and file size, no stdin, bounded output.
-Where the kernel lets an ordinary user make namespaces: no network, no view of other processes, and a file system that is
-read-only except for the child's own folder. ``probe`` says what this machine offers; nothing here needs privileges.
+Where the kernel lets an ordinary user make namespaces: no network, no signals to other processes, and a file system
+that is read-only except for the child's own folder. ``probe`` says what this machine offers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ _NAMESPACES = (
 )
 MAX_PROCESSES = 256
 """Threads and processes of one child, where a user namespace counts them apart from the user's other ones."""
-MAX_FILE_BYTES = 2 << 30
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,7 @@ class Limits:
 
     cpu_s: int
     memory_bytes: int | None = 12 << 30
+    file_bytes: int = 2 << 30
     namespaces: bool = True
 
 
@@ -44,7 +44,7 @@ def die_with_parent(parent: int) -> None:
 def apply_limits(limits: Limits) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_s, limits.cpu_s + 1))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_FILE_BYTES, MAX_FILE_BYTES))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file_bytes, limits.file_bytes))
     if limits.memory_bytes is not None:
         room = _mapped_bytes() + limits.memory_bytes
         resource.setrlimit(resource.RLIMIT_AS, (room, room))

@@ -12,7 +12,8 @@ from typing import Any
 from .descendants import kill_everything
 from .devices import find_devices
 from .errors import StepError
-from .judging import Judge, TaskText
+from .judging import Judge
+from .opened import TaskText
 from .pool import Cancel, Zygote, protect_host
 from .sandbox import probe
 from .wire import Writer, read_messages
@@ -122,7 +123,9 @@ class Server:
             mode=params.get("mode", "no-gpu"),
         )
         task, baseline = self._ready_judge().open(text, cancel)
-        workloads = [_workload(one, "listed", "timed") for one in task.timed]
+        role = "both" if text.mode == "gpu" else "timed"
+        workloads = [_workload(one, "listed", role) for one in task.timed]
+        workloads += [_workload(one, "domain", "checked") for one in task.drawn]
         workloads += [_workload(one.workload, one.workload["origin"], "checked") for one in task.checked]
         return {"task": task.name, "workloads": workloads, "baseline": baseline, "notes": task.notes}
 
@@ -157,6 +160,7 @@ def _workload(one: dict[str, Any], origin: str, role: str) -> dict[str, Any]:
         "origin": origin,
         "role": role,
         "inputs": one["inputs"],
+        "recipe": one["recipe"],
     }
 
 

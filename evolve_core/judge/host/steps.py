@@ -28,4 +28,3 @@ def find_step(name: str) -> Step:
     module, _, function = _STEPS[name].partition(":")
     step: Step = getattr(importlib.import_module(f".{module}", __package__), function)
     return step
-

@@ -97,7 +97,7 @@ def draw_from(task: TaskModule, workload: Workload, seed: int, device: str) -> d
     if not isinstance(inputs, dict) or not all(isinstance(name, str) for name in inputs):
         raise StepError(
             "task-error",
-            f"{task.file.name}: a workload must return a dict of the entry's keyword arguments, not a {type(inputs).__name__}",
+            f"{task.file.name}: a workload must return a dict of the entry's arguments, not a {type(inputs).__name__}",
             str(task.file),
         )
     return inputs
@@ -121,7 +121,7 @@ def _carried(workload: Workload) -> dict[str, Any]:
         return {}
     carried = dict(_defaults(workload))
     carried.update(workload.__kwdefaults__ or {})
-    for name, cell in zip(workload.__code__.co_freevars, workload.__closure__ or ()):
+    for name, cell in zip(workload.__code__.co_freevars, workload.__closure__ or (), strict=True):
         if cell is not None and _filled(cell):
             carried[name] = cell.cell_contents
     return carried
@@ -130,7 +130,7 @@ def _carried(workload: Workload) -> dict[str, Any]:
 def _defaults(function: types.FunctionType) -> dict[str, Any]:
     values = function.__defaults__ or ()
     names = function.__code__.co_varnames[: function.__code__.co_argcount]
-    return dict(zip(names[len(names) - len(values) :], values))
+    return dict(zip(names[len(names) - len(values) :], values, strict=True))
 
 
 def _filled(cell: types.CellType) -> bool:
@@ -151,7 +151,7 @@ def with_sizes(workload: Workload, sizes: dict[str, int]) -> Workload:
         return workload
     cells = tuple(
         types.CellType(_replaced(name, cell.cell_contents, sizes)) if _filled(cell) else cell
-        for name, cell in zip(workload.__code__.co_freevars, workload.__closure__ or ())
+        for name, cell in zip(workload.__code__.co_freevars, workload.__closure__ or (), strict=True)
     )
     defaults = tuple(_replaced(name, value, sizes) for name, value in _defaults(workload).items())
     copy = types.FunctionType(

@@ -13,7 +13,7 @@ from typing import Any
 
 
 def warm_up() -> dict[str, Any]:
-    """Import torch, triton and the steps. Returns versions and what is missing, with a message that names the way out."""
+    """Import torch, triton and the steps. Returns versions and what is missing, with the way out."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     ready: dict[str, Any] = {

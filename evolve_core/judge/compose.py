@@ -1,0 +1,281 @@
+"""From observations to a verdict. Runs in a process that never ran a candidate's code.
+
+Correctness is judged by ``correctness.py`` and measured speed by ``timing.py``; without a GPU the speed is the estimate
+of ``hints/predict.py``, and every sentence here that carries such a number says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from evolve_core.hints.model import KernelFacts, WorkProfile
+from evolve_core.hints.predict import Prediction, predict
+from evolve_core.judge.client import OpenedTask
+from evolve_core.judge.correctness import Accepted, Rejected, judge_checks
+from evolve_core.judge.observation import Check, Observation, Outcome, SeenFailure
+from evolve_core.judge.reproduce import reproduction
+from evolve_core.judge.timing import Measured, Samples, measure
+from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Trust, Verdict, WorkloadVerdict
+from evolve_core.targets import Target, load
+from evolve_core.task.model import Task, TaskKind
+
+TRUST = Trust.HOST_CODE
+"""The candidate's own Python launches its kernels: tier 2 for every candidate so far."""
+
+
+def compose(
+    opened: OpenedTask, observed: Observation, *, target: str, stage: Stage, source: str = "", finalists: int = 1
+) -> Verdict:
+    """The verdict on one candidate. ``source`` is its text, for the script that reproduces a rejection."""
+    if observed.failure is not None:
+        return _failed(opened, observed, observed.failure, stage)
+    if broken := _broken(observed.checks):
+        return _wrong(opened, observed, broken, _broken_reason(opened, broken), stage, source)
+    judged = judge_checks(observed.checks)
+    if isinstance(judged, Rejected):
+        return _rejected(opened, observed, judged, stage, source)
+    if not isinstance(judged, Accepted):
+        return _unverified(opened, observed, judged.reason, stage)
+    if observed.timing:
+        return _measured(opened, observed, stage, finalists)
+    return _estimated(opened, observed, load(target), stage)
+
+
+def _failed(opened: OpenedTask, observed: Observation, failure: SeenFailure, stage: Stage) -> Verdict:
+    known = {member.value: member for member in Failure}
+    return Verdict(
+        correctness=Correctness.UNVERIFIED,
+        speed=Speed.UNMEASURED,
+        trust=TRUST,
+        stage=stage,
+        reason=failure.message,
+        failure=known.get(failure.kind, Failure.CRASH),
+        environment=observed.environment,
+    )
+
+
+def _broken(checks: Sequence[Check]) -> Check | None:
+    return next((check for check in checks if check.outcome is not Outcome.COMPARED), None)
+
+
+def _broken_reason(opened: OpenedTask, check: Check) -> str:
+    where = f"on {_label(opened, check)} (seed {check.seed})"
+    if check.outcome is Outcome.OUT_OF_BOUNDS:
+        return f"out of bounds {where}: {check.message}"
+    return f"wrong {where}: {check.message}"
+
+
+def _label(opened: OpenedTask, check: Check) -> str:
+    workload = opened.workload(check.workload)
+    return check.label or (workload.label if workload else check.workload)
+
+
+def _wrong(opened: OpenedTask, observed: Observation, check: Check, reason: str, stage: Stage, source: str) -> Verdict:
+    return Verdict(
+        correctness=Correctness.WRONG,
+        speed=Speed.UNMEASURED,
+        trust=TRUST,
+        stage=stage,
+        reason=reason,
+        workloads=_error_workloads(opened, observed),
+        environment=observed.environment,
+        reproduce=reproduction(opened, check, source) if source else "",
+    )
+
+
+def _rejected(opened: OpenedTask, observed: Observation, judged: Rejected, stage: Stage, source: str) -> Verdict:
+    check = _rejected_check(observed.checks)
+    reason = f"wrong on {_label(opened, check)} (seed {check.seed}): {judged.reason}" if check else judged.reason
+    verdict = _wrong(opened, observed, check or observed.checks[0], reason, stage, source)
+    if not judged.cheating:
+        return verdict
+    return Verdict(
+        correctness=Correctness.WRONG,
+        speed=Speed.UNMEASURED,
+        trust=TRUST,
+        stage=stage,
+        reason=reason,
+        failure=Failure.CHEATING,
+        environment=observed.environment,
+        reproduce=verdict.reproduce,
+    )
+
+
+def _rejected_check(checks: Sequence[Check]) -> Check | None:
+    """The smallest workload that is rejected on its own: the easiest one to look at."""
+    return next((check for check in checks if isinstance(judge_checks([check]), Rejected)), None)
+
+
+def _unverified(opened: OpenedTask, observed: Observation, reason: str, stage: Stage) -> Verdict:
+    if opened.task.kind is TaskKind.LAUNCHES and opened.mode != "gpu":
+        reason = "no GPU: a CUDA kernel can be compiled here, not run"
+    elif not observed.checks:
+        reason = (
+            "no workload is small enough for Triton's interpreter and none could be shrunk; "
+            "add domain(rng) with small sizes to the task"
+        )
+    return Verdict(Correctness.UNVERIFIED, Speed.UNMEASURED, TRUST, stage, reason, environment=observed.environment)
+
+
+def _error_workloads(opened: OpenedTask, observed: Observation) -> tuple[WorkloadVerdict, ...]:
+    """One row per checked workload: the largest error seen, beside the user's own kernel's."""
+    rows: dict[str, WorkloadVerdict] = {}
+    for check in observed.checks:
+        errors = [o.max_error for o in check.outputs if o.max_error is not None]
+        native = [o.native_max for o in check.outputs if o.native_max is not None]
+        note = check.message or ("held out" if _origin(opened, check) == "domain" else "")
+        rows[check.workload] = WorkloadVerdict(
+            workload=check.workload,
+            label=_label(opened, check),
+            max_error=max(errors, default=None),
+            native_error=max(native, default=None),
+            note=note,
+        )
+    return tuple(rows.values())
+
+
+def _origin(opened: OpenedTask, check: Check) -> str:
+    workload = opened.workload(check.workload)
+    return check.origin or (workload.origin if workload else "")
+
+
+# -- speed -----------------------------------------------------------------------------------------------------------
+
+
+def _measured(opened: OpenedTask, observed: Observation, stage: Stage, finalists: int) -> Verdict:
+    samples = [
+        Samples(timing.workload, timing.process, timing.baseline_ns, timing.candidate_ns) for timing in observed.timing
+    ]
+    labels = {one.id: one.label for one in opened.workloads}
+    weights = {one.id: one.weight for one in opened.workloads}
+    result: Measured = measure(samples, stage=stage, labels=labels, weights=weights, finalists=finalists)
+    return Verdict(
+        correctness=Correctness.CORRECT,
+        speed=result.speed,
+        trust=TRUST,
+        stage=stage,
+        reason=result.reason,
+        failure=result.failure,
+        ratio=result.ratio,
+        worst_ratio=result.worst_ratio,
+        interval=result.interval,
+        workloads=(*result.workloads, *_error_workloads(opened, observed)),
+        environment=observed.environment,
+    )
+
+
+def _estimated(opened: OpenedTask, observed: Observation, target: Target, stage: Stage) -> Verdict:
+    checked = len({check.workload for check in observed.checks})
+    proof = f"correct on {checked} small workload{'s' if checked != 1 else ''} in Triton's interpreter"
+    rows, why_not = _estimated_rows(opened, observed, target)
+    if why_not:
+        failure = Failure.COMPILE_ERROR if "does not fit" in why_not else None
+        return Verdict(
+            correctness=Correctness.CORRECT,
+            speed=Speed.UNMEASURED,
+            trust=TRUST,
+            stage=stage,
+            reason=f"{proof}; {why_not}",
+            failure=failure,
+            workloads=_error_workloads(opened, observed),
+            environment=observed.environment,
+        )
+    ratio = weighted_geometric_mean([(row.ratio or 1.0, row.weight) for row in rows])
+    worst = min(rows, key=lambda row: row.ratio or 1.0)
+    tail = f", {worst.ratio:.2f}× on {worst.label}" if len(rows) > 1 else ""
+    return Verdict(
+        correctness=Correctness.CORRECT,
+        speed=Speed.ESTIMATED,
+        trust=TRUST,
+        stage=stage,
+        reason=f"estimated {ratio:.2f}× on {target.name}{tail}; {proof}",
+        ratio=ratio,
+        worst_ratio=worst.ratio,
+        workloads=(*rows, *_error_workloads(opened, observed)),
+        environment=observed.environment,
+    )
+
+
+def _estimated_rows(opened: OpenedTask, observed: Observation, target: Target) -> tuple[list[WorkloadVerdict], str]:
+    """One estimated row per timed workload, or why there is none."""
+    rows = []
+    for workload in opened.workloads:
+        if not workload.is_timed:
+            continue
+        before = predicted(opened.baseline, workload.id, target)
+        after = predicted(observed, workload.id, target)
+        if before is None or after is None:
+            notes = observed.notes or opened.baseline.notes
+            return [], f"its time cannot be estimated: {notes[0] if notes else 'its launches could not be predicted'}"
+        if not after.launchable:
+            return [], f"it does not fit on {target.name}: {after.why_not}"
+        if not before.launchable:
+            return [], f"no estimate on {target.name}, because your own kernel would not launch there: {before.why_not}"
+        rows.append(
+            WorkloadVerdict(
+                workload=workload.id,
+                label=workload.label,
+                weight=workload.weight,
+                baseline_us=before.time_us,
+                candidate_us=after.time_us,
+                ratio=before.time_us / after.time_us,
+                estimated=True,
+            )
+        )
+    return (rows, "") if rows else ([], "its time cannot be estimated: no workload to time")
+
+
+def predicted(observation: Observation, workload: str, target: Target) -> Prediction | None:
+    """The estimate for one workload; None where its launches were not seen both compiled and profiled."""
+    pairs = paired_launches(observation, workload)
+    return predict(pairs, target) if pairs else None
+
+
+def paired_launches(observation: Observation, workload: str) -> list[tuple[KernelFacts, WorkProfile]]:
+    """Facts and work of each launch, in order; empty where the two views of the entry differ."""
+    launches = [launch for launch in observation.launches if launch.workload == workload]
+    work = [profile for profile in observation.work if profile.workload == workload]
+    if [launch.kernel for launch in launches] != [profile.kernel for profile in work]:
+        return []
+    return [(observation.kernels[launch.facts], profile) for launch, profile in zip(launches, work, strict=True)]
+
+
+def weighted_geometric_mean(values: Sequence[tuple[float, float]]) -> float:
+    """exp(Σ w·ln v / Σ w) of (value, weight) pairs; 1.0 for none."""
+    total = sum(weight for _, weight in values)
+    return math.exp(sum(weight * math.log(value) for value, weight in values) / total) if total else 1.0
+
+
+# -- evidence --------------------------------------------------------------------------------------------------------
+
+
+def evidence(
+    task: Task, opened: OpenedTask, observed: Observation, verdict: Verdict, *, candidate_id: str, source: str
+) -> dict[str, Any]:
+    """Everything needed to check a verdict later: sources with hashes, raw observations, environment. JSON-able."""
+    return {
+        "version": 1,
+        "candidate": candidate_id,
+        "task": {
+            "file": task.task_file.name,
+            "source_file": task.source_file.name,
+            "entry": task.entry,
+            "kind": str(task.kind),
+            "kernels": list(task.kernels),
+            **_text("task", opened.task_text),
+        },
+        "baseline": {**_text("source", opened.source), "observation": dict(opened.baseline.raw)},
+        "judged": {**_text("source", source), "observation": dict(observed.raw)},
+        "workloads": [asdict(one) for one in opened.workloads],
+        "mode": opened.mode,
+        "environment": dict(observed.environment),
+        "verdict": asdict(verdict),
+    }
+
+
+def _text(name: str, text: str) -> Mapping[str, str]:
+    return {name: text, f"{name}_sha256": hashlib.sha256(text.encode()).hexdigest()}

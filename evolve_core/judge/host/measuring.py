@@ -1,0 +1,106 @@
+"""A task on a GPU: the compiler's facts from a sandboxed child, everything that runs from the step in ``gpu/``."""
+
+from __future__ import annotations
+
+import getpass
+import secrets
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .devices import find_devices
+from .errors import StepError
+from .opened import OpenTask
+from .outcomes import compare_failure, failure_of
+from .pool import Cancel, remove_folder
+
+if TYPE_CHECKING:
+    from .judging import Judge
+
+OPEN_PATIENCE_S = 300.0
+
+
+def open_on_gpu(judge: Judge, task: OpenTask, cancel: Cancel) -> dict[str, Any]:
+    """Observe the user's own source against itself: facts, native errors, and the noise of this machine."""
+    observation = _compiled(judge, task, task.text.source, cancel, own=True)
+    deadline = time.monotonic() + OPEN_PATIENCE_S
+    _merge(observation, _measure(judge, task, None, "screening", deadline, cancel))
+    failure = observation["failure"]
+    if failure and failure["kind"] != "contended":
+        raise StepError(
+            "task-error",
+            f"your own kernel cannot be judged on this GPU: {failure['message']}",
+            failure.get("file") or task.text.source_file,
+            failure.get("line"),
+        )
+    _refuse_wrong_baseline(task, observation)
+    return observation
+
+
+def _refuse_wrong_baseline(task: OpenTask, observation: dict[str, Any]) -> None:
+    reasons = [compare_failure(check["outputs"]) for check in observation["checks"]]
+    wrong = [reason for reason in reasons if reason]
+    if reasons and len(wrong) == len(reasons):
+        raise StepError("task-error", f"your kernel disagrees with reference(): {wrong[0]}", task.text.source_file)
+    task.notes.extend(sorted(set(wrong)))
+
+
+def judge_on_gpu(
+    judge: Judge, task: OpenTask, source: str, stage: str, deadline: float, cancel: Cancel
+) -> dict[str, Any]:
+    """Observe one candidate: it must compile in the sandbox before it comes near the device."""
+    observation = _compiled(judge, task, source, cancel, own=False, deadline=deadline)
+    if not observation["failure"]:
+        _merge(observation, _measure(judge, task, source, stage, deadline, cancel))
+    return observation
+
+
+def _compiled(
+    judge: Judge, task: OpenTask, source: str, cancel: Cancel, *, own: bool, deadline: float | None = None
+) -> dict[str, Any]:
+    return judge.compiled(task, source, cancel, own=own, deadline=deadline, profile=False)
+
+
+def _measure(
+    judge: Judge, task: OpenTask, candidate: str | None, stage: str, deadline: float, cancel: Cancel
+) -> dict[str, Any]:
+    device = _device()
+    left = max(1.0, deadline - time.monotonic())
+    listed = [{"id": one["id"], "recipe": one["recipe"]} for one in task.timed]
+    payload = {
+        "task_text": task.text.task_text,
+        "task_file": task.text.task_file,
+        "source_file": task.text.source_file,
+        "entry": task.text.entry,
+        "kind": task.text.kind,
+        "kernels": list(task.text.kernels),
+        "baseline": task.text.source,
+        "candidate": candidate,
+        "stage": stage,
+        "device_uuid": device["uuid"],
+        "lock_folder": str(Path(tempfile.gettempdir()) / f"kernel-evolve-locks-{getpass.getuser()}"),
+        "deadline_s": left,
+        "checked": [{"id": one["id"], "recipe": one["recipe"]} for one in task.drawn] + listed,
+        "timed": listed,
+    }
+    folder = judge.spool / "steps" / secrets.token_hex(8)
+    # The step keeps its own deadline and says what it ran out of; the child's is only the backstop behind it.
+    result = judge.step("gpu", payload, cancel, left + 30.0, folder)
+    remove_folder(folder)
+    if isinstance(result.value, dict):
+        return result.value
+    return {"failure": failure_of(result), "checks": [], "timing": [], "environment": {}}
+
+
+def _device() -> dict[str, Any]:
+    devices = find_devices()
+    if not devices:
+        raise StepError("bad-request", "there is no GPU on this machine; open the task with mode no-gpu")
+    return devices[0]
+
+
+def _merge(observation: dict[str, Any], measured: dict[str, Any]) -> None:
+    for key in ("failure", "checks", "timing"):
+        observation[key] = measured[key]
+    observation["environment"].update(measured["environment"])

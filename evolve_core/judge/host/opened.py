@@ -1,0 +1,54 @@
+"""A task that was opened: what the client sent, and what was found out about it. Data only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TaskText:
+    """What the client sent: the task, and the source as it is in the editor."""
+
+    source_file: str
+    source: str
+    task_file: str
+    task_text: str
+    entry: str
+    kind: str
+    kernels: tuple[str, ...]
+    mode: str
+
+
+@dataclass(frozen=True)
+class CheckedWorkload:
+    """A small workload with drawn inputs and what the user's own kernel gave on them."""
+
+    workload: dict[str, Any]
+    seed: int
+    inputs: dict[str, Any]
+    native: dict[str, Any]
+    native_wall_s: float
+    truth: dict[str, Any] | None = None
+
+
+@dataclass
+class OpenTask:
+    name: str
+    text: TaskText
+    folder: Path
+    timed: list[dict[str, Any]]
+    checked: list[CheckedWorkload] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    has_reference: bool = True
+    drawn: list[dict[str, Any]] = field(default_factory=list)
+    """On a GPU: held-out workloads from the domain, checked beside the listed ones."""
+
+
+def task_of(text: TaskText) -> dict[str, Any]:
+    return {"task_text": text.task_text, "task_file": text.task_file}
+
+
+def code_of(text: TaskText, source: str) -> dict[str, Any]:
+    return {"source": source, "source_file": text.source_file, "entry": text.entry}

@@ -1,0 +1,108 @@
+"""A script that shows a rejection on its own: it needs the task's file and the user's python, nothing of ours."""
+
+from __future__ import annotations
+
+from evolve_core.judge.client import OpenedTask
+from evolve_core.judge.observation import Check
+
+_SCRIPT = '''"""Shows why a candidate for {entry} was rejected: run it with the python that has torch and triton."""
+import importlib.util, os, random, sys, tempfile, types
+
+GPU = {gpu}
+if not GPU:
+    os.environ["TRITON_INTERPRET"] = "1"
+import torch
+
+TASK, SOURCE, ENTRY = {task!r}, {source_file!r}, {entry!r}
+RECIPE, SEED, DEVICE = {recipe!r}, {seed}, "cuda" if GPU else "cpu"
+CANDIDATE = {candidate!r}
+
+
+def load(name, file):
+    sys.path.insert(0, os.path.dirname(SOURCE))
+    spec = importlib.util.spec_from_file_location(name, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def resized(workload, sizes):
+    """The workload's function with some of the integers that it carries replaced."""
+    def new(name, value):
+        if isinstance(value, tuple):
+            return tuple(sizes.get(f"{{name}}[{{i}}]", item) for i, item in enumerate(value))
+        return sizes.get(name, value)
+    code, defaults = workload.__code__, workload.__defaults__ or ()
+    names = code.co_varnames[: code.co_argcount][code.co_argcount - len(defaults):]
+    cells = tuple(types.CellType(new(n, c.cell_contents)) for n, c in zip(code.co_freevars, workload.__closure__ or ()))
+    copy = types.FunctionType(code, workload.__globals__, workload.__name__,
+                              tuple(new(n, v) for n, v in zip(names, defaults)), cells)
+    copy.__kwdefaults__ = {{n: new(n, v) for n, v in (workload.__kwdefaults__ or {{}}).items()}}
+    return copy
+
+
+def find(task):
+    if RECIPE["origin"] == "domain":
+        return task.domain(random.Random(RECIPE["domain_seed"]))
+    for index, workload in enumerate(task.workloads()):
+        if index == RECIPE["index"]:
+            return resized(workload, RECIPE["sizes"]) if RECIPE.get("sizes") else workload
+
+
+def flat(value):
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [leaf for item in value for leaf in flat(item)] if isinstance(value, (tuple, list)) else [value]
+
+
+def outputs(function, inputs):
+    result = function(**inputs)
+    return flat(inputs) if result is None else flat(result)
+
+
+def copied(wide=None):
+    return {{k: (v.to(wide) if wide and v.is_floating_point() else v.clone()) if isinstance(v, torch.Tensor) else v
+            for k, v in INPUTS.items()}}
+
+
+task = load("task_module", TASK)
+INPUTS = find(task)(torch.Generator(device=DEVICE).manual_seed(SEED), DEVICE)
+with tempfile.TemporaryDirectory() as folder:
+    file = os.path.join(folder, os.path.basename(SOURCE))
+    with open(file, "w") as out:
+        out.write(CANDIDATE)
+    got = outputs(getattr(load("candidate", file), ENTRY), copied())
+    yours = outputs(getattr(load("yours", SOURCE), ENTRY), copied())
+    try:
+        truth = outputs(task.reference, copied(torch.float64))
+    except Exception:
+        truth = outputs(getattr(task, "reference", getattr(load("oracle", SOURCE), ENTRY)), copied())
+    for number, (a, b, t) in enumerate(zip(got, yours, truth)):
+        if isinstance(t, torch.Tensor) and isinstance(a, torch.Tensor) and a.shape == t.shape:
+            error = (a.double() - t.double()).abs()
+            print(f"output {{number}}: candidate max error {{error.max().item():.6g}}, "
+                  f"your kernel {{(b.double() - t.double()).abs().max().item():.6g}}, "
+                  f"worst at {{tuple(int(i) for i in torch.unravel_index(error.argmax(), error.shape))}}")
+        else:
+            print(f"output {{number}}: candidate {{getattr(a, 'shape', a)}}, expected {{getattr(t, 'shape', t)}}")
+'''
+
+
+def reproduction(opened: OpenedTask, check: Check, source: str) -> str:
+    """The script for one check, or "" where its workload cannot be drawn again.
+
+    An out-of-bounds access shows as garbage or as a crash there, because only the judge checks bounds.
+    """
+    workload = opened.workload(check.workload)
+    recipe = check.recipe or (workload.recipe if workload else {})
+    if not recipe:
+        return ""
+    return _SCRIPT.format(
+        gpu=opened.mode == "gpu",
+        task=str(opened.task.task_file.absolute()),
+        source_file=str(opened.task.source_file.absolute()),
+        entry=opened.task.entry,
+        recipe=dict(recipe),
+        seed=check.seed,
+        candidate=source,
+    )
