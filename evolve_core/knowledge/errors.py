@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from evolve_core.errors import KernelEvolveError
 
-class KnowledgeError(Exception):
+
+class KnowledgeError(KernelEvolveError):
     """The common root: catching it leaves the rest of the tool working without a knowledge base."""
 
 

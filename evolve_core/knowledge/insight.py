@@ -46,12 +46,14 @@ def insight_from_winner(spec: RunSpec, winner: CandidateRecord, created_at: date
     estimated = any(w.estimated for w in verdict.workloads) or verdict.speed.value == "estimated"
     features = _features(spec, language)
     environment = dict(verdict.environment)
+    # Where a step was taken from is not a step: replaying needs the steps alone.
+    recipe = tuple(_clean(step) for step in winner.recipe if step.proposer != "transplant")
     device = "" if estimated else environment.get("device", "")
     insight = Insight(
         insight_id="",
-        claim=_claim(winner.recipe, verdict, estimated, features, device or spec.target),
+        claim=_claim(recipe, verdict, estimated, features, device or spec.target),
         scope=Scope(language.value, features, spec.target, device, _toolchain(environment)),
-        recipe=tuple(_clean(step) for step in winner.recipe),
+        recipe=recipe,
         ratio=verdict.ratio,
         ratio_low=verdict.interval.low if verdict.interval else None,
         ratio_high=verdict.interval.high if verdict.interval else None,
@@ -93,7 +95,7 @@ def step_words(step: Step) -> str:
     """A step in words: the rule's name for rewrites, the settings for parameters, the model's name for a model."""
     if step.proposer == "model":
         return f"a rewrite by {step.rule}"
-    settings = ", ".join(f"{name} {redact(value)}" for name, value in step.parameters)
+    settings = ", ".join(f"{name} {redact(value)}" for name, value in step.parameters if name != "kernel")
     rule = step.rule.replace("_", " ").replace("-", " ")
     if step.proposer == "tune":
         return settings or rule

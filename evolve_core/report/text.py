@@ -29,7 +29,7 @@ _COLOURS = {
 }
 
 
-def run_summary(run: RunRecord, candidates: Sequence[CandidateRecord], limit: int = 10) -> RenderableType:
+def summary(run: RunRecord, candidates: Sequence[CandidateRecord], limit: int = 10) -> RenderableType:
     """The verdict on a run, its workloads, its proposers and its ``limit`` best candidates."""
     best = view.best_of(run, candidates)
     parts: list[RenderableType] = [_heading(run, best)]
@@ -38,23 +38,6 @@ def run_summary(run: RunRecord, candidates: Sequence[CandidateRecord], limit: in
     if candidates:
         parts += [_proposers(candidates), candidates_table(_leading(candidates, limit), f"best {limit} candidates")]
     return Group(*parts)
-
-
-def runs_table(runs: Sequence[RunRecord]) -> Table:
-    """One line per run, in the order given."""
-    table = _table("runs", "run", "kernel", "state", "best", "candidates", "time", "reason")
-    for run in runs:
-        end = run.ended_at if run.ended_at is not None else run.updated_at
-        table.add_row(
-            Text(run.run_id),
-            Text(run.spec.kernels[0] if run.spec.kernels else run.spec.entry),
-            Text(run.state.value),
-            Text(_best_words(run)),
-            Text(f"{run.judged}/{run.proposed}"),
-            Text(wording.duration_words(end - run.created_at)),
-            Text(run.reason),
-        )
-    return table
 
 
 def candidates_table(candidates: Sequence[CandidateRecord], title: str = "candidates") -> Table:
@@ -70,12 +53,6 @@ def candidates_table(candidates: Sequence[CandidateRecord], title: str = "candid
             Text(verdict.reason if verdict else ""),
         )
     return table
-
-
-def _best_words(run: RunRecord) -> str:
-    if run.best_ratio is None:
-        return ""
-    return f"{run.best_ratio:.2f}×" + (" estimated" if run.best_estimated else "")
 
 
 def _heading(run: RunRecord, best: CandidateRecord | None) -> Panel:

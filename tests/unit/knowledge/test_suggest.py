@@ -45,7 +45,7 @@ MEASURED = replace(
     environment=(("device", "NVIDIA H100"), ("triton", "3.9.0"), ("driver", "580.10")),
 )
 RECIPE = (
-    Step("rewrite", "exp-to-exp2"),
+    Step("rewrite", "exp-to-exp2", (("kernel", "softmax_kernel"),)),
     Step("tune", "launch", (("num_warps", "8"),)),
 )
 
@@ -127,6 +127,11 @@ def test_the_kernel_it_came_from_gets_it_until_it_is_applied(store: KnowledgeSto
     assert suggest(store, half, Language.TRITON, "sm_90") != ()
 
 
+def test_a_transplant_that_won_is_the_recipe_it_replayed() -> None:
+    transplanted = replace(winner(), recipe=(*RECIPE, Step("transplant", "a" * 32)))
+    assert insight_from_winner(spec(), transplanted, NOW).recipe == RECIPE
+
+
 @pytest.mark.parametrize("name", ["matmul", "swiglu"])
 def test_unrelated_kernels_get_nothing(store: KnowledgeStore, name: str) -> None:
     store.add(insight_from_winner(spec(), winner(), NOW))
@@ -158,7 +163,7 @@ def test_the_json_is_what_the_server_parses(store: KnowledgeStore) -> None:
         "device": "NVIDIA H100",
         "toolchain": "triton 3.9.0, driver 580.10",
         "recipe": [
-            {"proposer": "rewrite", "rule": "exp-to-exp2", "parameters": {}},
+            {"proposer": "rewrite", "rule": "exp-to-exp2", "parameters": {"kernel": "softmax_kernel"}},
             {"proposer": "tune", "rule": "launch", "parameters": {"num_warps": "8"}},
         ],
         "successes": 1,

@@ -21,7 +21,7 @@ from evolve_core.report.diff import diff_lines
 from evolve_core.report.html import render
 from evolve_core.report.lineage import lineage_svg
 from evolve_core.report.svg import ticks
-from evolve_core.report.text import run_summary, runs_table
+from evolve_core.report.text import summary
 from evolve_core.report.wording import Standing
 
 Make = Callable[..., Any]
@@ -82,7 +82,7 @@ def test_a_page_of_any_size_is_well_formed_and_needs_nothing_else(
 def test_an_estimate_is_never_called_a_measurement(make_report: Make) -> None:
     report = make_report(60, estimated=True)
     page = page_of(report)
-    terminal_text = terminal(run_summary(report.run, report.candidates))
+    terminal_text = terminal(summary(report.run, report.candidates))
     for text in (page.text, terminal_text):
         assert "1.42× faster, estimated" in text
         assert "measured" not in text.lower()
@@ -104,7 +104,7 @@ def test_a_screening_number_is_nowhere_to_be_read(make_report: Make) -> None:
     html = render(report.run, report.candidates, report.base)
     screened = [c.verdict.ratio for c in report.candidates if c.verdict.ratio is not None]
     assert len(screened) > 10
-    assert not re.search(r"\d\.\d\d×", Page(html).text + terminal(run_summary(report.run, report.candidates)))
+    assert not re.search(r"\d\.\d\d×", Page(html).text + terminal(summary(report.run, report.candidates)))
     assert html.count("screened, no claim") == len(screened)
     assert "No gain" in html
 
@@ -136,7 +136,7 @@ def test_nothing_of_a_candidate_reaches_the_page_unescaped(make_report: Make) ->
 def test_rich_markup_in_a_candidate_is_printed_as_it_is(make_report: Make) -> None:
     report = make_report(1)
     (candidate,) = report.candidates
-    text = terminal(run_summary(report.run, [replace(candidate, summary="[bold red]x[/] [/nothing]")]))
+    text = terminal(summary(report.run, [replace(candidate, summary="[bold red]x[/] [/nothing]")]))
     assert "[bold red]x[/] [/nothing]" in text
 
 
@@ -289,17 +289,10 @@ def test_proposers_are_listed_by_what_they_brought(make_report: Make) -> None:
 @pytest.mark.parametrize("count", [0, 1, 500])
 def test_the_terminal_shows_the_verdict_and_the_best(make_report: Make, count: int) -> None:
     report = make_report(count)
-    text = terminal(run_summary(report.run, report.candidates))
+    text = terminal(summary(report.run, report.candidates))
     assert "softmax_kernel · r1" in text
     assert ("estimated" in text) == (count > 0)
     assert len(text.splitlines()) < 60
-
-
-def test_the_table_of_runs_says_estimated(make_report: Make) -> None:
-    running = make_report(3, state=RunState.EVOLVING, wins=False).run
-    text = terminal(runs_table([make_report(30).run, running]))
-    assert "1.42× estimated" in text
-    assert "evolving" in text and "3/3" in text
 
 
 @pytest.mark.parametrize(
