@@ -54,6 +54,12 @@ class Facts:
     """names used by each function, or by each assignment outside of functions"""
     definitions: tuple[Definition, ...] = ()
 
+    def interface(self, outside: Scope) -> tuple[object, ...]:
+        """What other statements of the file can see of one that stands in ``outside``."""
+        functions = [(f.scope, f.name, f.decorators, f.parameters) for f in self.functions]
+        visible = {key: term for key, term in self.bindings.items() if key[0] == outside}
+        return self.imports, self.star_imports, visible, functions
+
 
 def collect(node: Node, scope: Scope) -> Facts:
     """The facts of one statement that stands in ``scope``."""

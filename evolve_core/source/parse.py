@@ -6,11 +6,12 @@ from pathlib import Path
 
 from tree_sitter import Tree
 
-from evolve_core.source import cuda, triton
+from evolve_core.source import cuda
 from evolve_core.source.grammar import python_parser
 from evolve_core.source.model import Language, ParsedSource, Span, SyntaxProblem
 from evolve_core.source.python_file import UnitReader
 from evolve_core.source.text import Document, Replacement
+from evolve_core.source.triton import KernelReader
 
 SUFFIXES = {".py": Language.TRITON, ".cu": Language.CUDA, ".cuh": Language.CUDA}
 # A generated file of 50,000 lines has about 2 MB. Beyond this size a keystroke would take noticeable time.
@@ -58,6 +59,7 @@ class SourceTree:
         self.language = language
         self._document = Document(text)
         self._reader = UnitReader()
+        self._kernels = KernelReader()
         self._tree: Tree | None = None
         self._edits: list[Replacement] = []
         self._source: ParsedSource | None = None
@@ -112,7 +114,7 @@ class SourceTree:
         assert self._tree is not None
         units, problems = self._reader.read(self._tree, document)
         definitions = tuple(d for unit in units for d in unit.facts.definitions)
-        return ParsedSource(self.language, triton.kernels(units), problems, definitions)
+        return ParsedSource(self.language, self._kernels.kernels(units), problems, definitions)
 
     def _reparse(self) -> None:
         old = self._tree

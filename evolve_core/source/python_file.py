@@ -20,9 +20,9 @@ from tree_sitter import Node, Tree
 from evolve_core.source.facts import Facts, Scope, collect
 from evolve_core.source.grammar import python_parser
 from evolve_core.source.model import SyntaxProblem
+from evolve_core.source.names import Unit
 from evolve_core.source.python_problems import problem_in
 from evolve_core.source.text import Document
-from evolve_core.source.triton import Unit
 
 _CONTAINERS = frozenset(
     {

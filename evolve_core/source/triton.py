@@ -6,145 +6,119 @@ under ``constexpr_function`` do not: they run at compile time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
-from evolve_core.source.facts import CallFact, Facts, FunctionFact, Range, Scope
+from evolve_core.source.facts import CallFact, FunctionFact, Range, Scope
 from evolve_core.source.identity import triton_version
 from evolve_core.source.model import Argument, Kernel, Language, LaunchSite, Parameter, Span
+from evolve_core.source.names import Names, Unit, wrapped_functions
 from evolve_core.source.terms import MAX_DEPTH, Call, Either, Item, Name, Term
 
-JIT_PATHS = frozenset(
-    {
-        "triton.jit",
-        "triton.runtime.jit.jit",
-        "triton.experimental.gluon.jit",
-        "triton.experimental.gluon._runtime.jit",
-    }
-)
-STAR_MODULES = frozenset(path.rpartition(".")[0] for path in JIT_PATHS)
-PARTIAL_PATHS = frozenset({"functools.partial"})
+
+class KernelReader:
+    """Units → kernels. What did not move since the previous reading is handed out again."""
+
+    def __init__(self) -> None:
+        self._units: list[Unit] = []
+        self._meaning: _Meaning | None = None
+        self._read: dict[int, _UnitKernels] = {}
+
+    def kernels(self, units: list[Unit]) -> tuple[Kernel, ...]:
+        """The kernels of a file, in file order, each with its launch sites."""
+        meaning = self._meaning
+        if meaning is None or not meaning.adopt(self._units, units):
+            meaning = _Meaning(units)
+            self._read.clear()
+        previous, self._read = self._read, {}
+        launches: dict[str, list[LaunchSite]] = {}
+        bare: list[Kernel] = []
+        for index, unit in enumerate(units):
+            known = previous.get(index)
+            if known is None or not known.still_holds(unit):
+                known = _UnitKernels(unit, tuple(meaning.kernels_in(unit)), tuple(meaning.launches_in(unit)))
+            self._read[index] = known
+            bare += known.kernels
+            for site in known.launches:
+                launches.setdefault(site.kernel, []).append(site)
+        self._units, self._meaning = units, meaning
+        found = [
+            replace(kernel, launches=tuple(launches[kernel.qualified_name]))
+            if kernel.qualified_name in launches
+            else kernel
+            for kernel in bare
+        ]
+        return tuple(sorted(found, key=lambda k: k.span.start_byte))
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
-    """The facts of one statement and where the statement stands now."""
+class _UnitKernels:
+    unit: Unit
+    kernels: tuple[Kernel, ...]
+    """without launches"""
+    launches: tuple[LaunchSite, ...]
 
-    facts: Facts
-    scope: Scope
-    byte: int
-    line: int
-    text: bytes
+    def still_holds(self, unit: Unit) -> bool:
+        same_place = (self.unit.byte, self.unit.line) == (unit.byte, unit.line)
+        return same_place and self.unit.facts is unit.facts
 
 
-class _Names:
-    """What the names of one file stand for."""
+class _Meaning:
+    """What the names of a file mean, and with that the kernels and launches of each unit."""
 
-    def __init__(self, units: Iterable[Unit]) -> None:
-        self.imports: dict[str, set[str]] = {}
-        self.stars: set[str] = set()
-        self.bindings: dict[tuple[Scope, str], Term] = {}
-        for unit in units:
-            for local, path in unit.facts.imports:
-                self.imports.setdefault(local, set()).add(path)
-            self.stars.update(unit.facts.star_imports)
-            self.bindings.update(unit.facts.bindings)
+    def __init__(self, units: list[Unit]) -> None:
+        self.names = Names(units)
+        self.wrapped = wrapped_functions(self.names)
+        self.parameter_names = {
+            ".".join((*fact.scope, fact.name)): frozenset(p[0] for p in fact.parameters)
+            for unit in units
+            for fact in unit.facts.functions
+            if self._is_kernel(fact)
+        }
+        aliases = {".".join(alias): ".".join(target) for target, alias in self.wrapped.items()}
+        self.targets = _Targets(self.names, frozenset(self.parameter_names), aliases)
 
-    def paths(self, dotted: str) -> set[str]:
-        """Every full path that a dotted name may stand for."""
-        first, _, rest = dotted.partition(".")
-        suffix = f".{rest}" if rest else ""
-        known = {path + suffix for path in self.imports.get(first, ())}
-        if not known:
-            known.add(dotted)
-        if not rest:
-            known.update(f"{module}.{dotted}" for module in self.stars)
-        return known
-
-    def bound(self, name: str, scope: Scope) -> Term | None:
-        """What an undotted name was assigned, seen from ``scope`` outwards."""
-        for depth in range(len(scope), -1, -1):
-            value = self.bindings.get((scope[:depth], name))
-            if value is not None:
-                return value
-        return None
-
-    def is_jit(self, value: Term, scope: Scope, depth: int = 0) -> bool:
-        """Whether a term is ``triton.jit`` itself or makes the same decorator with arguments filled in."""
-        if depth > MAX_DEPTH:
+    def adopt(self, old: list[Unit], new: list[Unit]) -> bool:
+        """Takes over an edit that changed nothing but the insides of functions; False where it changed more."""
+        if len(old) != len(new):
             return False
-        match value:
-            case Name(dotted):
-                if any(_is_jit_path(path) for path in self.paths(dotted)):
-                    return True
-                bound = None if "." in dotted else self.bound(dotted, scope)
-                return bound is not None and bound != value and self.is_jit(bound, scope, depth + 1)
-            case Call(function, arguments):
-                if self._is_partial(function):
-                    return bool(arguments) and self.is_jit(arguments[0], scope, depth + 1)
-                return not arguments and self.is_jit(function, scope, depth + 1)
-            case Either(first, second):
-                return self.is_jit(first, scope, depth + 1) or self.is_jit(second, scope, depth + 1)
-        return False
+        changed = [(o, n) for o, n in zip(old, new, strict=True) if o.facts is not n.facts]
+        for before, after in changed:
+            if before.scope != after.scope:
+                return False
+            if before.facts.interface(before.scope) != after.facts.interface(after.scope):
+                return False
+            if not self.names.shared.isdisjoint(before.facts.bindings.keys() | after.facts.bindings.keys()):
+                return False
+            for key in before.facts.bindings:
+                self.names.bindings.pop(key, None)
+            self.names.bindings.update(after.facts.bindings)
+            if self._wraps(before) or self._wraps(after):
+                return False
+        return True
 
-    def _is_partial(self, function: Term) -> bool:
-        return isinstance(function, Name) and not PARTIAL_PATHS.isdisjoint(self.paths(function.dotted))
+    def _wraps(self, unit: Unit) -> bool:
+        return any(self.names.jitted(v, scope) for (scope, _), v in unit.facts.bindings.items())
 
-    def jitted(self, value: Term, scope: Scope, depth: int = 0) -> str | None:
-        """The function inside ``triton.jit(function)``, also under ``triton.autotune(…)(triton.jit(function))``."""
-        if not isinstance(value, Call) or not value.arguments or depth > MAX_DEPTH:
-            return None
-        argument = value.arguments[0]
-        if isinstance(argument, Name) and self.is_jit(value.function, scope):
-            return argument.dotted
-        return self.jitted(argument, scope, depth + 1)
+    def kernels_in(self, unit: Unit) -> Iterator[Kernel]:
+        return (_kernel(unit, fact, self.names) for fact in unit.facts.functions if self._is_kernel(fact))
 
-
-def _is_jit_path(path: str) -> bool:
-    # `from mylib.compat import triton` is a common guard for machines without Triton.
-    return path in JIT_PATHS or path.endswith((".triton.jit", ".gluon.jit"))
-
-
-def kernels(units: list[Unit]) -> tuple[Kernel, ...]:
-    """The kernels of a file, in file order, each with its launch sites."""
-    names = _Names(units)
-    wrapped = _wrapped(names)
-    found = [
-        (unit, fact)
-        for unit in units
-        for fact in unit.facts.functions
-        if any(names.is_jit(term, fact.scope) for _, term in fact.decorators) or (*fact.scope, fact.name) in wrapped
-    ]
-    known = frozenset(".".join((*fact.scope, fact.name)) for _, fact in found)
-    aliases = {".".join(alias): ".".join(target) for target, alias in wrapped.items() if alias}
-    parameter_names = {
-        ".".join((*fact.scope, fact.name)): frozenset(p[0] for p in fact.parameters) for _, fact in found
-    }
-    launches: dict[str, list[LaunchSite]] = {}
-    targets = _Targets(names, known, aliases)
-    if known:
-        for unit in units:
+    def launches_in(self, unit: Unit) -> Iterator[LaunchSite]:
+        if self.parameter_names:
             for call in unit.facts.calls:
-                for kernel, grid in dict(targets.of(call.function, call.scope)).items():
-                    site = _site(unit, call, kernel, grid, parameter_names[kernel])
-                    launches.setdefault(kernel, []).append(site)
-    return tuple(sorted((_kernel(u, f, names, launches) for u, f in found), key=lambda k: k.span.start_byte))
+                for kernel, grid in dict(self.targets.of(call.function, call.scope)).items():
+                    yield _site(unit, call, kernel, grid, self.parameter_names[kernel])
 
-
-def _wrapped(names: _Names) -> dict[tuple[str, ...], tuple[str, ...]]:
-    """Functions jitted by a call, ``fast = triton.jit(slow)``: the function's scoped name → the new name's."""
-    result: dict[tuple[str, ...], tuple[str, ...]] = {}
-    for (scope, name), value in names.bindings.items():
-        function = names.jitted(value, scope) if isinstance(value, Call) else None
-        if function is not None:
-            result[(*scope, *function.split("."))] = (*scope, name)
-    return result
+    def _is_kernel(self, fact: FunctionFact) -> bool:
+        return (*fact.scope, fact.name) in self.wrapped or any(
+            self.names.is_jit(term, fact.scope) for _, term in fact.decorators
+        )
 
 
 class _Targets:
     """Which kernels a callee launches."""
 
-    def __init__(self, names: _Names, known: frozenset[str], aliases: dict[str, str]) -> None:
+    def __init__(self, names: Names, known: frozenset[str], aliases: dict[str, str]) -> None:
         self.names = names
         self.known = known
         self.aliases = aliases
@@ -220,7 +194,7 @@ def _site(unit: Unit, call: CallFact, kernel: str, grid: str, parameters: frozen
     return LaunchSite(kernel, host, _span(unit, call.range), grid, tuple(arguments), tuple(options))
 
 
-def _kernel(unit: Unit, fact: FunctionFact, names: _Names, launches: dict[str, list[LaunchSite]]) -> Kernel:
+def _kernel(unit: Unit, fact: FunctionFact, names: Names) -> Kernel:
     qualified_name = ".".join((*fact.scope, fact.name))
     start_column = fact.range[3]
     text = unit.text[fact.range[0] : fact.range[1]]
@@ -234,13 +208,13 @@ def _kernel(unit: Unit, fact: FunctionFact, names: _Names, launches: dict[str, l
             for name, annotation, default in fact.parameters
         ),
         decorators=tuple(text for text, _ in fact.decorators),
-        launches=tuple(launches.get(qualified_name, ())),
+        launches=(),
         version=triton_version(b" " * start_column + text),
         complete=fact.complete,
     )
 
 
-def _is_constexpr(annotation: str, names: _Names) -> bool:
+def _is_constexpr(annotation: str, names: Names) -> bool:
     if "constexpr" in annotation:
         # Triton itself asks no more than this of an annotation, quoted or not.
         return True
