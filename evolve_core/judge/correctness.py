@@ -1,0 +1,212 @@
+"""The acceptance rule: is a candidate's result as good as the user's own kernel's, measured against the truth?
+
+With e = out - truth and native = the errors of the user's own kernel on the same inputs, an output is accepted iff
+
+* kind, dtype, shape, strides, memory and the places of NaN and Inf are the contract's, and no input was changed;
+* max|e|            <= 3 max|native| + 2 ulp(max|truth|)
+* RMS(e)            <= 2 RMS(native) (1 + 4/√n) + eps RMS(truth)/8 (1 + 8/√n), and so inside each magnitude quantile
+* |mean(e)| and |mean(e·sign truth)| <= 2 |native's| + 4 RMS(native)/√n (+ eps RMS(truth)/2 below 65,536 elements)
+* where the user's kernel is exact throughout (copy, max, relu), and for integers: bitwise equal.
+
+The factors 3, 2, 1/8 and 4 were fitted on 35 honest variants and 89 mutants of one family of operators. The terms in
+√n are for small outputs: a handful of errors scatters by about 1/√n of its RMS, and one lucky element would otherwise
+reject an honest kernel. The last one exists because errors inside a row are not independent (a row's rounded
+denominator is shared): on an NVIDIA H200, an honest softmax with exp2 showed a mean error of 0.23 eps on 7 rows (12,061
+elements), twice what independent errors would give, and at most 0.8 of it from 4 million elements on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from evolve_core.judge.observation import Check, OutputCheck
+
+MAX_FACTOR = 3.0
+MAX_ULPS = 2.0
+RMS_FACTOR = 2.0
+RMS_EPS_SHARE = 1 / 8
+MEAN_FACTOR = 2.0
+MEAN_SIGMAS = 4.0
+SMALL_SAMPLE_RMS = 4.0
+SMALL_SAMPLE_EPS = 8.0
+INDEPENDENT_ELEMENTS = 1 << 16
+DEPENDENT_EPS_SHARE = 1 / 2
+EXACT_ELEMENTS = 256
+"""An error of zero on fewer elements than this may be luck; from here on the user's kernel counts as exact."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Everything that was checked is within the rule. ``deterministic`` is None where it was not looked at."""
+
+    deterministic: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """``reason`` completes the sentence "wrong on WORKLOAD: …"; ``check`` is the one that failed.
+
+    ``cheating`` where no honest kernel does such a thing (a result that is no plain tensor), as opposed to a mistake.
+    """
+
+    reason: str
+    cheating: bool = False
+    check: Check | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unproven:
+    """Nothing was found wrong, but what was checked proves nothing."""
+
+    reason: str
+
+
+def judge_checks(checks: Sequence[Check]) -> Accepted | Rejected | Unproven:
+    """All checks of one candidate: the first rejection in order, ``Unproven`` where nothing was compared."""
+    if not any(output.n for check in checks for output in check.outputs):
+        return Unproven("nothing was checked: no workload produced an output to compare")
+    exact = exact_outputs(checks)
+    for check in checks:
+        result = judge_check(check, exact)
+        if not isinstance(result, Accepted):
+            return result
+    return Accepted(_deterministic(checks))
+
+
+def judge_check(check: Check, exact: frozenset[str] = frozenset()) -> Accepted | Rejected | Unproven:
+    """One check. ``exact`` names the outputs that the user's own kernel computes without any error."""
+    if check.inputs_changed:
+        names = ", ".join(check.inputs_changed)
+        return Rejected(f"it changes its input {names}, which your kernel leaves alone", check=check)
+    if check.poison_equal is False:
+        return Rejected("the result depends on memory that nothing wrote (it differs between two poisons)", check=check)
+    for output in check.outputs:
+        if broken := _contract(output):
+            return Rejected(broken, cheating=not output.type_ok, check=check)
+        result = _numbers(output, bitwise=output.name in exact)
+        if isinstance(result, str):
+            return Rejected(result, check=check)
+        if isinstance(result, Unproven):
+            return result
+    return Accepted()
+
+
+def exact_outputs(checks: Iterable[Check]) -> frozenset[str]:
+    """Names of the outputs on which the user's own kernel has no error at all, over enough elements to mean it."""
+    largest: dict[str, float] = {}
+    elements: dict[str, int] = {}
+    for output in (output for check in checks for output in check.outputs):
+        if output.native_max is not None:
+            largest[output.name] = max(largest.get(output.name, 0.0), output.native_max)
+            elements[output.name] = elements.get(output.name, 0) + output.n
+    return frozenset(name for name, worst in largest.items() if worst == 0.0 and elements[name] >= EXACT_ELEMENTS)
+
+
+def epsilon(output: OutputCheck) -> float:
+    """The output type's eps, out of the distance of neighbours at the largest truth."""
+    if not output.ulp or not output.max_abs_truth:
+        return 0.0
+    exponent = math.frexp(output.max_abs_truth)[1] - 1
+    # Below the smallest normal number the distance no longer shrinks; no type has an eps above a quarter.
+    return min(output.ulp / 2.0**exponent, 0.25)
+
+
+def _contract(output: OutputCheck) -> str | None:
+    """What is wrong with the output as an object; None where nothing is."""
+    name = output.name
+    broken = (
+        (not output.type_ok, f"{name} is not a plain tensor where your kernel returns one"),
+        (not output.dtype_ok, f"{name} has another dtype than your kernel's"),
+        (not output.shape_ok, f"{name} has another shape than your kernel's"),
+        (not output.stride_ok, f"{name} has other strides than your kernel's"),
+        (output.aliases_input, f"{name} shares memory with an input, which your kernel's does not"),
+        (not output.nonfinite_ok, f"{name} has NaN or infinity where the truth has none, or lacks it where it has one"),
+    )
+    return next((message for is_broken, message in broken if is_broken), None)
+
+
+def _numbers(output: OutputCheck, *, bitwise: bool) -> str | Unproven | None:
+    """None where the values are good, else what is wrong with them."""
+    if output.exact or output.n == 0:
+        return None
+    if output.max_error is None or output.native_max is None:
+        return f"{output.name} could not be compared with the truth"
+    if output.rms_error is None:
+        return _integers(output)
+    if bitwise:
+        return f"{output.name} differs by up to {output.max_error:.2g} where your kernel is exact"
+    return next((message for rule in _RULES if (message := rule(output)) is not None), None)
+
+
+def _integers(output: OutputCheck) -> str | Unproven:
+    if output.native_max == 0:
+        return f"the integers of {output.name} differ from the truth by up to {output.max_error:.0f}"
+    return Unproven(
+        f"the integers of {output.name} in your own kernel differ from reference(); the two must agree first"
+    )
+
+
+def _maximum(output: OutputCheck) -> str | None:
+    error, native = _value(output.max_error), _value(output.native_max)
+    if error <= MAX_FACTOR * native + MAX_ULPS * _value(output.ulp):
+        return None
+    return f"max error of {output.name} {error:.2g} where your kernel has {native:.2g}"
+
+
+def _rms(output: OutputCheck) -> str | None:
+    error, native = _value(output.rms_error), _value(output.native_rms)
+    root = math.sqrt(output.n)
+    spread = RMS_FACTOR * native * (1 + SMALL_SAMPLE_RMS / root)
+    if error <= spread + _noise(output) * (1 + SMALL_SAMPLE_EPS / root):
+        return None
+    return f"RMS error of {output.name} {error:.2g} where your kernel has {native:.2g}"
+
+
+def _quantiles(output: OutputCheck) -> str | None:
+    if output.quantile_ratio is None or output.quantile_ratio <= RMS_FACTOR:
+        return None
+    return (
+        f"the errors of {output.name} are {output.quantile_ratio:.1f} times your kernel's among values of one magnitude"
+    )
+
+
+def _mean(output: OutputCheck) -> str | None:
+    return _bias(output, output.mean_error, output.native_mean, "mean error")
+
+
+def _signed(output: OutputCheck) -> str | None:
+    return _bias(
+        output, output.signed_error, output.native_signed, "error in scale (mean error along the truth's sign)"
+    )
+
+
+def _bias(output: OutputCheck, error: float | None, native: float | None, what: str) -> str | None:
+    dependent = DEPENDENT_EPS_SHARE if output.n < INDEPENDENT_ELEMENTS else 0.0
+    limit = (
+        MEAN_FACTOR * abs(_value(native))
+        + MEAN_SIGMAS * _value(output.native_rms) / math.sqrt(output.n)
+        + dependent * epsilon(output) * _value(output.rms_truth)
+    )
+    if abs(_value(error)) <= limit:
+        return None
+    return f"{what} of {output.name} {_value(error):.2g} where your kernel has {_value(native):.2g}"
+
+
+def _noise(output: OutputCheck) -> float:
+    return RMS_EPS_SHARE * epsilon(output) * _value(output.rms_truth)
+
+
+def _value(number: float | None) -> float:
+    """A statistic that must be there; NaN (a comparison that failed) is larger than any limit."""
+    return math.inf if number is None or math.isnan(number) else number
+
+
+def _deterministic(checks: Sequence[Check]) -> bool | None:
+    """True where two runs agreed bitwise everywhere it was looked at; None where some differ harmlessly, or unknown."""
+    seen = [check.poison_equal for check in checks if check.poison_equal is not None]
+    return all(seen) if seen else None
+
+
+_RULES: tuple[Callable[[OutputCheck], str | None], ...] = (_maximum, _rms, _quantiles, _mean, _signed)
