@@ -143,3 +143,14 @@ def test_a_missing_server_is_said_once_and_says_what_to_do(story: Story) -> None
     assert len(seen["notifications"]) == 1
     assert "/usr/bin/false -m pip install kernel-evolve" in seen["notifications"][0]
     assert story.wait_for_no_process(20) == {}
+
+
+def test_a_missing_task_is_written_by_a_click(story: Story) -> None:
+    task = story.workspace / "softmax.evolve.py"
+    task.unlink()
+    with code_server(story, SETTINGS) as url:
+        seen = play("vscode_without_task.mjs", url, story)
+    assert "softmax.evolve.py" in seen["hover"]
+    assert 'entry = "softmax"' in task.read_text()
+    assert seen["notifications"] == []
+    assert story.wait_for_no_process(20) == {}

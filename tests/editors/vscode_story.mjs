@@ -37,8 +37,7 @@ await play(async (workbench, { seconds }) => {
   const actions = await workbench.actions();
   await workbench.picture("6-actions");
   const taken = await workbench.choose(/^apply/i);
-  await page.keyboard.press("Control+S");
-  await page.locator(".tab.active:not(.dirty)").waitFor();
+  await workbench.save();
   const after = await workbench.lensMatching(/applied/i, MINUTE);
   await workbench.picture("7-applied");
   return { idle, lenses, verdict, inlay, hover, actions, taken, after, notifications: await workbench.notifications() };

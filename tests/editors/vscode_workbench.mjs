@@ -69,6 +69,11 @@ class Workbench {
     await this.page.locator(`.tab:has-text("${name}")`).waitFor();
   }
 
+  async save() {
+    await this.page.keyboard.press("Control+S");
+    await this.page.locator(".tab.active:not(.dirty)").waitFor();
+  }
+
   /** A command of the palette, by its title. */
   async command(title) {
     await this.page.keyboard.press("F1");

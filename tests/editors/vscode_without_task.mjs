@@ -1,0 +1,17 @@
+// A kernel without a task: the line above it says so, and a click writes the task file and opens it.
+
+import { MINUTE, play } from "./vscode_workbench.mjs";
+
+await play(async (workbench) => {
+  await workbench.openFile("softmax.py");
+  const lens = await workbench.lensMatching(/task/i, MINUTE);
+  const hover = await workbench.hoverOver("def softmax_kernel", /task/i);
+  await workbench.picture("without-task");
+  await workbench.page.mouse.move(5, 5);
+  await workbench.clickLens(lens);
+  await workbench.page.locator(".tab.active", { hasText: "softmax.evolve.py" }).waitFor();
+  await workbench.line('entry = "softmax"').waitFor();
+  await workbench.save();
+  await workbench.picture("task-written");
+  return { lens, hover, notifications: await workbench.notifications() };
+});
