@@ -23,7 +23,7 @@ from evolve_server.features import progress
 from evolve_server.journal_book import JournalBook, Snapshot
 from evolve_server.offers import offer
 from evolve_server.protocol import run_changed
-from evolve_server.tasks import TaskQuestion, find_tasks, problems_of_task_file, stamps
+from evolve_server.tasks import Stamp, TaskQuestion, look_for_tasks, problems_of_task_file, stamps
 from evolve_server.view import Offer, StartFailure
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Background:
         self._app = app
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reader")
         self._book = JournalBook()
-        self._stamps: dict[str, tuple[tuple[str, int, int], ...]] = {}
+        self._stamps: dict[str, tuple[Stamp, ...]] = {}
         self._files_looked_at = 0.0
         self._parent = os.getppid()
         self._suggester = suggestions.Suggester(app)
@@ -123,8 +123,7 @@ class Background:
         self._files_looked_at = now
         sources = [(d.uri, d.path) for d in self._app.view.documents.values() if d.is_source and d.path is not None]
         found = await self.off_loop(lambda: {uri: stamps(path) for uri, path in sources})
-        self._app.stale_tasks |= {uri for uri, stamp in found.items() if self._stamps.get(uri, stamp) != stamp}
-        self._stamps = found
+        self._app.stale_tasks |= {uri for uri, stamp in found.items() if self._stamps.get(uri) != stamp}
         return False
 
     async def _find_tasks(self) -> bool:
@@ -144,9 +143,11 @@ class Background:
                 app.lone_task_problems[document.uri] = found
             elif document.parsed is not None and document.path is not None:
                 question = TaskQuestion(document.uri, document.path, document.parsed)
-                tasks = await self.off_loop(find_tasks, question, unsaved)
+                answer = await self.off_loop(look_for_tasks, question, unsaved)
                 # Kernels hidden by half-typed text keep the task they had.
-                app.view.tasks[document.uri] = app.view.tasks.get(document.uri, {}) | tasks
+                app.view.tasks[document.uri] = app.view.tasks.get(document.uri, {}) | answer.tasks
+                app.view.task_times |= {path: changed_ns / 1e9 for path, changed_ns, _ in answer.stamps}
+                self._stamps[document.uri] = answer.stamps
         return True
 
     async def _read_journals(self) -> bool:

@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
-from pygls.exceptions import JsonRpcException
+from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 from pygls.protocol import LanguageServerProtocol
 from pygls.protocol.language_server import lsp_method
 
@@ -76,6 +76,16 @@ class Protocol(LanguageServerProtocol):
     @lsp_method(types.EXIT)
     def lsp_exit(self, *args: object) -> None:  # type: ignore[override]
         self._server.leave(0 if self._shutdown else 1)
+
+    def structure_message(self, data: dict[str, Any]) -> Any:
+        """Answer a request that is not as the protocol wants it; pygls leaves its client waiting for ever."""
+        try:
+            return super().structure_message(data)
+        except JsonRpcException as error:
+            if "method" in data and "id" in data:
+                refusal = JsonRpcInvalidParams(f"Malformed {data['method']}: {error.__cause__ or error}")
+                self._send_response(data["id"], None, refusal.to_response_error())
+            raise
 
     def handle_message(self, message: RPCMessage) -> None:
         """Refuse requests that come before ``initialize``, as the protocol asks; pygls lets them run into nothing."""

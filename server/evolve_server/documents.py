@@ -58,7 +58,9 @@ class Document:
     language: Language | None
     is_task: bool
     edited_at: float = float("-inf")
-    """When the text last changed, on the monotonic clock."""
+    """When the text last changed, on the monotonic clock …"""
+    typed_at: float = 0.0
+    """… and in seconds since the epoch."""
     parsed: ParsedSource | None = None
     anchored: tuple[Anchored, ...] = ()
     parse_is_due: bool = False
@@ -82,7 +84,7 @@ class Document:
         """Apply one content change. The tree is edited with it; call ``parse`` when the whole batch is in."""
         span = getattr(change, "range", None)
         self.revision += 1
-        self.edited_at = time.monotonic()
+        self.edited_at, self.typed_at = time.monotonic(), time.time()
         if span is None:
             self.lines = change.text.split("\n")
             self._tree, self._text = None, change.text

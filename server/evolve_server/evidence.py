@@ -128,9 +128,8 @@ def _environment(verdict: Verdict) -> str:
 def _counts(run: RunView) -> str:
     record = run.record
     when = f", {age(record.ended_at)}" if record.ended_at is not None else ""
-    return (
-        f"Run `{record.run_id}`: {record.proposed} candidates, {record.judged} judged, {record.correct} correct{when}."
-    )
+    candidates = f"{record.proposed} candidate{'' if record.proposed == 1 else 's'}"
+    return f"Run `{record.run_id}`: {candidates}, {record.judged} judged, {record.correct} correct{when}."
 
 
 def _suggestion(suggestion: KernelSuggestion) -> str:

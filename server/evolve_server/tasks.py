@@ -25,6 +25,24 @@ class TaskQuestion:
     parsed: ParsedSource
 
 
+@dataclass(frozen=True, slots=True)
+class TasksFound:
+    """The answer, with the state of the task files it was made of: when that moves, it has to be asked again."""
+
+    tasks: dict[str, Task | TaskProblem]
+    stamps: tuple[Stamp, ...]
+
+
+Stamp = tuple[str, int, int]
+"""Path, modification time (ns) and size of a task file."""
+
+
+def look_for_tasks(question: TaskQuestion, unsaved: Mapping[Path, str]) -> TasksFound:
+    # The stamps come first: a file that changes in between is noticed at the next look.
+    before = stamps(question.path)
+    return TasksFound(find_tasks(question, unsaved), before)
+
+
 def find_tasks(question: TaskQuestion, unsaved: Mapping[Path, str]) -> dict[str, Task | TaskProblem]:
     """Kernel's name → its task, or why it has none. ``unsaved`` holds the texts of the open task files."""
     return {
@@ -54,13 +72,13 @@ def new_task_file(source_file: Path, kernel: Kernel) -> Path:
     return source_file.with_name(f"{source_file.stem}.{kernel.name}.evolve.py")
 
 
-def stamps(source_file: Path) -> tuple[tuple[str, int, int], ...]:
-    """Name, modification time (ns) and size of every task file beside a source file: moves when one of them changes."""
+def stamps(source_file: Path) -> tuple[Stamp, ...]:
+    """The state of every task file beside a source file."""
     found = []
     for file in task_files(source_file):
         try:
             status = file.stat()
         except OSError:
             continue
-        found.append((file.name, status.st_mtime_ns, status.st_size))
+        found.append((str(file), status.st_mtime_ns, status.st_size))
     return tuple(found)

@@ -118,6 +118,16 @@ class KernelView:
     start_failure: StartFailure | None
     offer: Offer | None
     suggestions: tuple[KernelSuggestion, ...]
+    task_changed_at: float = 0.0
+    """When the task file of the run was written or typed in last, in seconds since the epoch."""
+
+    @property
+    def failure(self) -> str:
+        """Why the run failed, "" where it did not, or where kernel or task have been edited since."""
+        record = self.run.record if self.run is not None else None
+        if record is None or record.state is not RunState.FAILED or self.freshness is Freshness.EDITED:
+            return ""
+        return record.reason if self.task_changed_at <= (record.ended_at or 0.0) else ""
 
     @property
     def kernel(self) -> Kernel:
@@ -155,6 +165,8 @@ class View:
     """By (document URI, candidate id)."""
     suggestions: dict[str, tuple[KernelSuggestion, ...]] = field(default_factory=dict)
     """By document URI."""
+    task_times: dict[str, float] = field(default_factory=dict)
+    """Path of a task file → when it was last written, in seconds since the epoch."""
     journal_problem: str = ""
     """Why the journal cannot be read, "" while it can."""
 
@@ -197,7 +209,12 @@ class View:
             start_failure=failure,
             offer=offer,
             suggestions=tuple(s for s in self.suggestions.get(document.uri, ()) if s.kernel == name),
+            task_changed_at=self._changed_at(run.record.spec.task_file) if run is not None else 0.0,
         )
+
+    def _changed_at(self, task_file: str) -> float:
+        buffers = (d.typed_at for d in self.documents.values() if d.is_task and str(d.path) == task_file)
+        return max(self.task_times.get(task_file, 0.0), *buffers, 0.0)
 
 
 def versions_of(document: Document, names: tuple[str, ...]) -> tuple[str, ...]:

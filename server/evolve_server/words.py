@@ -116,11 +116,11 @@ def _ended(view: KernelView, run: RunView, record: RunRecord) -> str:
             return f"was {claim} · source edited"
         elsewhere = f" · {record.spec.target}" if is_estimate(winner.verdict) else ""
         return f"{claim}{elsewhere} · {'applied' if view.freshness is Freshness.APPLIED else 'apply…'}"
-    if edited or is_cancelled(record):
+    if edited or is_cancelled(record) or (record.state is RunState.FAILED and not view.failure):
         return _without_run(view)
     match record.state:
         case RunState.FAILED:
-            return f"failed: {first_sentence(record.reason)}"
+            return f"failed: {first_sentence(view.failure)}"
         case RunState.INTERRUPTED:
             return f"interrupted after {_counted(record)}: resume"
         case _:

@@ -101,14 +101,15 @@ class Lsp:
         env: dict[str, str] | None = None,
     ) -> Lsp:
         """Start a server on ``root`` and shake hands."""
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=(root.parent / "server.log").open("ab"),
-            env=env,
-            limit=1 << 24,
-        )
+        with (root.parent / "server.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                env=env,
+                limit=1 << 24,
+            )
         client = cls(process, profile)
         client.settings = settings or {}
         client.initialized = await client.request(

@@ -59,7 +59,7 @@ def _main_command(view: KernelView) -> Command:
         case RunState.INTERRUPTED:
             return Command.RESUME
         case RunState.FAILED:
-            return Command.SHOW_LOG
+            return Command.SHOW_LOG if view.failure else _to_start(view)
         case _:
             return Command.REPORT
 
@@ -77,7 +77,9 @@ def _more(view: KernelView) -> list[tuple[str, Command]]:
     again = [("evolve again", Command.START)]
     if run.record.state is RunState.INTERRUPTED:
         return [("cancel", Command.CANCEL)]
-    return [("report", Command.REPORT), *again] if run.winner is not None else again
+    if run.winner is not None:
+        return [("report", Command.REPORT), *again]
+    return again if _main_command(view) is not Command.START else []
 
 
 def _to_start(view: KernelView) -> Command:

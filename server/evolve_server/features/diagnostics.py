@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
-from evolve_core.journal.model import RunState
 from evolve_core.task.model import TaskProblem, TaskProblemKind
 from evolve_server.documents import uri_of
 from evolve_server.positions import client_column, client_length
 from evolve_server.protocol import DIAGNOSTIC_SOURCE, DOCUMENTATION
-from evolve_server.view import Freshness
 
 if TYPE_CHECKING:
     from evolve_core.source.model import Span, SyntaxProblem
@@ -61,23 +59,15 @@ def _about_kernel(app: App, document: Document, view: KernelView) -> list[types.
         found.append(_diagnostic(where, severity, view.task.kind.value, view.task.message, kernel=view.name))
     if view.start_failure is not None:
         found.append(_diagnostic(where, Severity.Warning, "run-failed", view.start_failure.message, kernel=view.name))
-    if (message := _failure(view)) and view.run is not None:
+    if (message := view.failure) and view.run is not None:
         run_id = view.run.record.run_id
         found.append(_diagnostic(where, Severity.Warning, "run-failed", message, kernel=view.name, run=run_id))
     return found
 
 
-def _failure(view: KernelView) -> str:
-    """Why the last run failed, "" where it did not, or where kernel or task have been edited since."""
-    run = view.run
-    if run is None or run.record.state is not RunState.FAILED or view.freshness is Freshness.EDITED:
-        return ""
-    return run.record.reason
-
-
 def _raised_in_task_file(app: App, view: KernelView) -> tuple[str, types.Diagnostic] | None:
     """The failure of a run again, in the task file, where its message names a line of it."""
-    message = _failure(view)
+    message = view.failure
     if not message or view.run is None:
         return None
     task_file = view.run.record.spec.task_file

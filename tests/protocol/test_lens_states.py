@@ -1,0 +1,156 @@
+"""The headline above a kernel, in every state a run can be in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from inline_snapshot import snapshot
+from journals import ESTIMATED, MEASURED, Winner, active_run, ended_run, faster, judge_candidates, spec
+from lsp_client import NEOVIM, PLAIN, VSCODE, Lsp
+
+from evolve_core.journal.control import request_control
+from evolve_core.journal.model import Control, RunState
+
+Serve = Callable[..., Coroutine[Any, Any, Lsp]]
+
+
+async def test_idle_kernel_with_a_task(serve: Serve, source: Path) -> None:
+    client = await serve()
+    uri = client.open(source)
+    [lens] = await client.lenses(uri)
+    assert lens["range"]["start"] == {"line": 7, "character": 0}
+    assert lens["command"] == {
+        "title": "Evolve",
+        "command": "kernelEvolve.start",
+        "arguments": [{"uri": uri, "kernel": "softmax_kernel"}],
+    }
+
+
+async def test_the_first_answer_has_its_command_in_every_client(serve: Serve, source: Path) -> None:
+    for profile in (VSCODE, NEOVIM, PLAIN):
+        client = await serve(profile)
+        [lens] = await client.lenses(client.open(source))
+        assert lens["command"]["command"] == "kernelEvolve.start"
+
+
+async def test_a_running_search_counts_and_names_its_best_so_far(serve: Serve, workspace: Path, source: Path) -> None:
+    client = await serve()
+    uri = client.open(source)
+    with active_run(workspace, spec(source)) as journal:
+        assert await client.until_title(uri, lambda t: "0/200" in t) == snapshot(["evolving 0/200", "pause", "cancel"])
+        judge_candidates(journal, "run-1", 3)
+        journal.set_best("run-1", "run-1-3", 1.384, estimated=True)
+        assert await client.until_title(uri, lambda t: "best" in t) == snapshot(
+            ["evolving 3/200 · best ~1.38× (estimated)", "pause", "cancel"]
+        )
+        journal.set_best("run-1", "run-1-3", 1.384, estimated=False)
+        assert await client.until_title(uri, lambda t: "screening" in t) == snapshot(
+            ["evolving 3/200 · best ~1.38× (screening)", "pause", "cancel"]
+        )
+        journal.set_state("run-1", RunState.PAUSED, "The GPU is in use by another process.")
+        assert await client.until_title(uri, lambda t: "paused" in t) == snapshot(
+            ["paused 3/200 · The GPU is in use by another process", "resume", "cancel"]
+        )
+        journal.set_state("run-1", RunState.VERIFYING)
+        assert await client.until_title(uri, lambda t: "verifying" in t) == snapshot(
+            ["verifying the best of 3…", "pause", "cancel"]
+        )
+
+
+async def test_a_control_that_is_not_followed_yet_is_shown(serve: Serve, workspace: Path, source: Path) -> None:
+    client = await serve()
+    uri = client.open(source)
+    with active_run(workspace, spec(source)):
+        await client.until_title(uri, lambda t: "evolving" in t)
+        request_control(workspace, "run-1", Control.PAUSE)
+        assert await client.until_title(uri, lambda t: "pausing" in t) == snapshot(["pausing 0/200", "pause", "cancel"])
+
+
+async def test_an_estimated_winner_says_estimated(serve: Serve, workspace: Path, source: Path) -> None:
+    ended_run(workspace, spec(source), winner=Winner(faster(source.read_text()), ESTIMATED))
+    client = await serve()
+    uri = client.open(source)
+    assert await client.until_title(uri, lambda t: "×" in t) == snapshot(
+        ["1.38× faster (estimated) · sm_90 · apply…", "report", "evolve again"]
+    )
+
+
+async def test_a_measured_winner_does_not(serve: Serve, workspace: Path, source: Path) -> None:
+    ended_run(workspace, spec(source), winner=Winner(faster(source.read_text()), MEASURED))
+    client = await serve()
+    uri = client.open(source)
+    titles = await client.until_title(uri, lambda t: "×" in t)
+    assert titles == snapshot(["1.38× faster · apply…", "report", "evolve again"])
+    assert not any("estimated" in title for title in titles)
+
+
+async def test_no_gain(serve: Serve, workspace: Path, source: Path) -> None:
+    ended_run(workspace, spec(source), reason="No gain: 3 candidates judged, 3 correct, none better than yours.")
+    client = await serve()
+    uri = client.open(source)
+    assert await client.until_title(uri, lambda t: "gain" in t) == snapshot(
+        ["no gain · 0 candidates judged", "evolve again"]
+    )
+
+
+async def test_a_failed_run(serve: Serve, workspace: Path, source: Path) -> None:
+    reason = "torch is missing in /usr/bin/python3. Install it there or name another interpreter."
+    ended_run(workspace, spec(source), state=RunState.FAILED, reason=reason)
+    client = await serve()
+    uri = client.open(source)
+    assert await client.until_title(uri, lambda t: "failed" in t) == snapshot(
+        ["failed: torch is missing in /usr/bin/python3", "evolve again"]
+    )
+
+
+async def test_a_runner_that_died_can_be_resumed(serve: Serve, workspace: Path, source: Path) -> None:
+    ended_run(workspace, spec(source), state=RunState.INTERRUPTED)
+    client = await serve()
+    uri = client.open(source)
+    await client.until_title(uri, lambda t: "interrupted" in t)
+    lenses = await client.lenses(uri)
+    assert [(lens["command"]["title"], lens["command"]["command"]) for lens in lenses] == snapshot(
+        [("interrupted after 0/200: resume", "kernelEvolve.resume"), ("cancel", "kernelEvolve.cancel")]
+    )
+
+
+async def test_a_cancelled_run_leaves_the_kernel_as_it_was(serve: Serve, workspace: Path, source: Path) -> None:
+    ended_run(workspace, spec(source), state=RunState.CANCELLED, reason="Cancelled by the user.")
+    client = await serve()
+    uri = client.open(source)
+    assert await client.titles(uri) == ["Evolve"]
+    await client.until("experimental/serverStatus", lambda status: status["quiescent"])
+    assert await client.titles(uri) == ["Evolve"]
+
+
+async def test_a_cancelled_run_does_not_hide_an_earlier_winner(serve: Serve, workspace: Path, source: Path) -> None:
+    ended_run(workspace, spec(source), run_id="first", winner=Winner(faster(source.read_text())))
+    ended_run(workspace, spec(source), run_id="second", state=RunState.CANCELLED)
+    client = await serve()
+    assert await client.until_title(client.open(source), lambda t: "1.38" in t)
+
+
+async def test_other_files_and_kernels_have_nothing_to_do_with_it(serve: Serve, workspace: Path, source: Path) -> None:
+    other = workspace / "other.py"
+    other.write_text(source.read_text())
+    ended_run(workspace, spec(source), winner=Winner(faster(source.read_text())))
+    client = await serve()
+    await client.until_title(client.open(source), lambda t: "1.38" in t)
+    assert not any("1.38" in title for title in await client.titles(client.open(other)))
+
+
+async def test_several_kernels_get_a_lens_for_all(serve: Serve, workspace: Path, source: Path) -> None:
+    two = source.read_text() + "\n\n@triton.jit\ndef scale_kernel(x_ptr, n, BLOCK: tl.constexpr):\n    pass\n"
+    client = await serve()
+    uri = client.open(source, two)
+    lenses = await client.lenses(uri)
+    assert lenses[0]["range"]["start"]["line"] == 0
+    assert lenses[0]["command"]["title"] == "Evolve all 2 kernels"
+    assert lenses[0]["command"]["command"] == "kernelEvolve.startAll"
+
+
+async def test_no_lenses_where_they_are_turned_off(serve: Serve, source: Path) -> None:
+    client = await serve(options={"kernelEvolve": {"codeLens": False}}, settings={"codeLens": False})
+    assert await client.titles(client.open(source)) == []
