@@ -5,9 +5,7 @@ entry = "softmax"
 
 def workloads():
     for rows, cols in [(4096, 1024), (8192, 781), (16384, 256)]:
-        yield lambda gen, device, rows=rows, cols=cols: {
-            "x": torch.randn(rows, cols, generator=gen, device=device)
-        }
+        yield lambda gen, device, rows=rows, cols=cols: {"x": torch.randn(rows, cols, generator=gen, device=device)}
 
 
 def reference(x):

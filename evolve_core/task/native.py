@@ -208,12 +208,12 @@ def _entry(module: ast.Module, names: dict[str, ast.stmt], task_file: Path) -> t
 def _no_entry(task_file: Path, source_file: Path, parsed: ParsedSource) -> TaskProblem:
     if parsed.language is Language.CUDA:
         message = (
-            f"{task_file.name} defines neither entry nor launches(); add a generator launches(…) that yields the "
-            f"launches of {source_file.name} and returns the output"
+            f"{task_file.name} defines no launches(), which a CUDA file needs in place of an entry; add a generator "
+            f"that yields the launches of {source_file.name} and returns the output"
         )
     else:
-        hosts = tuple(dict.fromkeys(host for kernel in parsed.kernels for host in kernel.hosts))
-        hint = f'`entry = "{hosts[0]}"`' if hosts else '`entry = "NAME"`'
+        usable = _usable_entries(parsed)
+        hint = f'`entry = "{usable[0]}"`' if usable else '`entry = "NAME"`'
         message = (
             f"{task_file.name} defines no entry; add {hint}, "
             f"the function in {source_file.name} that launches the kernels"
@@ -232,16 +232,21 @@ def _kernels_of_entry(
             line,
         )
     kernels = kernels_from(entry, parsed)
-    if not kernels:
-        hosts = tuple(dict.fromkeys(host for kernel in parsed.kernels for host in kernel.hosts))
-        hint = f"the kernels here are launched by {', '.join(hosts)}" if hosts else "nothing in this file launches one"
+    if not kernels or parsed.kernel(entry) is not None:
+        usable = _usable_entries(parsed)
+        hint = f"its kernels are run by {', '.join(usable[:6])}" if usable else "nothing in this file launches one"
         return TaskProblem(
             TaskProblemKind.ENTRY_LAUNCHES_NOTHING,
-            f'entry = "{entry}" launches no kernel of {source_file.name}: {hint}; name the function that does',
+            f'entry = "{entry}" {_is_or_launches(entry, parsed)} of {source_file.name}: {hint}; '
+            "name the function that does",
             task_file,
             line,
         )
     return kernels
+
+
+def _is_or_launches(entry: str, parsed: ParsedSource) -> str:
+    return "launches no kernel" if parsed.kernel(entry) is None else "is itself a kernel"
 
 
 def _instead_of(entry: str, parsed: ParsedSource) -> str:
@@ -252,8 +257,14 @@ def _instead_of(entry: str, parsed: ParsedSource) -> str:
     close = difflib.get_close_matches(entry, names, n=2)
     if close:
         return f"did you mean {' or '.join(close)}?"
-    hosts = tuple(dict.fromkeys(host for kernel in parsed.kernels for host in kernel.hosts))
-    return f"functions that launch kernels there: {', '.join(hosts) or 'none'}"
+    return f"functions that run its kernels: {', '.join(_usable_entries(parsed)[:6]) or 'none'}"
+
+
+def _usable_entries(parsed: ParsedSource) -> list[str]:
+    """Names that would do as an entry; those that launch a kernel themselves come first."""
+    hosts = {host for kernel in parsed.kernels for host in kernel.hosts}
+    names = [n for n in sorted(entry_names(parsed)) if parsed.kernel(n) is None and kernels_from(n, parsed)]
+    return sorted(names, key=lambda name: name not in hosts)
 
 
 def _named_in_launches(definition: ast.stmt, parsed: ParsedSource) -> tuple[str, ...]:

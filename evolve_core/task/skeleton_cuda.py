@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,12 +87,14 @@ def cuda_skeleton(source_file: Path, kernel: Kernel) -> str:
 
 def _argument(parameter: Parameter) -> _Argument:
     annotation = parameter.annotation
+    # `in` and `lambda` are good names in C++ and none in Python.
+    name = f"{parameter.name}_" if keyword.iskeyword(parameter.name) or parameter.name == "n" else parameter.name
     element = " ".join(_QUALIFIERS.sub(" ", annotation).replace("[]", " ").split())
     if "*" in annotation or "[" in annotation:
         known = element in _DTYPES
         is_const = re.search(r"\bconst\b", annotation) is not None
-        return _Argument(parameter.name, _DTYPES.get(element, "float32"), is_output=not is_const, known=known)
-    return _Argument(parameter.name, None, is_integer=element in _INTEGERS)
+        return _Argument(name, _DTYPES.get(element, "float32"), is_output=not is_const, known=known)
+    return _Argument(name, None, is_integer=element in _INTEGERS)
 
 
 def _block(kernel: Kernel) -> int:
