@@ -22,6 +22,7 @@ from .buffers import shaped_inputs
 from .errors import StepError
 from .facts import kernel_facts
 from .loading import entry_of, line_in, load_source
+from .shapes_only import NEEDS_CONTENTS, ShapesOnly
 from .stub_driver import install_stub_driver, pretended_cuda
 
 
@@ -81,7 +82,8 @@ def _trace(entry: Callable[..., Any], workload: dict[str, Any], copy: Path, orig
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         inputs = shaped_inputs(workload["entries"], _fake)
         try:
-            entry(**inputs)
+            with ShapesOnly():
+                entry(**inputs)
         except StepError:
             raise
         except Exception as error:  # noqa: BLE001 - host code of a candidate may raise anything
@@ -122,12 +124,7 @@ def _failure(error: BaseException, copy: Path, original: Path, label: str) -> St
         return _compilation_error(compiler_error, copy, original)
     name = type(error).__name__
     if name in ("DataDependentOutputException", "DynamicOutputShapeException", "UnsupportedFakeTensorException"):
-        return StepError(
-            "needs-contents",
-            "the entry reads its tensors' contents on the host, so its launches cannot be predicted without running it",
-            str(original),
-            line_in(error, copy),
-        )
+        return StepError("needs-contents", NEEDS_CONTENTS, str(original), line_in(error, copy))
     line = line_in(error, copy)
     where = f"line {line}: " if line else ""
     kind = "compile-error" if name in ("PTXASError", "OutOfResources", "RuntimeError") else "crash"

@@ -27,7 +27,7 @@ class InterpretedHost(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func is _IS_CUDA:
+        if func == _IS_CUDA:  # a fresh wrapper on every access: equal, never identical
             return True
         if func is torch.Tensor.cuda:
             return args[0]

@@ -74,7 +74,7 @@ class Judge:
             )
         if result.value is None:
             raise StepError(
-                "task-error", f"the task module ended its process: {failure_of(result)}", payload["task_file"]
+                "task-error", f"the task module: {failure_of(result)['message']}", payload["task_file"]
             )
         return result.value
 

@@ -19,6 +19,9 @@ from .interpreted import InterpretedHost
 from .loading import entry_of, load_source
 from .stub_driver import install_stub_driver, pretended_cuda
 
+MAX_OUTPUTS = 512
+"""More than any kernel's wrapper returns; a candidate that returns a list of a million numbers is wrong anyway."""
+
 
 def _entry(payload: dict[str, Any], folder: Path, kind: str) -> tuple[Callable[..., Any], Path]:
     torch.set_num_threads(1)
@@ -80,7 +83,7 @@ def _upcast(value: Any) -> Any:
 
 def _export(result: Any, inputs: dict[str, Any], poison: str, folder: Path) -> dict[str, Any]:
     """Returned values under ``out:…``, the inputs as they are now under ``in:…``; plus types and aliases."""
-    outputs = [] if result is None else flatten_outputs(result, inputs)
+    outputs = [] if result is None else flatten_outputs(result, inputs)[:MAX_OUTPUTS]
     memory = {value.untyped_storage().data_ptr() for value in inputs.values() if isinstance(value, torch.Tensor)}
     odd = [name for name, value in outputs if not _is_plain(value)]
     aliases = [
