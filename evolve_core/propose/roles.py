@@ -51,7 +51,7 @@ def derived_names(kernel: KernelCode, is_root: frozenset[str] | None, roots: lis
         for node in (n for s in kernel.body for n in ast.walk(s)):
             if not isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign) or node.value is None:
                 continue
-            if _loads(kernel, node.value):
+            if reads_memory(kernel, node.value):
                 continue
             inside = names_in(node.value) & names or any(id(n) in wanted for n in ast.walk(node.value))
             if inside:
@@ -60,7 +60,8 @@ def derived_names(kernel: KernelCode, is_root: frozenset[str] | None, roots: lis
             return frozenset(names)
 
 
-def _loads(kernel: KernelCode, node: ast.AST) -> bool:
+def reads_memory(kernel: KernelCode, node: ast.AST) -> bool:
+    """Whether a load, a product or a reduction is inside: then the value is data and no index."""
     return any(kernel.aliases.call(n) in ("load", "dot", *REDUCTIONS) for n in ast.walk(node))
 
 

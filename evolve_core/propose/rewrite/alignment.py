@@ -21,7 +21,7 @@ import ast
 from evolve_core.propose.edits import add_arguments, add_parameters, is_repeatable, why_not_launchable
 from evolve_core.propose.kernel_code import KernelCode
 from evolve_core.propose.rewrite.rule import Refusal, Rewritten, Rule, Settings
-from evolve_core.propose.roles import derived_names
+from evolve_core.propose.roles import derived_names, reads_memory
 from evolve_core.propose.syntax import Splice, assigned_names, int_literal, names_in, splice
 
 MOST_PARAMETERS = 6
@@ -71,9 +71,8 @@ def _index_parameters(kernel: KernelCode) -> list[str]:
         elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
             pairs = [(node.left, node.right), (node.right, node.left)]
         for index, parameter in pairs:
-            is_index = names_in(index) & indices or any(
-                kernel.aliases.call(n) in ("arange", "program_id") for n in ast.walk(index)
-            )
+            roots = any(kernel.aliases.call(n) in ("arange", "program_id") for n in ast.walk(index))
+            is_index = (names_in(index) & indices or roots) and not reads_memory(kernel, index)
             if isinstance(parameter, ast.Name) and parameter.id in runtime and is_index:
                 found.add(parameter.id)
     names = [p for p in runtime if p in found and all(_is_shown(kernel, x.arguments or {}, p) for x in kernel.launches)]

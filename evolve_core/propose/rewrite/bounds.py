@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass
 
 from evolve_core.propose.flow import Loop, State, arange_edge, index_terms, product
-from evolve_core.propose.kernel_code import KernelCode, Launch
+from evolve_core.propose.kernel_code import KernelCode, Launch, argument
 from evolve_core.propose.syntax import dotted, int_literal, same
 
 
@@ -79,8 +79,8 @@ def _is_program_base(kernel: KernelCode, base: ast.expr, length: ast.Name, edge:
             continue
         if isinstance(program, ast.BinOp) and isinstance(program.op, ast.Mod):
             return _is_count(kernel, program.right, length.id, edge)
-        if kernel.aliases.call(program) == "program_id" and isinstance(program, ast.Call) and program.args:
-            axis = int_literal(program.args[0])
+        if kernel.aliases.call(program) == "program_id" and isinstance(program, ast.Call):
+            axis = int_literal(argument(program, 0, "axis"))
             return axis is not None and all(_grid_counts(kernel, x, axis, length.id, edge) for x in kernel.launches)
     return False
 
@@ -100,11 +100,23 @@ def _grid_counts(kernel: KernelCode, launch: Launch, axis: int, length: str, edg
     arguments = launch.arguments or {}
     if launch.grid is None or axis >= len(launch.grid) or length not in arguments or edge not in arguments:
         return False
-    element = launch.grid[axis]
+    element, edge_passed = launch.grid[axis], arguments[edge]
+    if isinstance(element, ast.BinOp):
+        return _rounds_up(element, arguments[length], edge_passed)
     if not kernel.aliases.is_cdiv(element) or not isinstance(element, ast.Call):
         return False
     counted, divisor = element.args
-    return same(counted, arguments[length]) and (same(divisor, arguments[edge]) or is_meta(launch, divisor, edge))
+    return same(counted, arguments[length]) and (same(divisor, edge_passed) or is_meta(launch, divisor, edge))
+
+
+def _rounds_up(element: ast.BinOp, length: ast.expr, edge: ast.expr) -> bool:
+    """``(n + B - 1) // B``, or ``(n + 255) // 256``."""
+    if not isinstance(element.op, ast.FloorDiv) or not same(element.right, edge):
+        return False
+    whole = ast.BinOp(ast.BinOp(length, ast.Add(), edge), ast.Sub(), ast.Constant(1))
+    value = int_literal(edge)
+    less = ast.BinOp(length, ast.Add(), ast.Constant(value - 1)) if value is not None else whole
+    return same(element.left, whole) or same(element.left, less)
 
 
 def is_meta(launch: Launch, node: ast.expr, name: str) -> bool:

@@ -70,7 +70,9 @@ def _looped(kernel: KernelCode, tile: str, total: str) -> Splice:
     data, position, parts = code.data, start, []
     for call, axis in kernel.program_ids():
         if axis == 0:
-            parts += [data[position : code.start(call)], tile.encode()]
+            # A loop's variable is a plain integer to the interpreter, and the body may ask the id for its methods.
+            value = f"{tl}.cast({tile}, {tl}.int32)"
+            parts += [data[position : code.start(call)], value.encode()]
             position = code.end(call)
     body = b"".join([*parts, data[position:end]]).decode()
     indent = code.indent(kernel.body[0])

@@ -53,6 +53,8 @@ def _is_unknown_call(kernel: KernelCode, node: ast.AST) -> bool:
     """A function of the user's might store."""
     if not isinstance(node, ast.Call) or kernel.aliases.call(node):
         return False
+    if isinstance(node.func, ast.Name):
+        return node.func.id not in ("float", "int", "min", "max")
     return not (isinstance(node.func, ast.Attribute) and node.func.attr == "to")
 
 
