@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -187,6 +187,7 @@ class App:
             "python": sys.executable,
             "client": self.client.name,
             "trusted": self.client.trusted,
+            "settings": asdict(self.settings),
             "heavyModules": [name for name in heavy if name in sys.modules],
             "documents": len(self.view.documents),
             "activeRuns": [run.record.run_id for run in self.view.active_runs()],

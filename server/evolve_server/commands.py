@@ -204,6 +204,8 @@ async def _start(app: App, document: Document, view: KernelView, proposers: tupl
         run_id = view.pending.run_id if view.pending is not None else ""
         run_id = run_id or (view.run.record.run_id if view.run is not None else "")
         return {"runId": run_id, "alreadyRunning": True, "message": f"{view.name} is being evolved already."}
+    if app.view.journal_problem:
+        raise CommandFailed(app.view.journal_problem)
     task = await _task(app, document, view)
     if isinstance(task, TaskProblem):
         raise CommandFailed(f"{task.file.name}:{task.line + 1}: {task.message}")

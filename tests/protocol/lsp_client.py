@@ -79,6 +79,7 @@ class Lsp:
         self.process = process
         self.profile = profile
         self.received: list[dict[str, Any]] = []
+        self.initialized: dict[str, Any] = {}
         self.settings: dict[str, Any] = {}
         self.answers: dict[str, Any] = {
             "workspace/applyEdit": {"applied": True},

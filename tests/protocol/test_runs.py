@@ -1,0 +1,227 @@
+"""Starting, watching and stopping runs, through the commands and the progress display."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inline_snapshot import snapshot
+from journals import Winner, active_run, ended_run, faster, judge_candidates, spec
+from lsp_client import NEOVIM, PLAIN, VSCODE, Lsp, ResponseError
+
+from evolve_core.journal.model import Control, RunState
+from evolve_core.journal.reader import JournalReader
+from evolve_core.journal.schema import journal_file
+
+Serve = Callable[..., Coroutine[Any, Any, Lsp]]
+
+
+def control_of(workspace: Path, run_id: str) -> Control:
+    with closing(JournalReader(workspace)) as reader:
+        run = reader.run(run_id)
+    assert run is not None
+    return run.control
+
+
+async def test_progress_from_begin_to_end(serve: Serve, workspace: Path, source: Path) -> None:
+    client = await serve()
+    client.open(source)
+    with active_run(workspace, spec(source)) as journal:
+        created = await client.until("window/workDoneProgress/create", lambda _: True)
+        begin = await client.until("$/progress", lambda p: p["value"]["kind"] == "begin")
+        assert begin["token"] == created["token"] == "kernel-evolve/run-1"
+        assert begin["value"]["title"] == "Evolving softmax_kernel"
+        assert begin["value"]["cancellable"] is True
+        assert "percentage" not in begin["value"]
+        judge_candidates(journal, "run-1", 2)
+        report = await client.until("$/progress", lambda p: "2/200" in p["value"].get("message", ""))
+        assert report["value"]["kind"] == "report"
+        journal.set_state("run-1", RunState.DONE, "No gain: 2 candidates judged, none better than yours.")
+    end = await client.until("$/progress", lambda p: p["value"]["kind"] == "end")
+    assert end["value"]["message"] == "No gain: 2 candidates judged, none better than yours."
+
+
+async def test_progress_that_ends_with_a_winner_says_estimated(serve: Serve, workspace: Path, source: Path) -> None:
+    client = await serve()
+    client.open(source)
+    with active_run(workspace, spec(source), run_id="other"):
+        await client.until("$/progress", lambda p: p["value"]["kind"] == "begin")
+        ended_run(workspace, spec(source), winner=Winner(faster(source.read_text())))
+    changed = await client.until("$/kernelEvolve/runChanged", lambda c: c["runId"] == "other")
+    assert (changed["uri"], changed["state"], changed["kernels"]) == (source.as_uri(), "evolving", ["softmax_kernel"])
+
+
+async def test_a_run_from_before_the_server_started_is_taken_up(serve: Serve, workspace: Path, source: Path) -> None:
+    with active_run(workspace, spec(source)):
+        client = await serve()
+        await client.until("$/progress", lambda p: p["value"]["kind"] == "begin")
+        await client.kill()
+        again = await serve()
+        await again.until("$/progress", lambda p: p["value"]["kind"] == "begin")
+        assert (await again.until_title(again.open(source), lambda t: "evolving" in t))[1:] == ["pause", "cancel"]
+
+
+async def test_the_cancel_button_of_the_progress_reaches_the_runner(
+    serve: Serve, workspace: Path, source: Path
+) -> None:
+    client = await serve()
+    with active_run(workspace, spec(source)):
+        begin = await client.until("$/progress", lambda p: p["value"]["kind"] == "begin")
+        client.notify("window/workDoneProgress/cancel", {"token": begin["token"]})
+        await client.until_title(client.open(source), lambda t: "cancelling" in t)
+        assert control_of(workspace, "run-1") is Control.CANCEL
+
+
+async def test_controls_go_through_the_journal(serve: Serve, workspace: Path, source: Path) -> None:
+    client = await serve()
+    uri = client.open(source)
+    with active_run(workspace, spec(source)) as journal:
+        await client.until_title(uri, lambda t: "evolving" in t)
+        for name, control in (("pause", Control.PAUSE), ("resume", Control.RESUME), ("cancel", Control.CANCEL)):
+            assert await client.command(name, uri=uri, kernel="softmax_kernel") == {"runId": "run-1"}
+            assert journal.control("run-1") is control
+
+
+async def test_cancelling_what_is_interrupted_ends_it(serve: Serve, workspace: Path, source: Path) -> None:
+    ended_run(workspace, spec(source), state=RunState.INTERRUPTED)
+    client = await serve()
+    uri = client.open(source)
+    await client.until_title(uri, lambda t: "interrupted" in t)
+    await client.command("cancel", uri=uri, kernel="softmax_kernel")
+    assert await client.until_title(uri, lambda t: t == "Evolve") == ["Evolve"]
+
+
+async def test_a_second_start_names_the_run_that_is_on(serve: Serve, workspace: Path, source: Path) -> None:
+    """Also for the second of two servers: what they share is the journal."""
+    first, second = await serve(VSCODE), await serve(NEOVIM)
+    with active_run(workspace, spec(source)):
+        for client in (first, second):
+            uri = client.open(source)
+            await client.until_title(uri, lambda t: "evolving" in t)
+            answer = await client.command("start", uri=uri, kernel="softmax_kernel")
+            assert answer == snapshot(
+                {
+                    "runId": "run-1",
+                    "alreadyRunning": True,
+                    "message": "softmax_kernel is being evolved already.",
+                }
+            )
+
+
+async def test_a_runner_that_cannot_start_says_why_where_the_user_looks(
+    serve: Serve, workspace: Path, source: Path
+) -> None:
+    client = await serve(PLAIN, options={"budget": "twelve"})
+    uri = client.open(source)
+    answer = await client.command("start", uri=uri, kernel="softmax_kernel")
+    assert answer["alreadyRunning"] is False and answer["runId"]
+    [failed, *_] = await client.until_title(uri, lambda t: t.startswith("failed"))
+    assert failed == snapshot("failed: 'twelve' is no budget")
+    [diagnostic] = await client.until_diagnostics(uri, bool)
+    assert "10m,200c" in diagnostic["message"]
+    # The command was answered with success: what came later is said on the line, not in a pop-up.
+    assert client.sent("window/showMessage") == []
+
+
+async def test_start_is_answered_at_once_and_shown_as_queued(serve: Serve, source: Path) -> None:
+    client = await serve(settings={"budget": "1c"})
+    uri = client.open(source)
+    await client.command("start", uri=uri, kernel="softmax_kernel")
+    assert (await client.titles(uri))[:2] == snapshot(["queued…", "cancel"])
+    await client.command("cancel", uri=uri, kernel="softmax_kernel")
+    await client.until_title(uri, lambda t: t.startswith(("Evolve", "failed")))
+
+
+async def test_the_position_of_the_cursor_will_do(serve: Serve, workspace: Path, source: Path) -> None:
+    client = await serve()
+    uri = client.open(source)
+    with active_run(workspace, spec(source)):
+        await client.until_title(uri, lambda t: "evolving" in t)
+        answer = await client.command("start", uri=uri, position={"line": 12, "character": 3})
+        assert answer["runId"] == "run-1"
+    with pytest.raises(ResponseError) as caught:
+        await client.command("start", uri=uri, position={"line": 0, "character": 0})
+    assert caught.value.message == snapshot(
+        "There is no kernel at the cursor in this file (kernels here: softmax_kernel)."
+    )
+
+
+async def test_an_untrusted_workspace_reads_and_never_runs(serve: Serve, workspace: Path, source: Path) -> None:
+    ended_run(workspace, spec(source), winner=Winner(faster(source.read_text())))
+    client = await serve(options={"trusted": False})
+    uri = client.open(source)
+    await client.until_title(uri, lambda t: "1.38×" in t)
+    for command in ("start", "startAll", "trySuggestion"):
+        with pytest.raises(ResponseError) as caught:
+            await client.command(command, uri=uri, kernel="softmax_kernel")
+        assert "is not trusted" in caught.value.message
+    assert not (workspace / ".kernel-evolve" / "logs").exists()
+
+
+async def test_opening_a_file_runs_nothing_of_the_users(serve: Serve, workspace: Path, source: Path) -> None:
+    mark = workspace / "ran"
+    bomb = f"open({str(mark)!r}, 'w').close()\n"
+    # Modules that our own processes import, by the names they have there.
+    for name in ("json.py", "click.py", "sitecustomize.py", "conftest.py"):
+        (workspace / name).write_text(bomb)
+    source.write_text(bomb + source.read_text())
+    task_file = workspace / "softmax.evolve.py"
+    task_file.write_text(bomb + task_file.read_text())
+    client = await serve()
+    uri = client.open(source)
+    await client.until_title(uri, lambda t: t == "Evolve")
+    client.notify("textDocument/didSave", {"textDocument": {"uri": uri}})
+    # Long enough for the look into the knowledge base to have been made and answered.
+    deadline = time.monotonic() + 6
+    while time.monotonic() < deadline and not mark.exists():
+        await client.request("kernelEvolve/health", {})
+    assert not mark.exists()
+
+
+async def test_a_journal_of_a_newer_version(serve: Serve, workspace: Path, source: Path) -> None:
+    ended_run(workspace, spec(source), winner=Winner(faster(source.read_text())))
+    import sqlite3
+
+    with closing(sqlite3.connect(journal_file(workspace))) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    client = await serve()
+    uri = client.open(source)
+    status = await client.until("experimental/serverStatus", lambda s: s["health"] == "warning")
+    assert "newer kernel-evolve" in status["message"] and "pip install --upgrade" in status["message"]
+    assert await client.titles(uri) == ["Evolve"]
+    with pytest.raises(ResponseError, match="newer kernel-evolve"):
+        await client.command("start", uri=uri, kernel="softmax_kernel")
+    assert client.sent("window/showMessage") == []
+
+
+async def test_failures_are_shown_once(serve: Serve, source: Path) -> None:
+    """By the client where it shows a response's error, else by a message of ours; never by both."""
+    for profile, messages in ((VSCODE, 0), (NEOVIM, 0), (PLAIN, 1)):
+        client = await serve(profile)
+        uri = client.open(source)
+        with pytest.raises(ResponseError, match="has no run yet"):
+            await client.command("cancel", uri=uri, kernel="softmax_kernel")
+        assert len(client.sent("window/showMessage")) == messages
+
+
+async def test_a_workspace_that_cannot_be_written(serve: Serve, workspace: Path, source: Path) -> None:
+    (workspace / ".kernel-evolve").write_text("a file where the folder should be")
+    client = await serve()
+    uri = client.open(source)
+    with pytest.raises(ResponseError, match="Nothing was started"):
+        await client.command("start", uri=uri, kernel="softmax_kernel")
+    assert await client.titles(uri) == ["Evolve"]
+
+
+async def test_unknown_commands_and_documents(serve: Serve, workspace: Path) -> None:
+    client = await serve()
+    with pytest.raises(ResponseError, match="There is no command"):
+        await client.command("dance")
+    with pytest.raises(ResponseError, match="is not open here"):
+        await client.command("start", uri=(workspace / "other.py").as_uri())
+    with pytest.raises(ResponseError, match="There is no run"):
+        await client.command("cancel", runId="nothing")
