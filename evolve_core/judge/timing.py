@@ -1,8 +1,8 @@
 """From raw samples to a speed: what may be claimed, with which interval, and what may not.
 
-Screening samples rank candidates and claim nothing. A claim comes from confirmation: fresh processes, each reduced to one
-number (the weighted mean over the workloads of its median log ratio), and a Student-t interval over those numbers.
-"""
+Screening samples rank candidates and claim nothing. A claim comes from confirmation: fresh processes, each reduced to
+one number (the weighted mean over the workloads of its median log ratio), and a Student-t interval over those
+numbers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from statistics import fmean, median
 from evolve_core.judge.statistics import (
     LogInterval,
     interval_over_processes,
+    log_ratios,
+    median_error,
     median_log_ratio,
     percentile,
     weighted_mean,
@@ -21,9 +23,11 @@ from evolve_core.judge.statistics import (
 from evolve_core.judge.verdict import Failure, Interval, Speed, Stage, WorkloadVerdict
 
 SMALLEST_DELTA = 0.005
-"""No difference below 0.5 % is ever claimed. On an NVIDIA H200, 10 to 40 µs kernels against themselves (5 processes × 60
-pairs) gave process medians within ±1.1 % and means over processes within ±0.3 %."""
+"""No difference below 0.5 % is ever claimed. On an NVIDIA H200, 10 to 40 µs kernels against themselves (5 processes ×
+60 pairs) gave process medians within ±1.1 % and means over processes within ±0.3 %."""
 _EMPTY_MARGIN = 1.1
+_DISAGREEMENT_SIGMAS = 3.0
+"""Two processes disagree where each is this sure of the opposite sign; a null effect alone has signs on both sides."""
 _NS_PER_US = 1e3
 
 
@@ -43,7 +47,8 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A speed with its reason. ``ratio`` = baseline / candidate over all workloads, ``worst_ratio`` the smallest of one.
+    """A speed with its reason. ``ratio`` = baseline / candidate over all workloads, ``worst_ratio`` the
+    smallest of one workload.
 
     In screening ``speed`` is ``unmeasured`` and the ratio is for ranking alone.
     """
@@ -91,7 +96,9 @@ def measure(
     totals = [weighted_mean([found[name] for name in workloads], shares) for found in medians.values()]
     if stage is Stage.SCREENING:
         return _screened(rows, math.exp(fmean(totals)))
-    overall = interval_over_processes(totals, comparisons=finalists, small=math.log1p(delta))
+    noise = max(_process_error(rows_, shares) for rows_ in processes.values())
+    small = max(math.log1p(delta), _DISAGREEMENT_SIGMAS * noise)
+    overall = interval_over_processes(totals, comparisons=finalists, small=small)
     return _confirmed(rows, overall, delta, len(totals))
 
 
@@ -102,6 +109,13 @@ def _complete_processes(samples: Sequence[Samples]) -> dict[int, list[Samples]]:
     for one in samples:
         by_process.setdefault(one.process, []).append(one)
     return {process: rows for process, rows in by_process.items() if {row.workload for row in rows} == wanted}
+
+
+def _process_error(rows: Sequence[Samples], shares: Sequence[float]) -> float:
+    """Standard error of one process's weighted mean of medians, from the scatter of its own pairs."""
+    errors = [median_error(log_ratios(row.baseline_ns, row.candidate_ns)) for row in rows]
+    total = math.fsum(shares)
+    return math.sqrt(math.fsum((share / total * error) ** 2 for share, error in zip(shares, errors, strict=True)))
 
 
 def _medians(rows: Sequence[Samples]) -> dict[str, float]:
@@ -163,7 +177,7 @@ def _confirmed(rows: tuple[WorkloadVerdict, ...], overall: LogInterval, delta: f
             Speed.UNMEASURED, None, "one process is not enough for an interval", ratio, worst.ratio, None, rows
         )
     if not overall.consistent:
-        reason = f"unstable: faster in some of {processes} processes and slower in others; close other programs and run again"
+        reason = f"unstable: faster in some of {processes} processes, slower in others; close other programs, run again"
         return Measured(Speed.UNMEASURED, Failure.UNSTABLE, reason, ratio, worst.ratio, interval, rows)
     spread = f"{interval.low:.3f} to {interval.high:.3f}, {processes} processes"
     tail = f"; {worst.ratio:.2f}× on {worst.label}" if len(rows) > 1 else ""

@@ -120,7 +120,9 @@ def _dishonest() -> dict[str, tuple[str, str | None, dict[str, Any]]]:
 
 def _broken() -> dict[str, tuple[str, str | None, dict[str, Any]]]:
     stray = _edited(
-        _SOFTMAX, "x_ptr + row * x_row_stride + cols, mask=mask", "x_ptr + row * 1099511627776 + cols, mask=mask"
+        _SOFTMAX,
+        "x_ptr + row * x_row_stride + cols, mask=mask",
+        "x_ptr + row.to(tl.int64) * 1099511627776 + cols, mask=mask",
     )
     endless = _edited(
         _SOFTMAX,

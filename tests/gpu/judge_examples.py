@@ -1,8 +1,8 @@
-"""The judge's GPU side on the examples, from the step's entry on: ``python -m tests.gpu.judge_examples OUT.json [GROUP…]``.
+"""The judge's GPU side on the examples, from the step's entry on: ``python -m tests.gpu.judge_examples OUT.json
+[GROUP…]``.
 
-Groups: ``screening`` (honest and dishonest candidates), ``null`` (every example against itself, confirmed: what the noise is),
-``confirm`` (one honest candidate each). Prints one line a candidate and writes every observation.
-"""
+Groups: ``screening`` (honest and dishonest candidates), ``null`` (every example against itself, confirmed: what the
+noise is), ``confirm`` (one honest candidate each). Prints one line a candidate and writes every observation."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ CONFIRMED = {
 
 
 def observe(name: str, candidate: str | None, stage: str, *, kind: str = "entry", **options: Any) -> dict[str, Any]:
-    """What the step says of ``candidate`` for the example ``name``; in a child, because this process must not meet CUDA."""
+    """What the step says of ``candidate`` for the example ``name``; in a child, because this process must not meet
+    CUDA.
+    """
     source, task = (CUDA_SOURCE, CUDA_TASK) if kind == "launches" else example(name)
     suffix = "cu" if kind == "launches" else "py"
     with tempfile.TemporaryDirectory() as folder:

@@ -1,9 +1,9 @@
-"""Measure every hand-made variant of the examples on this machine's GPU: ``python -m tests.gpu.measure_variants OUT.json``.
+"""Measure every hand-made variant of the examples on this machine's GPU: ``python -m tests.gpu.measure_variants
+OUT.json``.
 
-All variants of one kernel take turns in one process, on the same inputs and with a cold L2 cache, fifteen rounds in a new random
-order each; every output is compared with the reference. The file carries the sources, so that whoever predicts these times
-compiles exactly what was measured. These are screening numbers: good for ranking, no claims.
-"""
+All variants of one kernel take turns in one process, on the same inputs and with a cold L2 cache, fifteen rounds in a
+new random order each; every output is compared with the reference. The file carries the sources, so that whoever
+predicts these times compiles exactly what was measured. These are screening numbers: good for ranking, no claims."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Hand-made variants of the examples, as complete sources: what the estimate is ranked against and the judge is tried on.
+"""Hand-made variants of the examples, as complete sources: what the estimate is ranked against and the judge is tried
+on.
 
 Every variant keeps the entry's name and signature, so that it stands for the example in its task.
 """
@@ -66,7 +67,9 @@ _SINGLE_PASS_LAYERNORM = """    row = tl.program_id(0)
 """
 
 _ROWS_SOFTMAX = """@triton.jit
-def softmax_kernel(x_ptr, out_ptr, x_row_stride, out_row_stride, n_rows, n_cols, BLOCK: tl.constexpr, ROWS: tl.constexpr):
+def softmax_kernel(
+    x_ptr, out_ptr, x_row_stride, out_row_stride, n_rows, n_cols, BLOCK: tl.constexpr, ROWS: tl.constexpr
+):
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     cols = tl.arange(0, BLOCK)
     mask = (rows[:, None] < n_rows) & (cols[None, :] < n_cols)

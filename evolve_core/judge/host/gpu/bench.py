@@ -1,7 +1,7 @@
 """The process that runs the user's kernel and a candidate side by side, and answers to the conductor.
 
-It owns the clock and the buffers and decides nothing: it never sees truth, tolerances or an earlier verdict. Everything it says
-after a candidate was loaded is data from a process that ran foreign code.
+It owns the clock and the buffers and decides nothing: it never sees truth, tolerances or an earlier verdict.
+Everything it says after a candidate was loaded is data from a process that ran foreign code.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ class Bench:
         return self._export(inputs, outputs, with_inputs=True)
 
     def do_warm(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Both kernels, compiled and autotuned, clocks up; says how long the host takes to queue the slower of the two."""
+        """Both kernels, compiled and autotuned, clocks up; says how long the host takes to queue the slower of the
+        two.
+        """
         self._take(request)
         assert self._watch is not None
         host_ns = 0
@@ -126,7 +128,9 @@ class Bench:
         return clone_inputs(self._inputs)
 
     def _call(self, which: str) -> Callable[[], Any]:
-        """A call on its own copy of the inputs, made before the clock runs: the other kernel may change its inputs in place."""
+        """A call on its own copy of the inputs, made before the clock runs: the other kernel may change its inputs in
+        place.
+        """
         runner, inputs = self._runners[which], clone_inputs(self._inputs)
         wait_for_device()
         return lambda: runner(inputs)
@@ -161,7 +165,9 @@ def serve_bench(
     load_candidate: Callable[[], Runner] | None,
     device: str = "cuda",
 ) -> None:
-    """Answer the conductor until it closes its end. A candidate's exception is an answer; a CUDA fault is the last one."""
+    """Answer the conductor until it closes its end. A candidate's exception is an answer; a CUDA fault is the last
+    one.
+    """
     bench = Bench(inbox, outbox, load_baseline, load_candidate, device)
     while True:
         try:
@@ -218,7 +224,9 @@ def _failure(raised: BaseException) -> dict[str, Any]:
 
 
 def _place(raised: BaseException) -> tuple[str | None, int | None]:
-    """Where in the user's or the candidate's own files it was raised: the innermost frame outside every library and outside us."""
+    """Where in the user's or the candidate's own files it was raised: the innermost frame outside every library and
+    outside us.
+    """
     ours = str(Path(__file__).resolve().parent.parent)
     for frame in reversed(traceback.extract_tb(raised.__traceback__)):
         library = "site-packages" in frame.filename or "dist-packages" in frame.filename
@@ -232,7 +240,9 @@ def _place(raised: BaseException) -> tuple[str | None, int | None]:
 
 
 def _facts(name: str, tensor: Any, inputs: dict[str, Any], device: str) -> dict[str, Any]:
-    """What only this process can say of an output. A subclass may compute when it is looked at, after the clock stopped."""
+    """What only this process can say of an output. A subclass may compute when it is looked at, after the clock
+    stopped.
+    """
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(f"output {name} is a {type(tensor).__name__}, not a tensor")
     memory = tensor.untyped_storage().data_ptr()
@@ -251,7 +261,9 @@ def _end(layout: list[dict[str, Any]], start: int) -> int:
 
 
 def _threads_alive() -> int:
-    """Python's threads: the runtime's own (CUDA's event threads) start whenever they like and are no sign of anything."""
+    """Python's threads: the runtime's own (CUDA's event threads) start whenever they like and are no sign of
+    anything.
+    """
     return threading.active_count()
 
 

@@ -40,7 +40,9 @@ class Channel:
             raise PeerGone("the other process ended") from gone
 
     def receive(self, timeout_s: float | None) -> dict[str, Any]:
-        """The next object. Raises ``PeerSilent`` after ``timeout_s`` seconds (None: wait), ``PeerGone`` or ``BadMessage``."""
+        """The next object. Raises ``PeerSilent`` after ``timeout_s`` seconds (None: wait), ``PeerGone`` or
+        ``BadMessage``.
+        """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while (end := self._received.find(b"\n")) < 0:
             self._fill(deadline)

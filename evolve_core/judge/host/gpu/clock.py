@@ -1,13 +1,13 @@
 """One timed call on a cold cache, with the stream held until everything is queued.
 
-The order inside a sample is: overwrite the L2 cache, block the device with the ``hold`` kernel, record the start event, make
-the call (its launches queue up behind the hold), record the end event, open the gate, wait. The time between the events is
-device work alone: no launch gap of the host counts. ``hold`` takes every thread slot of every multiprocessor, so work that a
-candidate sneaks onto another stream cannot start before the start event either; it shows up as time that the device stays
-busy after the end event (``tail_ns``).
+The order inside a sample is: overwrite the L2 cache, block the device with the ``hold`` kernel, record the start
+event, make the call (its launches queue up behind the hold), record the end event, open the gate, wait. The time
+between the events is device work alone: no launch gap of the host counts. ``hold`` takes every thread slot of every
+multiprocessor, so work that a candidate sneaks onto another stream cannot start before the start event either; it
+shows up as time that the device stays busy after the end event (``tail_ns``).
 
-A call that waits for the device inside (``.item()``, ``torch.cuda.synchronize()``) cannot be held; the gate then opens after
-``limit`` and the sample says ``held: False``.
+A call that waits for the device inside (``.item()``, ``torch.cuda.synchronize()``) cannot be held; the gate then
+opens after ``limit`` and the sample says ``held: False``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _BLOCKS_PER_MULTIPROCESSOR = (
     2  # two blocks of half the thread slots each: 2 × 1024 on sm_80/90/100, 2 × 768 on sm_86/89
 )
 _HOLD_SOURCE = """
-extern "C" __global__ void hold(volatile unsigned* gate, unsigned* expired, unsigned turn, unsigned long long limit_ns) {
+extern "C" __global__ void hold(
+    volatile unsigned* gate, unsigned* expired, unsigned turn, unsigned long long limit_ns) {
     if (threadIdx.x == 0) {
         unsigned long long start, now;
         asm volatile("mov.u64 %0, %globaltimer;" : "=l"(start));
@@ -50,7 +51,9 @@ _EVENT_DEFAULT = 0
 
 @dataclass(frozen=True)
 class Sample:
-    """``device_ns`` between the events; ``host_ns`` to queue the call; ``tail_ns`` the device stayed busy after the end event."""
+    """``device_ns`` between the events; ``host_ns`` to queue the call; ``tail_ns`` the device stayed busy after the
+    end event.
+    """
 
     device_ns: float
     host_ns: int
@@ -59,10 +62,12 @@ class Sample:
 
 
 class Stopwatch:
-    """Made before any candidate code is loaded, so that what it calls was looked up before anything could be replaced."""
+    """Made before any candidate code is loaded, so that what it calls was looked up before anything could be
+    replaced.
+    """
 
     def __init__(self) -> None:
-        torch.cuda.init()
+        torch.empty(1, device="cuda")  # makes torch's context the current one, which the driver calls below need
         properties = torch.cuda.get_device_properties(torch.cuda.current_device())
         self._driver = Driver()
         self._start, self._end = self._event(), self._event()
@@ -93,7 +98,9 @@ class Stopwatch:
 
     @property
     def hold_kind(self) -> str:
-        """ "gate" for the kernel above, "sleep" where it could not be compiled and torch's one-block sleep stands in."""
+        """ "gate" for the kernel above, "sleep" where it could not be compiled and torch's one-block sleep stands
+        in.
+        """
         return "gate" if self._hold is not None else "sleep"
 
     def expect(self, host_ns: float) -> None:

@@ -43,8 +43,9 @@ def cuda_runner(
     signatures: Mapping[str, Sequence[str]] | None = None,
     include: Sequence[str] = (),
 ) -> Callable[..., Any]:
-    """Compile ``source`` (shown as ``name``) for the current device; returns ``f(**inputs)`` that makes the launches and returns
-    what the generator returns. ``signatures`` are the kernels' parameter texts where a parser knows them better than the text here.
+    """Compile ``source`` (shown as ``name``) for the current device; returns ``f(**inputs)`` that makes the launches
+    and returns what the generator returns. ``signatures`` are the kernels' parameter texts where a parser knows them
+    better than the text here.
 
     Raises ``CudaCompileError``, ``SignatureError``; the returned function ``LaunchPlanError`` and ``DriverError``.
     """
@@ -100,7 +101,9 @@ class _Launcher:
         return self._functions[kernel]
 
     def _symbol(self, kernel: str) -> str:
-        """The binary's name for ``kernel``: itself under extern "C", else the C++ name that encodes its length and name."""
+        """The binary's name for ``kernel``: itself under extern "C", else the C++ name that encodes its length and
+        name.
+        """
         if kernel in self._symbols:
             return kernel
         plain = kernel.rsplit("::", 1)[-1]

@@ -1,7 +1,7 @@
 """The few CUDA driver calls that the judge makes itself, by ctypes.
 
-Timing and launching do not go through torch: a candidate's Python code shares the process and could have replaced what torch
-offers under those names. Signatures follow NVIDIA's CUDA driver API reference (cuda.h).
+Timing and launching do not go through torch: a candidate's Python code shares the process and could have replaced
+what torch offers under those names. Signatures follow NVIDIA's CUDA driver API reference (cuda.h).
 """
 
 from __future__ import annotations

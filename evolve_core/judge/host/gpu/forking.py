@@ -17,14 +17,18 @@ _STANDARD = 3
 
 
 class ForkedChild:
-    """A child of this process, by its id. It stays in the caller's process group, so that the group can be killed as one."""
+    """A child of this process, by its id. It stays in the caller's process group, so that the group can be killed as
+    one.
+    """
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self._code: int | None = None
 
     def wait(self, timeout_s: float) -> int | None:
-        """Exit code (negative: the signal) as soon as the child has ended, None where it still lives after ``timeout_s``."""
+        """Exit code (negative: the signal) as soon as the child has ended, None where it still lives after
+        ``timeout_s``.
+        """
         deadline = time.monotonic() + timeout_s
         while self._code is None:
             ended, status = os.waitpid(self.pid, os.WNOHANG)
@@ -42,7 +46,8 @@ class ForkedChild:
 
 
 def fork_child(main: Callable[[], None], label: str, deadline_s: float, keep_fds: tuple[int, ...]) -> ForkedChild:
-    """Run ``main`` in a child that inherits the standard streams and ``keep_fds`` and dies by SIGKILL with this process.
+    """Run ``main`` in a child that inherits the standard streams and ``keep_fds`` and dies by SIGKILL with this
+    process.
 
     ``deadline_s`` seconds later the kernel ends it by SIGALRM, should nobody else have. ``label`` is for the log.
     """

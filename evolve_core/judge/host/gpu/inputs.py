@@ -55,5 +55,5 @@ def _plain(name: str, value: Any) -> Any:
     if isinstance(value, _PLAIN):
         return value
     raise UnsupportedInput(
-        f"input {name} is a {type(value).__name__}; on the GPU workloads hold tensors, numbers, strings, dtypes and None"
+        f"input {name} is a {type(value).__name__}; workloads on the GPU hold tensors, numbers, strings, dtypes, None"
     )

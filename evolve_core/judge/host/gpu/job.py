@@ -21,12 +21,11 @@ COMPILE_TIMEOUT_S = 120.0
 class GpuJob:
     """One candidate (or, with ``load_candidate`` None, the user's own kernel against itself) on one device.
 
-    In the conductor: ``draw`` (workload id, seed, device) gives the inputs; ``truth`` (a clone of them, None or the names of the
-    inputs that are the outputs because the entry returns nothing) the oracle's answer; ``compare`` (candidate, truth, native,
-    quantiles) the statistics of the protocol's Check. In the bench: ``load_candidate``. In both: ``load_baseline``.
-    ``checked`` and ``timed`` are workload ids. ``lock_folder`` is shared by every run on this machine, ``spool`` is this
-    request's own. ``pairs`` and ``processes`` 0 mean: by stage.
-    """
+    In the conductor: ``draw`` (workload id, seed, device) gives the inputs; ``truth`` (a clone of them, None or the
+    names of the inputs that are the outputs because the entry returns nothing) the oracle's answer; ``compare``
+    (candidate, truth, native, quantiles) the statistics of the protocol's Check. In the bench: ``load_candidate``. In
+    both: ``load_baseline``. ``checked`` and ``timed`` are workload ids. ``lock_folder`` is shared by every run on
+    this machine, ``spool`` is this request's own. ``pairs`` and ``processes`` 0 mean: by stage."""
 
     device_uuid: str
     lock_folder: str

@@ -1,4 +1,6 @@
-"""One measurement at a time on a device: a file lock named by the device's UUID, gone with the process that holds it."""
+"""One measurement at a time on a device: a file lock named by the device's UUID, gone with the process that holds
+it.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,11 @@ class DeviceBusy(Exception):
 
 @contextmanager
 def device_lock(uuid: str, folder: Path, timeout_s: float) -> Iterator[None]:
-    """Hold the device ``uuid`` (locked through ``folder``/UUID.lock) or raise ``DeviceBusy`` after ``timeout_s`` seconds.
+    """Hold the device ``uuid`` (locked through ``folder``/UUID.lock) or raise ``DeviceBusy`` after ``timeout_s``
+    seconds.
 
-    The descriptor is not inheritable by programs but is shared with forked children; a child must not outlive the request
-    anyway, and closing in the child does not release the parent's lock.
-    """
+    The descriptor is not inheritable by programs but is shared with forked children; a child must not outlive the
+    request anyway, and closing in the child does not release the parent's lock."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{uuid}.lock"
     # 0o666: the device is shared by every user of the machine, and so must the lock be.

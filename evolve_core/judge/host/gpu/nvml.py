@@ -1,7 +1,7 @@
 """What the driver says about the devices, through NVML and never through CUDA.
 
-The main host forks children that use CUDA, which only works while the host itself has not initialised it; NVML has no such
-state. Everything here answers with an empty list or None where there is no NVIDIA driver.
+The main host forks children that use CUDA, which only works while the host itself has not initialised it; NVML has no
+such state. Everything here answers with an empty list or None where there is no NVIDIA driver.
 
 Structures, function names and constants follow NVIDIA's NVML API reference (nvml.h).
 """
@@ -23,7 +23,8 @@ _INSUFFICIENT_SIZE = 7
 _CLOCK_SM, _CLOCK_MEMORY = 1, 2
 _TEMPERATURE_GPU = 0
 
-# nvmlClocksThrottleReason* bits. The first group is how a healthy device behaves; the second slows it down behind our back.
+# nvmlClocksThrottleReason* bits. The first group is how a healthy device behaves; the second slows it down behind our
+# back.
 _REASONS = {
     0x1: "idle",
     0x2: "application-clocks",
@@ -85,11 +86,12 @@ def device_state(uuid: str) -> dict[str, Any] | None:
 
 
 def others_computing(state: dict[str, Any] | None) -> list[int]:
-    """The processes that compete with a measurement, from a ``device_state`` taken before any process of ours used the device.
+    """The processes that compete with a measurement, from a ``device_state`` taken before any process of ours used
+    the device.
 
-    A process that merely holds memory (an idle notebook) does not count: only where the device is busy do its processes.
-    Process ids are the driver's; inside a container they may belong to another namespace, so they are shown, not matched.
-    """
+    A process that merely holds memory (an idle notebook) does not count: only where the device is busy do its
+    processes. Process ids are the driver's; inside a container they may belong to another namespace, so they are
+    shown, not matched."""
     if state is None or not state["busy_percent"] or state["busy_percent"] < 5:
         return []
     return list(state["processes"])

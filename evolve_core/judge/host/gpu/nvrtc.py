@@ -26,7 +26,9 @@ class CudaCompileError(Exception):
 
 @dataclass(frozen=True)
 class Compiled:
-    """``cubin`` for the asked architecture, the ``ptx`` it was made from ("" where only nvcc was there), the compiler's log."""
+    """``cubin`` for the asked architecture, the ``ptx`` it was made from ("" where only nvcc was there), the
+    compiler's log.
+    """
 
     cubin: bytes
     ptx: str
@@ -44,14 +46,15 @@ def compile_cubin(source: str, name: str, capability: str, include: Sequence[str
     nvcc = shutil.which("nvcc") or next((str(p) for p in _toolkits("bin/nvcc")), None)
     if nvcc is None:
         raise CudaCompilerMissing(
-            "no CUDA compiler: neither NVRTC (it comes with CUDA builds of torch) nor nvcc was found; install one of them"
+            "no CUDA compiler: neither NVRTC (part of CUDA builds of torch) nor nvcc was found; install one of them"
         )
     return _with_nvcc(nvcc, source, name, _architecture(capability), include)
 
 
 def _architecture(capability: str) -> str:
     digits = capability.replace("sm_", "").replace(".", "")
-    # 9.0's tensor-core instructions exist only under the architecture-specific name; the binary runs on that chip anyway.
+    # 9.0's tensor-core instructions exist only under the architecture-specific name; the binary runs on that chip
+    # anyway.
     return "sm_90a" if digits == "90" else f"sm_{digits}"
 
 

@@ -48,10 +48,11 @@ def poisoned(poison: str | None) -> Iterator[None]:
 
 
 def overwrite_free_memory(sizes_bytes: list[int], device: str) -> None:
-    """Overwrite the device memory that the next allocations of these sizes will be given: an earlier result left there is gone.
+    """Overwrite the device memory that the next allocations of these sizes will be given: an earlier result left
+    there is gone.
 
-    All bits set is NaN in every floating-point type. The allocator usually, not always, hands out the same blocks again.
-    """
+    All bits set is NaN in every floating-point type. The allocator usually, not always, hands out the same blocks
+    again."""
     blocks = [torch.empty(size, dtype=torch.uint8, device=device).fill_(0xFF) for size in sizes_bytes]
     del blocks
 

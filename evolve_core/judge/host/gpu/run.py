@@ -1,6 +1,7 @@
 """Judge one candidate on the GPU: the device lock, the two children of each round, and their joint observation.
 
-Runs in a process that has not touched CUDA and never does. It forks; what the children do is in ``conductor.py`` and ``bench.py``.
+Runs in a process that has not touched CUDA and never does. It forks; what the children do is in ``conductor.py`` and
+``bench.py``.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def _collect(report: Channel, conductor: Child, bench: Child, timeout_s: float) 
         return _observation(_failure("timeout", f"not finished within {timeout_s:.0f} s"))
     except (PeerGone, BadMessage):
         code = conductor.wait(_DIE_S)
-        message = f"the process that checks results ended ({_ending(code)}); the reference or your own kernel may have crashed"
+        message = f"the checking process ended ({_ending(code)}): reference() or your own kernel crashed; see the log"
         return _observation(_failure("host-failure", message))
     failure = result["failure"]
     if failure is not None and failure["kind"] == "crash" and failure["message"].endswith("ended"):
@@ -136,7 +137,9 @@ def _conductor_main(
 
 
 def _use_device(job: GpuJob, role: str) -> None:
-    """Before this process's first CUDA call: the one device it may see, a compiler cache nobody else writes, the real driver."""
+    """Before this process's first CUDA call: the one device it may see, a compiler cache nobody else writes, the real
+    driver.
+    """
     os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     os.environ["CUDA_VISIBLE_DEVICES"] = job.device_uuid
     os.environ["TRITON_CACHE_DIR"] = str(Path(job.spool) / f"triton-cache-{role}")

@@ -1,4 +1,6 @@
-"""The parameter list of a ``__global__`` function, out of the source's text, as the types its arguments are passed with."""
+"""The parameter list of a ``__global__`` function, out of the source's text, as the types its arguments are passed
+with.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class SignatureError(Exception):
 
 
 def parameter_types(source: str, kernel: str) -> list[str]:
-    """The normalised types of ``kernel``'s parameters ("pointer", "int", "float" …) in order. Raises ``SignatureError``."""
+    """The normalised types of ``kernel``'s parameters ("pointer", "int", "float" …) in order. Raises
+    ``SignatureError``.
+    """
     text = _COMMENT.sub(" ", source)
     # Attributes such as __launch_bounds__(256) may stand between the return type and the name.
     match = re.search(rf"__global__\b[^;{{}}]*?\b{re.escape(kernel)}\s*\(", text)
@@ -53,7 +57,8 @@ def normalise(parameter: str) -> str:
         if spelled in _SCALARS or spelled in _HALVES or spelled in _BFLOATS:
             return spelled
     raise SignatureError(
-        f"cannot pass the parameter '{parameter.strip()}': only pointers, integers, floats, half, bfloat16 and bool are understood"
+        f"cannot pass the parameter '{parameter.strip()}': "
+        "only pointers, integers, floats, half, bfloat16 and bool are understood"
     )
 
 

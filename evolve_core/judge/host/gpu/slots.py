@@ -34,7 +34,9 @@ class BadLayout(Exception):
 
 
 class Slot:
-    """Shared memory for the tensors of one call. ``bytes_`` is the capacity; by default a quarter of the machine's memory."""
+    """Shared memory for the tensors of one call. ``bytes_`` is the capacity; by default a quarter of the machine's
+    memory.
+    """
 
     def __init__(self, bytes_: int | None = None) -> None:
         size = bytes_ or _quarter_of_memory()
@@ -48,14 +50,16 @@ class Slot:
         return len(self._map)
 
     def write(self, tensors: list[torch.Tensor], start: int = 0) -> list[dict[str, Any]]:
-        """Copy ``tensors`` in from byte ``start`` on. The layout keeps shape, strides and the base address's alignment."""
+        """Copy ``tensors`` in from byte ``start`` on. The layout keeps shape, strides and the base address's
+        alignment.
+        """
         layout, offset = [], start
         for tensor in tensors:
             flat = _flat(tensor)
             count = flat.numel() * flat.element_size()
             if offset + count > self.capacity_bytes:
                 raise SlotTooSmall(
-                    f"the tensors of this workload take more than {self.capacity_bytes >> 20} MiB; use smaller workloads"
+                    f"this workload's tensors take more than {self.capacity_bytes >> 20} MiB; use smaller workloads"
                 )
             self._pin(offset + count, tensor.device)
             self._bytes[offset : offset + count].copy_(_as_bytes(flat), non_blocking=True)
@@ -94,7 +98,9 @@ class Slot:
         return torch.as_strided(memory, shape, stride, shift)
 
     def _pin(self, up_to: int, device: torch.device) -> None:
-        """Page-lock what is in use: copies to and from the device run several times faster, and do not block the host."""
+        """Page-lock what is in use: copies to and from the device run several times faster, and do not block the
+        host.
+        """
         if device.type != "cuda" or up_to <= self._pinned:
             return
         runtime = torch.cuda.cudart()

@@ -20,12 +20,12 @@ from .run import judge_on_gpu
 
 
 def judge_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Observe one candidate on one device; returns ``{failure, checks, timing, environment}`` of the protocol's Observation.
+    """Observe one candidate on one device; returns ``{failure, checks, timing, environment}`` of the protocol's
+    Observation.
 
-    ``payload``: ``task_text``, ``task_file``, ``source_file``, ``entry``, ``kind`` ("entry" or "launches"), ``baseline`` and
-    ``candidate`` (source texts; candidate None: the baseline against itself), ``stage``, ``device_uuid``, ``lock_folder``,
-    ``deadline_s``, and ``checked`` and ``timed`` as lists of ``{id, recipe}``.
-    """
+    ``payload``: ``task_text``, ``task_file``, ``source_file``, ``entry``, ``kind`` ("entry" or "launches"),
+    ``baseline`` and ``candidate`` (source texts; candidate None: the baseline against itself), ``stage``,
+    ``device_uuid``, ``lock_folder``, ``deadline_s``, and ``checked`` and ``timed`` as lists of ``{id, recipe}``."""
     timed, checked = _recipes(payload["timed"]), _recipes(payload["checked"] or payload["timed"])
     recipes = {**timed, **checked}
     task = cache(lambda: tasks.load_task(payload["task_text"], Path(payload["task_file"]), _fresh(folder / "task")))
