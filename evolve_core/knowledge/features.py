@@ -32,6 +32,7 @@ _UBIQUITOUS = {
 _ROOTS = {"tl", "language", "libdevice", "triton", "tldevice", "math", "tlx"}
 _BARE_MATH = {"exp", "exp2", "log", "log2", "sqrt", "rsqrt", "tanh", "erf", "sigmoid", "sin", "cos", "pow", "abs"}
 _METHODS = _REDUCTIONS | _SCANS | {"to", "trans"}
+_HALVING = re.compile(r">>=\s*1\b|/=\s*2\b")
 _CUDA_OPS = (
     "expf", "exp", "logf", "log", "sqrtf", "rsqrtf", "tanhf", "erff", "sinf", "cosf", "powf", "fmaxf", "fminf", "fmaf",
 )  # fmt: skip
@@ -229,7 +230,7 @@ def _cuda_features(text: str) -> Iterator[str]:
     loops = len(re.findall(r"\b(?:for|while)\s*\(", text))
     two_dimensional = bool(re.search(r"\b(?:threadIdx|blockIdx)\.y\b", text))
     atomics = bool(re.search(r"\batomic[A-Z]\w*\s*\(", text))
-    reduces = shuffles or "cg::reduce" in text or (shared and ">>= 1" in text)
+    reduces = shuffles or "cg::reduce" in text or (shared and bool(_HALVING.search(text)))
     tiled = tensor_core or (shared and two_dimensional and loops > 0)
     shape = _cuda_shape(tiled, reduces, atomics, two_dimensional)
     yield f"kind:{_KINDS[shape]}"
