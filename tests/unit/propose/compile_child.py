@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import torch._dynamo  # the stub of torch.cuda must not be there yet when this registers torch's functions
+import torch._dynamo  # noqa: F401 - the stub of torch.cuda must not be there yet when this registers torch's functions
 from corpus_cases import CASES
 
 from evolve_core.judge.host.compiling import compile_step

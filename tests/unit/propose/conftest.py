@@ -33,6 +33,7 @@ def _child(script: str, jobs: list[dict[str, str]]) -> Results:
         capture_output=True,
         text=True,
         timeout=600,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     results: Results = json.loads(done.stdout.splitlines()[-1])

@@ -61,18 +61,26 @@ CASES = {
     ),
     "cross_entropy": _own(
         "cross_entropy", "cross_entropy_kernel", "cross_entropy", "x target",
-        tuple((("float32", (r, c)), (f"below {c}", (r,))) for r, c in ((5, 150), (4, 64), (1, 1), (3, 129), (256, 5000))),
+        tuple(
+            (("float32", (r, c)), (f"below {c}", (r,))) for r, c in ((5, 150), (4, 64), (1, 1), (3, 129), (256, 5000))
+        ),
     ),
     "matmul_two_axes": _own(
         "matmul_two_axes", "tiled_kernel", "product", "a b",
         _products("float16", (70, 40, 50), (64, 32, 32), (1, 33, 7), (512, 512, 256)),
     ),
-    "scaled_add": _own("scaled_add", "scaled_add_kernel", "scaled_add", "x y", _rows("float32", (3, 100), (4, 64), (1, 1), (512, 5460), copies=2)),
+    "scaled_add": _own(
+        "scaled_add", "scaled_add_kernel", "scaled_add", "x y",
+        _rows("float32", (3, 100), (4, 64), (1, 1), (512, 5460), copies=2),
+    ),
     "row_softmax_2d": _own(
         "row_softmax_2d", "scaled_softmax_kernel", "scaled_softmax", "x",
         tuple((("float16", s),) for s in ((2, 5, 33), (3, 4, 64), (1, 1, 1), (4, 256, 1000))),
     ),
-    "affine_rows": _own("affine_rows", "affine_rows_kernel", "affine_rows", "x", _rows("float32", (5, 300), (3, 128), (1, 1), (512, 5000))),
+    "affine_rows": _own(
+        "affine_rows", "affine_rows_kernel", "affine_rows", "x",
+        _rows("float32", (5, 300), (3, 128), (1, 1), (512, 5000)),
+    ),
     "matmul_autotuned": _own(
         "matmul_autotuned", "matmul_kernel", "matmul", "a b",
         _products("float16", (70, 130, 40), (128, 64, 64), (5, 200, 33), (1024, 1024, 512)),

@@ -1,4 +1,4 @@
-"""Cross entropy over long rows: a running maximum and sum in one loop, the gradient in a second one, in place of nothing."""
+"""Cross entropy over long rows: a running maximum and sum in one loop, the gradient in a second one."""
 
 import torch
 import triton

@@ -32,7 +32,7 @@ def matmul_kernel(
     a_ptrs = a_ptr + (offs_am[:, None] * sam + offs_k[None, :] * sak)
     b_ptrs = b_ptr + (offs_k[:, None] * sbk + offs_bn[None, :] * sbn)
     acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-    for k in range(0, tl.cdiv(K, BLOCK_K)):
+    for k in range(tl.cdiv(K, BLOCK_K)):
         a = tl.load(a_ptrs, mask=offs_k[None, :] < K - k * BLOCK_K, other=0.0)
         b = tl.load(b_ptrs, mask=offs_k[:, None] < K - k * BLOCK_K, other=0.0)
         acc = tl.dot(a, b, acc)
