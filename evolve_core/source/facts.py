@@ -132,24 +132,37 @@ class _Collector:
                 name_range=self._range(name),
                 decorators=tuple(_decorator(d) for d in decorators),
                 parameters=_parameters(parameters) if parameters is not None else (),
-                complete=not outer.has_error,
+                complete=not outer.has_error and _has_body(definition),
             )
         )
 
     def _repair(self, node: Node, scope: Scope, stack: list[tuple[Node, Scope]]) -> None:
-        """Inside an ERROR node a definition lies flat: decorators, ``def``, a name, its parameters, then its body."""
+        """Inside an ERROR node a definition lies flat: decorators, ``def``, a name, its parameters, then its body.
+
+        The columns of ``def`` and ``class`` tell which of them stands inside which.
+        """
         children = node.children
         decorators: list[Node] = []
+        enclosing: list[tuple[int, Scope]] = [(-1, scope)]
+        inside: list[tuple[Node, Scope]] = []
         for at, child in enumerate(children):
-            if child.type == "decorator":
+            kind = child.type
+            if kind in ("def", "class", "decorator", "decorated_definition", "function_definition", "class_definition"):
+                while enclosing[-1][0] >= child.start_point[1]:
+                    enclosing.pop()
+            here = enclosing[-1][1]
+            if kind == "decorator":
                 decorators.append(child)
-            elif child.type == "def" and at + 1 < len(children) and children[at + 1].type == "identifier":
-                self._damaged_function(decorators, children, at, scope)
-                scope = (*scope, source(children[at + 1]))
+                continue
+            if kind in ("def", "class") and at + 1 < len(children) and children[at + 1].type == "identifier":
+                if kind == "def":
+                    self._damaged_function(decorators, children, at, here)
+                enclosing.append((child.start_point[1], (*here, source(children[at + 1]))))
+            elif child.is_named and kind != "identifier":
+                inside.append((child, here))
+            if kind != "comment":
                 decorators = []
-            elif child.type != "comment":
-                decorators = []
-        stack.extend((child, scope) for child in reversed(node.named_children) if child.type != "identifier")
+        stack.extend(reversed(inside))
 
     def _damaged_function(self, decorators: list[Node], children: list[Node], at: int, scope: Scope) -> None:
         name = children[at + 1]
@@ -268,6 +281,12 @@ def _push(stack: list[tuple[Node, Scope]], node: Node | None, scope: Scope) -> N
 def _name_of(definition: Node) -> str:
     name = definition.child_by_field_name("name")
     return source(name) if name is not None else ""
+
+
+def _has_body(definition: Node) -> bool:
+    # The grammar takes a function without any statement; Python does not.
+    body = definition.child_by_field_name("body")
+    return body is not None and any(child.type != "comment" for child in body.named_children)
 
 
 def _decorator(node: Node) -> tuple[str, Term]:

@@ -8,8 +8,8 @@ from tree_sitter import Tree
 
 from evolve_core.source import cuda
 from evolve_core.source.grammar import python_parser
-from evolve_core.source.model import Language, ParsedSource, Span, SyntaxProblem
-from evolve_core.source.python_file import UnitReader
+from evolve_core.source.model import Kernel, Language, ParsedSource, Span, SyntaxProblem
+from evolve_core.source.python_file import MAX_PROBLEMS, UnitReader
 from evolve_core.source.text import Document, Replacement
 from evolve_core.source.triton import KernelReader
 
@@ -114,7 +114,8 @@ class SourceTree:
         assert self._tree is not None
         units, problems = self._reader.read(self._tree, document)
         definitions = tuple(d for unit in units for d in unit.facts.definitions)
-        return ParsedSource(self.language, self._kernels.kernels(units), problems, definitions)
+        kernels = self._kernels.kernels(units)
+        return ParsedSource(self.language, kernels, problems or _without_body(kernels), definitions)
 
     def _reparse(self) -> None:
         old = self._tree
@@ -130,6 +131,12 @@ class SourceTree:
         self._tree = None
         self._edits.clear()
         return ParsedSource(self.language, (), (problem,))
+
+
+def _without_body(kernels: tuple[Kernel, ...]) -> tuple[SyntaxProblem, ...]:
+    """Where the parser repaired nothing, a kernel is incomplete only for want of a first statement."""
+    message = "syntax error: expected an indented block after this function's head"
+    return tuple(SyntaxProblem(k.name_span, message) for k in kernels if not k.complete)[:MAX_PROBLEMS]
 
 
 def _binary(name: str) -> SyntaxProblem:
