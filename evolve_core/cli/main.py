@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from importlib import import_module
 
 import click
@@ -69,4 +70,12 @@ def main() -> None:
         root(prog_name="kernel-evolve")
     except KernelEvolveError as error:
         click.echo(f"kernel-evolve: {error}", err=True)
+        sys.exit(COULD_NOT_RUN)
+    except Exception as error:  # noqa: BLE001 - the boundary of this process
+        traceback.print_exc()
+        click.echo(
+            f"kernel-evolve: A fault of ours: {type(error).__name__}: {error}. Nothing journaled is lost; "
+            "please report it with the traceback above.",
+            err=True,
+        )
         sys.exit(COULD_NOT_RUN)

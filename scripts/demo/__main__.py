@@ -12,9 +12,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from editor import Editor
-from lsprotocol import types
+from jsonrpc import ServerError
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.syntax import Syntax
@@ -36,7 +37,7 @@ def main() -> int:
         shutil.copy(ROOT / "examples" / name, folder)
     try:
         asyncio.run(story(folder))
-    except (AssertionError, TimeoutError) as error:
+    except (AssertionError, TimeoutError, ServerError) as error:
         console.print(f"[bold red]The demo failed:[/] {error or type(error).__name__}")
         console.print(f"Its workspace is {folder}; the run's log is in {folder}/.kernel-evolve/logs/")
         return 1
@@ -45,41 +46,42 @@ def main() -> int:
 
 async def story(folder: Path) -> None:
     progress = Progress()
-    editor = Editor(progress)
+    editor = Editor(progress, {"python": str(judge_python()), "budget": BUDGET})
     source = folder / "softmax.py"
     environ = {"KERNEL_EVOLVE_KNOWLEDGE": f"sqlite:///{folder}/knowledge.sqlite"}
-    await editor.start(folder, {"python": str(judge_python()), "budget": BUDGET}, environ)
-    try:
-        chapter("Open softmax.py")
-        editor.open(source)
-        line = await lens_line(editor)
-        await show(editor)
+    await editor.start(folder, environ)
 
-        chapter("Evolve this kernel")
-        action = next(a for a in await editor.actions(line) if a.title.startswith("Evolve this kernel"))
-        console.print(f"code action   {action.title}")
-        assert action.command is not None
-        answer = await editor.execute(action.command)
-        run_id = answer["runId"] if isinstance(answer, dict) else answer.runId  # type: ignore[attr-defined]
-        console.print(f"run           {run_id}\n")
-        await until_ended(editor, progress)
+    chapter("Open softmax.py")
+    editor.open(source)
+    line = await kernel_line(editor)
+    await show(editor)
 
-        chapter("The verdict, on the kernel's own line")
-        await show(editor)
-        name = next(i for i, text in enumerate(editor.text.splitlines()) if f"def {KERNEL}" in text)
-        console.print(Markdown(await editor.hover(types.Position(name, 6))))
+    chapter("Evolve this kernel")
+    action = chosen(await editor.actions(line), "Evolve this kernel")
+    console.print(f"code action   {action['title']}")
+    run_id = (await editor.execute(action["command"]))["runId"]
+    console.print(f"run           {run_id}\n")
+    await until_ended(editor, progress)
 
-        chapter("Apply")
-        await apply(editor, line)
-        before = source.read_text(encoding="utf-8")
-        winner = folder / "softmax.winner.py"
-        winner.write_text(editor.text, encoding="utf-8")
-        console.print(Syntax(unified_diff(before, editor.text, "softmax.py"), "diff", background_color="default"))
-        await show(editor)
-    finally:
-        await editor.close()
+    chapter("The verdict, on the kernel's own line")
+    await show(editor)
+    definition = next(i for i, text in enumerate(editor.text.splitlines()) if f"def {KERNEL}" in text)
+    console.print(Markdown(await editor.hover(definition, len("def s"))))
+
+    chapter("Apply")
+    before = editor.text
+    action = chosen(await editor.actions(line), "Apply")
+    console.print(f"code action   {action['title']}\n")
+    editor.apply((await editor.resolve(action))["edit"])
+    console.print(Syntax(unified_diff(before, editor.text, "softmax.py"), "diff", background_color="default"))
+    await show(editor)
+    assert await editor.connection.close() == 0, "the server did not end cleanly"
+
     chapter("Verify the applied copy against the original, with new seeds")
+    winner = folder / "softmax.winner.py"
+    winner.write_text(editor.text, encoding="utf-8")
     verify(source, winner, environ)
+
     chapter("The run")
     kernel_evolve("show", run_id, "--workspace", str(folder), environ=environ)
     report = kernel_evolve("report", run_id, "--workspace", str(folder), environ=environ, capture=True).strip()
@@ -101,9 +103,13 @@ class Progress:
             console.print(f"  {time.monotonic() - self.started:5.1f} s  {message}", markup=False)
 
 
-async def lens_line(editor: Editor) -> int:
-    lenses = await _eventually(editor.lenses, "no code lens appeared")
-    return lenses[0].range.start.line
+async def kernel_line(editor: Editor) -> int:
+    """Where the first lens is, once there is one."""
+    for _ in range(100):
+        if lenses := await editor.lenses():
+            return min(lenses)
+        await asyncio.sleep(0.1)
+    raise TimeoutError("no code lens appeared")
 
 
 async def until_ended(editor: Editor, progress: Progress) -> None:
@@ -111,40 +117,33 @@ async def until_ended(editor: Editor, progress: Progress) -> None:
     deadline = time.monotonic() + PATIENCE_S
     busy = ("queued", "judging", "evolving", "verifying", "paused")
     while time.monotonic() < deadline:
-        titles = [lens.command.title for lens in await editor.lenses() if lens.command]
-        if titles and not any(word in titles[0] for word in busy):
-            assert "×" in titles[0], f"the run found nothing to apply: {titles[0]}"
+        ((title, *_),) = (await editor.lenses()).values()
+        if not title.startswith(busy):
+            assert "×" in title, f"the run found nothing to apply: {title}"
             return
         await asyncio.sleep(0.3)
     raise TimeoutError(f"the run was not over after {PATIENCE_S:.0f} s ({progress.last})")
 
 
-async def apply(editor: Editor, line: int) -> None:
-    actions = await editor.actions(line)
-    action = next((a for a in actions if a.title.startswith("Apply")), None)
-    assert action is not None, f"no winner is offered: {[a.title for a in actions]}"
-    console.print(f"code action   {action.title}\n")
-    resolved = await editor.resolve(action)
-    assert resolved.edit is not None, "the action resolved to no edit"
-    editor.apply(resolved.edit)
+def chosen(actions: list[dict[str, Any]], title: str) -> dict[str, Any]:
+    found = next((a for a in actions if a["title"].startswith(title)), None)
+    assert found is not None, f"no code action starts with {title!r}; there are {[a['title'] for a in actions]}"
+    return found
 
 
 async def show(editor: Editor) -> None:
     """Print the kernel as an editor shows it: lenses above their lines, hints behind theirs, problems below."""
-    lenses = {lens.range.start.line: lens.command.title for lens in await editor.lenses() if lens.command}
-    hints = {hint.position.line: _label(hint) for hint in await editor.inlays()}
-    problems = {d.range.start.line: d.message for d in editor.diagnostics.get(editor.uri, ())}
+    lenses, hints = await editor.lenses(), await editor.inlays()
+    problems = {d["range"]["start"]["line"]: d["message"] for d in editor.diagnostics.get(editor.uri, ())}
     lines = editor.text.splitlines()
     start = min(lenses, default=0)
     for number in range(start, min(start + 5, len(lines))):
         if number in lenses:
-            console.print(f"      [bold cyan]{lenses[number]}[/]")
-        hint = f"   [dim italic]{hints[number]}[/]" if number in hints else ""
-        console.print(f"{number + 1:4}  ", end="")
-        console.print(lines[number], markup=False, end="")
-        console.print(hint)
+            console.print(f"      {' | '.join(lenses[number])}", style="bold cyan", markup=False)
+        console.print(f"{number + 1:4}  {lines[number]}", markup=False, end="")
+        console.print(f"   {hints[number]}" if number in hints else "", style="dim italic", markup=False)
         if number in problems:
-            console.print(f"      [yellow]⚠ {problems[number]}[/]")
+            console.print(f"      ⚠ {problems[number]}", style="yellow", markup=False)
     console.print("   …\n", style="dim")
 
 
@@ -179,18 +178,6 @@ def judge_python() -> Path:
 
 def chapter(title: str) -> None:
     console.rule(f"[bold]{title}", align="left", style="dim")
-
-
-def _label(hint: types.InlayHint) -> str:
-    return hint.label if isinstance(hint.label, str) else "".join(part.value for part in hint.label)
-
-
-async def _eventually(ask, complaint: str):  # type: ignore[no-untyped-def]
-    for _ in range(100):
-        if answer := await ask():
-            return answer
-        await asyncio.sleep(0.1)
-    raise TimeoutError(complaint)
 
 
 if __name__ == "__main__":

@@ -2,147 +2,141 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from lsprotocol import types
-from pygls.lsp.client import LanguageClient
+from jsonrpc import Connection
+
+CAPABILITIES = {
+    "workspace": {
+        "workspaceEdit": {"documentChanges": True, "resourceOperations": ["create"]},
+        "codeLens": {"refreshSupport": True},
+        "inlayHint": {"refreshSupport": True},
+        "configuration": True,
+    },
+    "textDocument": {
+        "codeAction": {
+            "codeActionLiteralSupport": {"codeActionKind": {"valueSet": ["quickfix", "refactor.rewrite", "source"]}},
+            "resolveSupport": {"properties": ["edit"]},
+        },
+        "hover": {"contentFormat": ["markdown"]},
+    },
+    "window": {"workDoneProgress": True},
+}
 
 
 class Editor:
     """Speaks to a real ``kernel-evolve lsp`` over stdio. ``on_progress`` gets each progress line as it arrives."""
 
-    def __init__(self, on_progress: Callable[[str], None]) -> None:
-        self.client = LanguageClient("kernel-evolve-demo", "1")
-        self.diagnostics: dict[str, list[types.Diagnostic]] = {}
+    def __init__(self, on_progress: Callable[[str], None], settings: dict[str, Any]) -> None:
+        self.diagnostics: dict[str, list[dict[str, Any]]] = {}
         self.text = ""
         self.version = 0
         self.uri = ""
+        self._on_progress = on_progress
+        self._settings = settings
+        self.connection = Connection(
+            {
+                "textDocument/publishDiagnostics": self._published,
+                "workspace/configuration": lambda params: [self._settings for _ in params["items"]],
+                "$/progress": self._progressed,
+                "window/showMessage": lambda params: on_progress(f"message: {params['message']}"),
+            }
+        )
 
-        @self.client.feature(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)
-        def _(params: types.PublishDiagnosticsParams) -> None:
-            self.diagnostics[params.uri] = list(params.diagnostics)
-
-        @self.client.feature(types.WINDOW_WORK_DONE_PROGRESS_CREATE)
-        def _(_params: types.WorkDoneProgressCreateParams) -> None:
-            return None
-
-        @self.client.feature(types.PROGRESS)
-        def _(params: types.ProgressParams) -> None:
-            value = params.value
-            message = value.get("message") if isinstance(value, dict) else getattr(value, "message", None)
-            if message:
-                on_progress(str(message))
-
-        @self.client.feature(types.WINDOW_SHOW_MESSAGE)
-        def _(params: types.ShowMessageParams) -> None:
-            on_progress(f"[{params.type.name.lower()}] {params.message}")
-
-        for ignored in (types.WORKSPACE_CODE_LENS_REFRESH, types.WORKSPACE_INLAY_HINT_REFRESH):
-            self.client.feature(ignored)(lambda *_: None)
-        for ignored in ("experimental/serverStatus", "$/kernelEvolve/runChanged", types.WINDOW_LOG_MESSAGE):
-            self.client.feature(ignored)(lambda *_: None)
-
-    async def start(self, workspace: Path, settings: dict[str, object], environ: dict[str, str]) -> None:
-        await self.client.start_io(
+    async def start(self, workspace: Path, environ: dict[str, str]) -> None:
+        await self.connection.start(
             sys.executable, "-m", "evolve_server", "lsp", cwd=str(workspace), env={**os.environ, **environ}
         )
-        capabilities = types.ClientCapabilities(
-            workspace=types.WorkspaceClientCapabilities(
-                workspace_edit=types.WorkspaceEditClientCapabilities(document_changes=True),
-                code_lens=types.CodeLensWorkspaceClientCapabilities(refresh_support=True),
-            ),
-            text_document=types.TextDocumentClientCapabilities(
-                code_action=types.CodeActionClientCapabilities(
-                    code_action_literal_support=types.ClientCodeActionLiteralOptions(
-                        code_action_kind=types.ClientCodeActionKindOptions(value_set=["refactor.rewrite", "source"])
-                    ),
-                    resolve_support=types.ClientCodeActionResolveOptions(properties=["edit"]),
-                ),
-            ),
-            window=types.WindowClientCapabilities(work_done_progress=True),
+        await self.connection.request(
+            "initialize",
+            {
+                "processId": os.getpid(),
+                "clientInfo": {"name": "kernel-evolve demo"},
+                "rootUri": workspace.as_uri(),
+                "workspaceFolders": [{"uri": workspace.as_uri(), "name": workspace.name}],
+                "capabilities": CAPABILITIES,
+                "initializationOptions": {"trusted": True},
+            },
         )
-        await self.client.initialize_async(
-            types.InitializeParams(
-                capabilities=capabilities,
-                process_id=os.getpid(),
-                root_uri=workspace.as_uri(),
-                workspace_folders=[types.WorkspaceFolder(workspace.as_uri(), workspace.name)],
-                initialization_options={"settings": {"kernelEvolve": settings}, "trusted": True},
-            )
-        )
-        self.client.initialized(types.InitializedParams())
-        self.client.workspace_did_change_configuration(
-            types.DidChangeConfigurationParams(settings={"kernelEvolve": settings})
-        )
+        self.connection.notify("initialized", {})
 
     def open(self, path: Path) -> None:
         self.uri, self.text, self.version = path.as_uri(), path.read_text(encoding="utf-8"), 1
-        item = types.TextDocumentItem(self.uri, "python", self.version, self.text)
-        self.client.text_document_did_open(types.DidOpenTextDocumentParams(item))
+        item = {"uri": self.uri, "languageId": "python", "version": self.version, "text": self.text}
+        self.connection.notify("textDocument/didOpen", {"textDocument": item})
 
-    @property
-    def document(self) -> types.TextDocumentIdentifier:
-        return types.TextDocumentIdentifier(self.uri)
+    async def lenses(self) -> dict[int, list[str]]:
+        """Line → titles, as they stand beside each other."""
+        titles: dict[int, list[str]] = {}
+        for lens in await self._ask("textDocument/codeLens") or ():
+            titles.setdefault(lens["range"]["start"]["line"], []).append(lens["command"]["title"])
+        return titles
 
-    async def lenses(self) -> list[types.CodeLens]:
-        answer = await self.client.text_document_code_lens_async(types.CodeLensParams(self.document))
-        return list(answer or ())
+    async def inlays(self) -> dict[int, str]:
+        """Line → label."""
+        end = {"line": self.text.count("\n") + 1, "character": 0}
+        found = await self._ask("textDocument/inlayHint", range={"start": {"line": 0, "character": 0}, "end": end})
+        return {hint["position"]["line"]: _label(hint["label"]) for hint in found or ()}
 
-    async def inlays(self) -> list[types.InlayHint]:
-        everything = types.Range(types.Position(0, 0), types.Position(self.text.count("\n") + 1, 0))
-        answer = await self.client.text_document_inlay_hint_async(types.InlayHintParams(self.document, everything))
-        return list(answer or ())
+    async def hover(self, line: int, character: int) -> str:
+        found = await self._ask("textDocument/hover", position={"line": line, "character": character})
+        return str(found["contents"]["value"]) if found else ""
 
-    async def hover(self, position: types.Position) -> str:
-        answer = await self.client.text_document_hover_async(types.HoverParams(self.document, position))
-        contents = answer.contents if answer else ""
-        return contents.value if isinstance(contents, types.MarkupContent) else str(contents)
-
-    async def actions(self, line: int) -> list[types.CodeAction]:
-        place = types.Range(types.Position(line, 0), types.Position(line, 0))
-        answer = await self.client.text_document_code_action_async(
-            types.CodeActionParams(self.document, place, types.CodeActionContext(diagnostics=[]))
-        )
-        return [a for a in answer or () if isinstance(a, types.CodeAction)]
-
-    async def resolve(self, action: types.CodeAction) -> types.CodeAction:
-        return await self.client.code_action_resolve_async(action)
-
-    async def execute(self, command: types.Command) -> object:
-        return await self.client.workspace_execute_command_async(
-            types.ExecuteCommandParams(command.command, command.arguments)
-        )
-
-    def apply(self, edit: types.WorkspaceEdit) -> None:
-        """Change the document as an editor would, and tell the server."""
-        edits = [
-            one
-            for change in edit.document_changes or ()
-            if isinstance(change, types.TextDocumentEdit)
-            for one in change.edits
-        ]
-        lines = self.text.splitlines(keepends=True)
-        for one in sorted(edits, key=lambda e: (e.range.start.line, e.range.start.character), reverse=True):
-            start, end = (_offset(lines, p) for p in (one.range.start, one.range.end))
-            self.text = self.text[:start] + one.new_text + self.text[end:]  # type: ignore[union-attr]
-        self.version += 1
-        self.client.text_document_did_change(
-            types.DidChangeTextDocumentParams(
-                types.VersionedTextDocumentIdentifier(self.version, self.uri),
-                [types.TextDocumentContentChangeWholeDocument(self.text)],
+    async def actions(self, line: int) -> list[dict[str, Any]]:
+        place = {"line": line, "character": 0}
+        return (
+            await self._ask(
+                "textDocument/codeAction", range={"start": place, "end": place}, context={"diagnostics": []}
             )
+            or []
         )
 
-    async def close(self) -> None:
-        await self.client.shutdown_async(None)
-        self.client.exit(None)
-        await asyncio.wait_for(self.client.stop(), timeout=10)
+    async def resolve(self, action: dict[str, Any]) -> dict[str, Any]:
+        resolved: dict[str, Any] = await self.connection.request("codeAction/resolve", action)
+        return resolved
+
+    async def execute(self, command: dict[str, Any]) -> Any:
+        wanted = {"command": command["command"], "arguments": command.get("arguments", [])}
+        return await self.connection.request("workspace/executeCommand", wanted)
+
+    def apply(self, edit: dict[str, Any]) -> None:
+        """Change the document as an editor would, and tell the server."""
+        edits = [one for change in edit["documentChanges"] for one in change["edits"]]
+        for one in sorted(edits, key=lambda e: _key(e["range"]["start"]), reverse=True):
+            start, end = self._offset(one["range"]["start"]), self._offset(one["range"]["end"])
+            self.text = self.text[:start] + one["newText"] + self.text[end:]
+        self.version += 1
+        self.connection.notify(
+            "textDocument/didChange",
+            {
+                "textDocument": {"uri": self.uri, "version": self.version},
+                "contentChanges": [{"text": self.text}],
+            },
+        )
+
+    async def _ask(self, method: str, **params: Any) -> Any:
+        return await self.connection.request(method, {"textDocument": {"uri": self.uri}, **params})
+
+    def _published(self, params: dict[str, Any]) -> None:
+        self.diagnostics[params["uri"]] = params["diagnostics"]
+
+    def _progressed(self, params: dict[str, Any]) -> None:
+        if message := params["value"].get("message"):
+            self._on_progress(message)
+
+    def _offset(self, position: dict[str, int]) -> int:
+        """Offset of a position. The examples are ASCII, where UTF-16 units and characters are the same."""
+        lines = self.text.splitlines(keepends=True)
+        return sum(map(len, lines[: position["line"]])) + position["character"]
 
 
-def _offset(lines: list[str], position: types.Position) -> int:
-    """Offset of a position. The examples are ASCII, where UTF-16 units and characters are the same."""
-    return sum(map(len, lines[: position.line])) + position.character
+def _key(position: dict[str, int]) -> tuple[int, int]:
+    return position["line"], position["character"]
+
+
+def _label(label: str | list[dict[str, str]]) -> str:
+    return label if isinstance(label, str) else "".join(part["value"] for part in label)
