@@ -123,6 +123,10 @@ def _as_grid(grid: Any) -> Program:
     return x, y, z
 
 
+def _as_index(tensor: Any) -> int:
+    return int(tensor.handle.data.item())
+
+
 def _counting_range(observer: Observer) -> Callable[..., Iterator[Any]]:
     def counted(*bounds: Any, **options: Any) -> Iterator[Any]:
         # Triton's own `range` takes (start, end, step) by name, and options such as num_stages that change no value.
@@ -145,22 +149,38 @@ def _counting_range(observer: Observer) -> Callable[..., Iterator[Any]]:
 
 
 @contextlib.contextmanager
-def _counted_loops(observer: Observer, fn: Any) -> Iterator[None]:
-    """Within the interpreter's own patches: loops report their steps, in this kernel and in the functions it calls."""
+def _adjusted_language(observer: Observer) -> Iterator[None]:
+    """Has its last word whenever the interpreter patches the language, which it does at each launch and each call."""
+    patch_core, patch_tensor = interpreter._patch_lang_core, interpreter._patch_lang_tensor
     counted = _counting_range(observer)
-    patched_range = tl.range
-    tl.range = counted
-    # A module-level name shadows the built-in one for every jitted function of the candidate's module.
-    shadowed = "range" not in fn.__globals__
-    if shadowed:
-        fn.__globals__["range"] = counted
+
+    def core(language: Any, *scope: Any) -> None:
+        patch_core(language, *scope)
+        language.range = counted
+
+    def tensor(cls: Any, *scope: Any) -> None:
+        patch_tensor(cls, *scope)
+        # Triton 3.6 converts a one-element array to an index in a way that NumPy 2.4 refuses.
+        cls.__index__ = _as_index
+
+    interpreter._patch_lang_core, interpreter._patch_lang_tensor = core, tensor
     try:
         yield
     finally:
-        if tl.range is counted:
-            tl.range = patched_range
-        if shadowed:
-            fn.__globals__.pop("range", None)
+        interpreter._patch_lang_core, interpreter._patch_lang_tensor = patch_core, patch_tensor
+
+
+@contextlib.contextmanager
+def _counted_builtin_range(observer: Observer, fn: Any) -> Iterator[None]:
+    """A module-level name shadows the built-in one for every jitted function of the candidate's module."""
+    if "range" in fn.__globals__:
+        yield
+        return
+    fn.__globals__["range"] = _counting_range(observer)
+    try:
+        yield
+    finally:
+        fn.__globals__.pop("range", None)
 
 
 def _observed_call(observer: Observer, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -178,7 +198,7 @@ def _observed_call(observer: Observer, original: Callable[..., Any]) -> Callable
 
         def run(arguments: dict[str, Any]) -> None:
             program = builder.grid_idx
-            with _counted_loops(observer, fn):
+            with _counted_builtin_range(observer, fn):
                 observer.run_program(program, lambda: fn(**arguments), _pointer_handles(arguments))
 
         executor.fn, executor.grid = _KernelUnderObservation(fn, run), pretend_grid
@@ -219,7 +239,8 @@ def observed(observer: Observer, *, asserts: bool) -> Iterator[None]:
     interpreter.GridExecutor.__call__ = _observed_call(observer, call)
     Autotuner.run = _first_configuration(tune)
     try:
-        yield
+        with _adjusted_language(observer):
+            yield
     finally:
         builder.options = options
         interpreter.GridExecutor.__call__ = call

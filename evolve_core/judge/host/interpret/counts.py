@@ -260,11 +260,13 @@ def counted(counter: Counter) -> Iterator[None]:
         f"create_{name}": _arithmetic(counter, name, "int_ops", w)
         for name, w in _present(dict.fromkeys(_INTEGER, (1.0, 0.0)))
     }
-    replacements |= {f"create_{name}": _division(counter, name) for name in _DIVISION}
-    replacements |= {name: _constant(name) for name in _CONSTANTS}
-    replacements |= {name: _keeping(name) for name in _KEEP_CONSTANT}
+    replacements |= {
+        f"create_{name}": _division(counter, name) for name in _DIVISION if compat.has_operation(f"create_{name}")
+    }
+    replacements |= {name: _constant(name) for name in _CONSTANTS if compat.has_operation(name)}
+    replacements |= {name: _keeping(name) for name in _KEEP_CONSTANT if compat.has_operation(name)}
     replacements |= {"create_select": _select(counter), "create_dot": _dot(counter)}
-    replacements["create_dot_scaled"] = _dot_scaled(counter)
+    replacements["create_dot_scaled"] = _dot_scaled(counter)  # left out where this Triton has none
     with compat.replaced_operations(replacements), _counted_reductions(counter):
         yield
 

@@ -35,11 +35,17 @@ _WAVE_PROGRAMS = 256
 # After so many of them it is clear whether they share anything at all.
 _WAVE_LOOK = 16
 _NOTHING_SHARED = 0.95
-_WAVE_SECONDS = 0.4
 # A program in the wave without a loop ends at the latest after so many accesses.
 _WAVE_ACCESSES = 64
-_PROGRAM_SECONDS = 0.4
-_LAUNCH_SECONDS = 1.2
+# Effort is bounded by what was done, not by the clock, so that a profile is the same on a busy machine: an access costs
+# as much as its lanes and this many more (measured with Triton 3.9: 0.1 ms and 25 ns a lane).
+_ACCESS_EFFORT = 2_000
+_WAVE_EFFORT = 1_200_000
+_PROGRAM_EFFORT = 4_000_000
+_LAUNCH_EFFORT = 12_000_000
+# The clock only ends what would otherwise take for ever: arithmetic that makes no access.
+_PROGRAM_SECONDS = 3.0
+_LAUNCH_SECONDS = 8.0
 
 
 class _EndOfProgram(BaseException):
@@ -54,8 +60,13 @@ class _Program:
     weight: float
     counts: Counts = field(default_factory=Counts)
     traffic: Traffic = field(default_factory=Traffic)
-    stretch: float = 1.0
-    """Steps of its loops over steps that were run."""
+    seen: dict[str, float] = field(default_factory=dict)
+    """``load_sectors`` and ``store_sectors`` that were really seen; in ``counts`` they stand for every loop step."""
+
+    def stretch(self, side: str) -> float:
+        """Sectors it stands for over sectors that were seen: more than 1 where a loop was cut short."""
+        seen = self.seen.get(side, 0.0)
+        return self.counts.numbers.get(side, 0.0) / seen if seen else 1.0
 
 
 @dataclass
@@ -73,7 +84,8 @@ class _LaunchRecord:
     wave: list[Traffic] = field(default_factory=list)
     strays: list[dict[str, Any]] = field(default_factory=list)
     started: float = 0.0
-    wave_started: float = 0.0
+    effort: int = 0
+    wave_effort: int = 0
 
 
 class _Profiler:
@@ -89,6 +101,7 @@ class _Profiler:
         self._wave: Traffic | None = None
         self._accesses = 0
         self._deadline = math.inf
+        self._effort = 0
 
     # -- launches and programs
 
@@ -116,32 +129,31 @@ class _Profiler:
         record = self.launches[-1]
         index, self._index = self._index, self._index + 1
         mark_origins(pointers.items())
-        now = time.perf_counter()
+        late = time.perf_counter() - record.started > _LAUNCH_SECONDS
         if index < len(self._weights):
-            if record.programs and now - record.started > _LAUNCH_SECONDS:
+            if record.programs and (late or record.effort > _LAUNCH_EFFORT):
                 return
             self._run_sampled(record, _Program(sample.linear(record.grid, program), self._weights[index]), run)
-        elif self._wave_goes_on(record, now):
+        elif not late and self._wave_goes_on(record):
             self._run_in_wave(record, run)
 
     def _run_sampled(self, record: _LaunchRecord, program: _Program, run: Callable[[], None]) -> None:
         self._program, self.counter.current = program, program.counts
-        self._deadline = time.perf_counter() + _PROGRAM_SECONDS
+        self._deadline, self._effort = time.perf_counter() + _PROGRAM_SECONDS, 0
         try:
             run()
         finally:
             self._program, self.counter.current = None, None
+        record.effort += self._effort
         record.programs.append(program)
 
-    def _wave_goes_on(self, record: _LaunchRecord, now: float) -> bool:
-        if not record.wave:
-            record.wave_started = now
-        if now - record.wave_started > _WAVE_SECONDS:
+    def _wave_goes_on(self, record: _LaunchRecord) -> bool:
+        if record.wave_effort > _WAVE_EFFORT:
             return False
         return len(record.wave) != _WAVE_LOOK or _share(record.wave) < _NOTHING_SHARED
 
     def _run_in_wave(self, record: _LaunchRecord, run: Callable[[], None]) -> None:
-        self._wave, self._accesses = Traffic(), 0
+        self._wave, self._accesses, self._effort = Traffic(), 0, 0
         try:
             run()
         except _EndOfProgram:
@@ -149,6 +161,7 @@ class _Profiler:
         finally:
             wave, self._wave = self._wave, None
         record.wave.append(wave)
+        record.wave_effort += self._effort
 
     def end_launch(self) -> None:
         pass
@@ -167,7 +180,7 @@ class _Profiler:
             if index and self._wave is not None:
                 raise _EndOfProgram
             return True
-        if index and time.perf_counter() > self._deadline:
+        if index and self._is_exhausted():
             return False
         self._program.counts.add("loop_steps", 1.0)
         return True
@@ -176,10 +189,11 @@ class _Profiler:
         # Only a loop that ran out of time is stretched; one that the kernel left by `break` was meant to end there.
         if loop is None or self._program is None or not 0 < executed < loop.steps:
             return
-        if time.perf_counter() > self._deadline:
-            factor = loop.steps / executed
-            self._program.counts.scale_since(loop.before, factor)
-            self._program.stretch *= factor
+        if self._is_exhausted():
+            self._program.counts.scale_since(loop.before, loop.steps / executed)
+
+    def _is_exhausted(self) -> bool:
+        return self._effort > _PROGRAM_EFFORT or time.perf_counter() > self._deadline
 
     # -- memory
 
@@ -200,6 +214,7 @@ class _Profiler:
         return _narrowed(access, inside)
 
     def _count(self, access: Access) -> None:
+        self._effort += _ACCESS_EFFORT + access.pointers.size
         sectors, size = sectors_of(access.addresses, access.item_bytes)
         if self._wave is not None:
             self._accesses += 1
@@ -216,6 +231,7 @@ class _Profiler:
         else:
             counts.add(f"{side}_bytes", size)
             counts.add(f"{side}_sectors", sectors.size)
+            self._program.seen[f"{side}_sectors"] = self._program.seen.get(f"{side}_sectors", 0.0) + sectors.size
         if sectors.size:
             self._program.traffic.add(side == "store", access.origin, sectors)
 
@@ -264,7 +280,7 @@ def _wave_sectors(record: _LaunchRecord) -> dict[str, float] | None:
     in_wave = _by_tensor(record.wave)
     neighbours = _neighbours(record)
     total = 0.0
-    for origin, mean in _unique_loads(record).items():
+    for origin, mean in _unique(record, "load").items():
         parts = in_wave.get(origin)
         if parts and len(parts) == programs:
             share = distinct(parts).size / sum(part.size for part in parts)
@@ -290,12 +306,11 @@ def _mean(record: _LaunchRecord, value: Callable[[_Program], float]) -> float:
     return sum(p.weight * value(p) for p in record.programs) / weight if weight else 0.0
 
 
-def _unique(
-    record: _LaunchRecord, side: Callable[[Traffic], dict[frozenset[str], list[Any]]]
-) -> dict[frozenset[str], float]:
-    """Mean distinct sectors a program touches, by tensor."""
+def _unique(record: _LaunchRecord, side: str) -> dict[frozenset[str], float]:
+    """Mean distinct sectors a program loads (or stores) by tensor."""
     sizes = [
-        {origin: distinct(parts).size * p.stretch for origin, parts in side(p.traffic).items()} for p in record.programs
+        {origin: distinct(parts).size * p.stretch(f"{side}_sectors") for origin, parts in _parts(p, side).items()}
+        for p in record.programs
     ]
     weight = sum(p.weight for p in record.programs)
     total: dict[frozenset[str], float] = {}
@@ -305,8 +320,8 @@ def _unique(
     return total
 
 
-def _unique_loads(record: _LaunchRecord) -> dict[frozenset[str], float]:
-    return _unique(record, lambda traffic: traffic.loads)
+def _parts(program: _Program, side: str) -> dict[frozenset[str], list[Any]]:
+    return program.traffic.loads if side == "load" else program.traffic.stores
 
 
 def _compulsory_bytes(record: _LaunchRecord, sectors: dict[frozenset[str], float]) -> float:
@@ -339,7 +354,7 @@ def _work(record: _LaunchRecord, index: int) -> dict[str, Any]:
     def mean(name: str) -> float:
         return _mean(record, lambda p: p.counts.numbers.get(name, 0.0))
 
-    loads, stores = _unique_loads(record), _unique(record, lambda traffic: traffic.stores)
+    loads, stores = _unique(record, "load"), _unique(record, "store")
     tiles = [p.counts.dot_tile for p in record.programs]
     per_program: dict[str, Any] = {name: mean(name) for name in _PLAIN}
     per_program["unique_sectors"] = sum(loads.values())
