@@ -76,7 +76,7 @@ def main(out: Path, groups: list[str]) -> None:
         for label, (name, candidate, options) in SCREENED.items():
             _record(out, found, f"screening {label}", name, candidate, "screening", options)
     if "null" in groups:
-        for name in ("softmax", "layernorm", "matmul", "swiglu"):
+        for name in ("matmul", "swiglu", "softmax", "layernorm"):
             _record(out, found, f"null {name}", name, None, "confirmation", {})
     if "confirm" in groups:
         for name, variant in CONFIRMED.items():

@@ -15,6 +15,7 @@ import torch
 from evolve_core.judge.host.compare import compare_outputs
 from evolve_core.judge.host.gpu import bench
 from evolve_core.judge.host.gpu.clock import Sample
+from evolve_core.judge.host.gpu.distributions import VARIED
 from evolve_core.judge.host.gpu.job import GpuJob, Named, Runner
 from evolve_core.judge.host.gpu.lock import device_lock
 from evolve_core.judge.host.gpu.run import judge_on_gpu
@@ -88,8 +89,8 @@ def judged(job: GpuJob, candidate: Any, **changes: Any) -> dict[str, Any]:
 def test_a_right_candidate_is_checked_and_timed_on_inputs_it_never_saw(job: GpuJob) -> None:
     seen = judged(job, lambda x: x + x)
     assert seen["failure"] is None
-    assert len(seen["checks"]) == 2 + 4
-    assert len({check["seed"] for check in seen["checks"]}) == 1 + 4
+    assert len(seen["checks"]) == 2 + len(VARIED) + 4
+    assert len({check["seed"] for check in seen["checks"]}) == 1 + len(VARIED) + 4
     assert all(check["outputs"][0]["exact"] for check in seen["checks"])
     assert seen["checks"][1]["poison_equal"] is True
     (timing,) = seen["timing"]
@@ -141,6 +142,21 @@ def test_changed_inputs_are_named_unless_the_users_kernel_changes_them_too(job: 
     assert both["checks"][0]["inputs_changed"] == []
     assert both["checks"][0]["outputs"][0]["exact"]
     assert not both["checks"][0]["outputs"][0]["aliases_input"]
+
+
+def test_values_that_the_workload_hides_are_tried_where_the_users_kernel_stands_them(job: GpuJob) -> None:
+    seen = judged(job, lambda x: torch.where(x.abs() > 50, 0.0, x * 2))
+    varied = {check["distribution"]: check for check in seen["checks"] if "distribution" in check}
+    assert set(varied) == set(VARIED)
+    assert varied["small values"]["outputs"][0]["exact"]
+    assert not varied["large values"]["outputs"][0]["exact"]
+    assert varied["large values"]["label"] == "x=float32[33] with large values"
+
+    def unfit(x: torch.Tensor) -> torch.Tensor:
+        return torch.where(x.abs() > 50, float("nan"), x * 2)
+
+    fragile = judged(job, double, load_baseline=runner(unfit))
+    assert "large values" not in {check.get("distribution") for check in fragile["checks"]}
 
 
 class Lazy(torch.Tensor):

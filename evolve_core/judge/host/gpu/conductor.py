@@ -16,7 +16,8 @@ import torch
 
 from ..compare import same_bits
 from .channel import Channel
-from .inputs import clone_inputs, pack, same_bytes
+from .distributions import AS_DRAWN, VARIED, is_sound, vary
+from .inputs import clone_inputs, describe, pack, same_bytes
 from .job import GpuJob, Named
 from .link import BenchFailed, BenchLink
 from .nvml import device_state
@@ -91,6 +92,20 @@ class Conductor:
             changed = self._changed(answer, case)
             self.checks.append({**compared, "poison": poison, "inputs_changed": changed, "timed": False})
         self.checks[-1]["poison_equal"] = self._poison_equal(results, case)
+        for distribution in VARIED:
+            self._check_varied(workload, distribution)
+
+    def _check_varied(self, workload: str, distribution: str) -> None:
+        """The same workload with other values, where the user's own kernel stands them."""
+        case = self._draw(workload, distribution)
+        # Compared with the rounded truth instead of itself: its own NaN must not excuse it.
+        ideal = [(name, truth.to(own.dtype)) for (name, own), (_, truth) in zip(case.native, case.truth, strict=True)]
+        if not is_sound(self._job.compare(case.native, case.truth, ideal, False)):
+            return
+        answer = self._run(case, POISONS[0], first_call=True)
+        compared = self._compared(self._outputs(answer, case), answer, case, quantiles=True)
+        extra = {"poison": POISONS[0], "inputs_changed": [], "timed": False, "distribution": distribution}
+        self.checks.append({**compared, **extra, "label": f"{describe(case.inputs)} with {distribution}"})
 
     def _poison_equal(self, results: dict[str, Named], case: _Case) -> bool | None:
         """Whether what was in fresh memory made no difference; None where the kernel differs from run to run anyway."""
@@ -146,11 +161,11 @@ class Conductor:
             after = f"{tail['candidate'] / 1e3:.0f} µs (your kernel: {tail['baseline'] / 1e3:.0f} µs)"
             raise self._link.failed("cheating", f"the GPU is busy for {after} after the call: work outside its stream")
 
-    def _draw(self, workload: str) -> _Case:
+    def _draw(self, workload: str, distribution: str = AS_DRAWN) -> _Case:
         """Inputs that no other process has seen, from a seed made here and now."""
         seed = secrets.randbits(48)
         self._link.workload, self._link.seed = workload, seed
-        inputs = self._job.draw(workload, seed, self._job.device)
+        inputs = vary(self._job.draw(workload, seed, self._job.device), distribution)
         own = clone_inputs(inputs)
         wait_for_device()
         started = time.monotonic()

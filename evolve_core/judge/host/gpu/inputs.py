@@ -40,6 +40,18 @@ def clone(tensor: torch.Tensor) -> torch.Tensor:
     return copy.set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())
 
 
+def describe(inputs: dict[str, Any]) -> str:
+    """The inputs in a line, "x=float16[4096,1024] eps=1e-05"."""
+    parts = []
+    for name, value in inputs.items():
+        if isinstance(value, torch.Tensor):
+            dtype = str(value.dtype).removeprefix("torch.")
+            parts.append(f"{name}={dtype}[{','.join(map(str, value.shape))}]")
+        else:
+            parts.append(f"{name}={value!r}")
+    return " ".join(parts)
+
+
 def same_bytes(left: torch.Tensor, right: torch.Tensor) -> bool:
     """Bitwise equality of two tensors' values, NaN payloads and signed zeros included."""
     if left.dtype != right.dtype or left.shape != right.shape:
