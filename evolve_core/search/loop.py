@@ -15,6 +15,7 @@ from evolve_core.judge.verdict import Speed, Stage, Verdict
 from evolve_core.propose.proposal import Judged, Proposal
 from evolve_core.search.archive import Archive
 from evolve_core.search.budget import Budget
+from evolve_core.search.proposers import MODEL, Panel
 from evolve_core.search.rotation import Rotation
 
 POLL_S = 0.1
@@ -39,6 +40,7 @@ class Search:
     judge: TaskJudge
     journal: JournalWriter
     budget: Budget
+    panel: Panel
     width: int
     """How many candidates are judged at once."""
     clock: Callable[[], float] = time.monotonic
@@ -61,16 +63,23 @@ class Search:
             if self._wait_while_paused():
                 return Stop.CANCELLED, "cancelled by the user"
             elapsed = self.spent_before_s + self.clock() - started - self.paused_s
-            spent = self.budget.spent(seconds=elapsed, candidates=self.judged + len(self.in_flight))
+            spent = self.budget.spent(
+                seconds=elapsed,
+                candidates=self.judged + len(self.in_flight),
+                dollars=self.panel.spent_dollars(),
+            )
             if not spent:
                 self._fill()
-            if not self.in_flight:
-                return (Stop.BUDGET, spent) if spent else (Stop.EXHAUSTED, "the proposers have no new ideas")
+            if not self.in_flight and spent:
+                return Stop.BUDGET, spent
+            if not self.in_flight and not self.panel.pending():
+                return Stop.EXHAUSTED, "the proposers have no new ideas"
             if self._collect():
                 self.journal.set_spent(self.run_id, elapsed)
 
     def _fill(self) -> None:
         """Ask until enough candidates are in flight, or the budget for them is."""
+        self.rotation.retry(MODEL)
         while len(self.in_flight) < self.width:
             if self.budget.spent(seconds=0.0, candidates=self.judged + len(self.in_flight)):
                 return
@@ -85,7 +94,9 @@ class Search:
         self.in_flight[future] = (candidate_id, proposal)
 
     def _collect(self) -> bool:
-        """Take what has been judged; say whether there was any."""
+        """Take what has been judged; say whether there was any. Returns after ``POLL_S`` at the latest."""
+        if not self.in_flight:
+            time.sleep(POLL_S)
         done, _ = wait(self.in_flight, timeout=POLL_S, return_when=FIRST_COMPLETED)
         for future in done:
             candidate_id, proposal = self.in_flight.pop(future)
@@ -114,10 +125,7 @@ class Search:
             since = self.clock()
             self.journal.set_state(self.run_id, RunState.PAUSED, "paused by the user")
             while (control := self.journal.control(self.run_id)) is Control.PAUSE:
-                if self.in_flight:
-                    self._collect()
-                else:
-                    time.sleep(POLL_S)
+                self._collect()
             self.paused_s += self.clock() - since
             if control is not Control.CANCEL:
                 self.journal.set_state(self.run_id, RunState.EVOLVING)

@@ -37,6 +37,10 @@ class Rotation:
             self._dry.add(proposer.name)
         return None
 
+    def retry(self, name: str) -> None:
+        """A proposer whose ideas come late may have some now."""
+        self._dry.discard(name)
+
     def tell(self, judged: Judged, *, is_best: bool) -> None:
         for proposer in self._proposers:
             proposer.tell(judged)

@@ -8,23 +8,22 @@ from __future__ import annotations
 import os
 import random
 import sys
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from evolve_core.errors import UsageError
 from evolve_core.journal.lock import runner_lock
 from evolve_core.journal.model import CandidateRecord, RunRecord, RunSpec, RunState
 from evolve_core.journal.reader import LAST_WORDS_MARK, JournalReader
 from evolve_core.journal.writer import JournalWriter
 from evolve_core.judge.session import JudgeRefused, TaskJudge
 from evolve_core.judge.verdict import Speed
-from evolve_core.knowledge.model import Suggestion
-from evolve_core.propose.factory import make_proposers
-from evolve_core.propose.proposal import Judged, Proposal, Proposer
+from evolve_core.propose.proposal import Judged, Proposal
 from evolve_core.search.archive import Archive
 from evolve_core.search.budget import Budget
 from evolve_core.search.loop import Search, Stop, confirm
+from evolve_core.search.proposers import panel_for
 from evolve_core.search.remember import remember_outcomes, remember_winner, suggestions_for
 from evolve_core.search.rotation import Rotation
 from evolve_core.source.digest import source_digest
@@ -70,8 +69,14 @@ def _carry_on(
     spent_s: float = 0.0,
 ) -> RunRecord:
     journal.set_state(run_id, RunState.BASELINE)
+    language = language_of(task.source_file)
+    assert language is not None, "a task belongs to a file of a language we read"
+    suggestions, notice = suggestions_for(spec, language, resources.knowledge)
+    if notice:
+        say(notice)
     try:
-        with log_file(workspace, run_id).open("ab") as log:
+        panel = panel_for(spec, language, suggestions, resources.models, os.environ, say)
+        with closing(panel), log_file(workspace, run_id).open("ab") as log:
             judge = TaskJudge.open(
                 task,
                 spec.base_source,
@@ -83,46 +88,25 @@ def _carry_on(
             )
             with closing(judge):
                 journal.set_environment(run_id, judge.environment)
-                search = _search(run_id, task, spec, resources, journal, judge, spent_s)
+                search = Search(
+                    run_id=run_id,
+                    archive=Archive(task, spec.base_source, spec.target, lambda text: source_digest(text, language)),
+                    rotation=Rotation(panel.proposers),
+                    panel=panel,
+                    judge=judge,
+                    journal=journal,
+                    budget=Budget(spec.budget_seconds, spec.budget_candidates, spec.budget_dollars),
+                    width=resources.workers,
+                    spent_before_s=spent_s,
+                )
                 state, reason = _evolve(search, spec, resources, earlier)
         journal.set_state(run_id, state, reason)
-    except JudgeRefused as refusal:
+    except (JudgeRefused, UsageError) as refusal:
         journal.set_state(run_id, RunState.FAILED, str(refusal))
     with closing(JournalReader(workspace)) as reader:
         record = reader.run(run_id)
     assert record is not None, "the run was written a moment ago"
     return record
-
-
-def _search(
-    run_id: str,
-    task: Task,
-    spec: RunSpec,
-    resources: Resources,
-    journal: JournalWriter,
-    judge: TaskJudge,
-    spent_s: float,
-) -> Search:
-    language = language_of(task.source_file)
-    assert language is not None, "a task belongs to a file of a language we read"
-    suggestions, notice = suggestions_for(spec, language, resources.knowledge)
-    if notice:
-        say(notice)
-    archive = Archive(task, spec.base_source, spec.target, lambda text: source_digest(text, language))
-    return Search(
-        run_id=run_id,
-        archive=archive,
-        rotation=Rotation(_proposers(spec, resources, suggestions)),
-        judge=judge,
-        journal=journal,
-        budget=Budget(spec.budget_seconds, spec.budget_candidates, spec.budget_dollars),
-        width=resources.workers,
-        spent_before_s=spent_s,
-    )
-
-
-def _proposers(spec: RunSpec, resources: Resources, suggestions: tuple[Suggestion, ...]) -> Sequence[Proposer]:
-    return make_proposers([name for name in spec.proposers if name != "model"], spec.seed, suggestions)
 
 
 def _evolve(
