@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 STATE_FOLDER = ".kernel-evolve"
@@ -38,8 +41,12 @@ def log_file(workspace: Path, run_id: str) -> Path:
     return folder / f"{run_id}.log"
 
 
-def spool_folder(workspace: Path, run_id: str) -> Path:
-    """Bulk data of a run (tensors, binaries). It can be deleted once the run has ended."""
+@contextmanager
+def spool_folder(workspace: Path, run_id: str) -> Iterator[Path]:
+    """Bulk data of a run (tensors, binaries) while it goes on. What a killed runner left goes when the run is resumed."""
     folder = state_folder(workspace) / "spool" / run_id
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

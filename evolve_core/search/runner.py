@@ -76,12 +76,16 @@ def _carry_on(
         say(notice)
     try:
         panel = panel_for(spec, language, suggestions, resources.models, os.environ, say)
-        with closing(panel), log_file(workspace, run_id).open("ab") as log:
+        with (
+            closing(panel),
+            spool_folder(workspace, run_id) as spool,
+            log_file(workspace, run_id).open("ab") as log,
+        ):
             judge = TaskJudge.open(
                 task,
                 spec.base_source,
                 python=resources.python,
-                spool=spool_folder(workspace, run_id),
+                spool=spool,
                 target=spec.target,
                 workers=resources.workers,
                 log=log,
