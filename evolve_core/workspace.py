@@ -43,7 +43,7 @@ def log_file(workspace: Path, run_id: str) -> Path:
 
 @contextmanager
 def spool_folder(workspace: Path, run_id: str) -> Iterator[Path]:
-    """Bulk data of a run (tensors, binaries) while it goes on. What a killed runner left goes when the run is resumed."""
+    """Bulk data of a run (tensors, binaries) while it goes on. What a killed runner left goes when it is resumed."""
     folder = state_folder(workspace) / "spool" / run_id
     folder.mkdir(parents=True, exist_ok=True)
     try:
