@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from evolve_core.journal.model import CandidateRecord, RunRecord
-from evolve_core.judge.verdict import Verdict, WorkloadVerdict
+from evolve_core.judge.verdict import Verdict
 from evolve_core.report import svg, view, wording
 from evolve_core.report.curve import curve_svg
 from evolve_core.report.diff import diff_lines
@@ -69,7 +69,9 @@ def _context(run: RunRecord, candidates: tuple[CandidateRecord, ...], base: str)
         "curve": curve_svg(found, judged),
         "estimated": estimated,
         "has_screening": any(not p.claim for p in found),
-        "workloads": _workload_rows(verdict),
+        "best_name": view.best_name(run),
+        "timed": view.timed_rows(verdict),
+        "checked": view.checked(verdict),
         "workloads_estimated": bool(verdict and any(w.estimated for w in verdict.workloads)),
         "diff": diff_lines(base, best.source) if best else (),
         "yields": view.yields(candidates),
@@ -77,22 +79,6 @@ def _context(run: RunRecord, candidates: tuple[CandidateRecord, ...], base: str)
         "total_seconds": sum(part.seconds for part in times),
         "environment": _environment_rows(run, verdict),
     }
-
-
-def _workload_rows(verdict: Verdict | None) -> list[tuple[WorkloadVerdict, str, float]]:
-    """Each workload with its ratio in words and the length of its bar in 0…1, relative to the largest gain."""
-    if verdict is None:
-        return []
-    shown = wording.shown_ratio(verdict) is not None
-    largest = max((w.ratio or 0.0 for w in verdict.workloads), default=0.0)
-    return [(w, _workload_ratio(w, shown), (w.ratio or 0.0) / largest if largest else 0.0) for w in verdict.workloads]
-
-
-def _workload_ratio(workload: WorkloadVerdict, shown: bool) -> str:
-    if workload.ratio is None or not shown:
-        return "–"
-    interval = f" ({workload.interval.low:.2f}–{workload.interval.high:.2f})" if workload.interval else ""
-    return f"{workload.ratio:.2f}×{interval}" + (" estimated" if workload.estimated else "")
 
 
 def _environment_rows(run: RunRecord, verdict: Verdict | None) -> tuple[tuple[str, str], ...]:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evolve_core.journal.model import CandidateRecord, RunRecord
-from evolve_core.judge.verdict import Verdict
+from evolve_core.judge.verdict import Correctness, Verdict
 from evolve_core.report import view, wording
 from evolve_core.report.wording import Standing
 
@@ -34,25 +34,27 @@ def summary(run: RunRecord, candidates: Sequence[CandidateRecord], limit: int = 
     best = view.best_of(run, candidates)
     parts: list[RenderableType] = [_heading(run, best)]
     if best and best.verdict and best.verdict.workloads:
-        parts.append(_workloads(best.verdict))
+        parts.append(_workloads(best.verdict, view.best_name(run)))
     if candidates:
         parts += [_proposers(candidates), candidates_table(_leading(candidates, limit), f"best {limit} candidates")]
     return Group(*parts)
 
 
 def candidates_table(candidates: Sequence[CandidateRecord], title: str = "candidates") -> Table:
-    table = _table(title, "#", "change", "proposer", "verdict", "ratio", "reason")
+    table = _table(title, "#", "change", "proposer", "verdict")
     for candidate in candidates:
-        verdict = candidate.verdict
-        table.add_row(
-            Text(str(candidate.ordinal)),
-            Text(candidate.summary),
-            Text(view.proposer_of(candidate)),
-            Text(wording.verdict_words(verdict), style=_COLOURS[wording.standing(verdict)]),
-            Text(wording.ratio_words(verdict)),
-            Text(verdict.reason if verdict else ""),
-        )
+        words = Text(_verdict_words(candidate.verdict), style=_COLOURS[wording.standing(candidate.verdict)])
+        proposer = Text(view.proposer_of(candidate))
+        table.add_row(Text(str(candidate.ordinal)), Text(candidate.summary), proposer, words)
     return table
+
+
+def _verdict_words(verdict: Verdict | None) -> str:
+    """Short where all is well; the reason where it is not."""
+    words, ratio = wording.verdict_words(verdict), wording.ratio_words(verdict)
+    if verdict is None or verdict.correctness is Correctness.CORRECT:
+        return f"correct, {ratio}" if "estimated" in ratio else f"{words} {ratio}".rstrip()
+    return f"{words}: {verdict.reason}"
 
 
 def _heading(run: RunRecord, best: CandidateRecord | None) -> Panel:
@@ -66,16 +68,16 @@ def _heading(run: RunRecord, best: CandidateRecord | None) -> Panel:
     return Panel(text, title=Text(f"{name} · {run.run_id}"), title_align="left")
 
 
-def _workloads(verdict: Verdict) -> Table:
-    estimated = any(w.estimated for w in verdict.workloads)
-    kind = ", estimated" if estimated else ""
-    table = _table("per workload", "workload", f"yours{kind}", f"winner{kind}", "ratio", "max error", "yours has")
-    shown = wording.shown_ratio(verdict) is not None
-    for w in verdict.workloads:
-        ratio = f"{w.ratio:.2f}×" + (" estimated" if w.estimated else "") if w.ratio is not None and shown else "–"
-        errors = ("–" if e is None else f"{e:.3g}" for e in (w.max_error, w.native_error))
-        times = (wording.microseconds_words(t) for t in (w.baseline_us, w.candidate_us))
-        table.add_row(*(Text(cell) for cell in (w.label or w.workload, *times, ratio, *errors)))
+def _workloads(verdict: Verdict, best_name: str) -> Table:
+    kind = ", estimated" if any(w.estimated for w in verdict.workloads) else ""
+    table = _table("per workload", "workload", f"yours{kind}", f"{best_name}{kind}", "ratio")
+    for row in view.timed_rows(verdict):
+        times = (wording.microseconds_words(t) for t in (row.workload.baseline_us, row.workload.candidate_us))
+        table.add_row(*(Text(cell) for cell in (row.workload.label or row.workload.workload, *times, row.ratio)))
+    if checked := view.checked(verdict):
+        worst = max(checked, key=lambda w: (w.max_error or 0.0) / (w.native_error or 1e-30))
+        errors = f"at worst an error of {worst.max_error:.3g} where yours has {worst.native_error or 0.0:.3g}"
+        table.caption = Text(f"correct on {len(checked)} workload{'s'[: len(checked) != 1]}; {errors}")
     return table
 
 
@@ -93,6 +95,7 @@ def _leading(candidates: Sequence[CandidateRecord], limit: int) -> list[Candidat
 
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.caption_justify = "left"
     for column in columns:
         table.add_column(column, header_style="bright_black", overflow="fold")
     return table

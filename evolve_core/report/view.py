@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evolve_core.journal.model import CandidateRecord, RunRecord
-from evolve_core.judge.verdict import Correctness, Speed, Stage
+from evolve_core.journal.model import CandidateRecord, RunRecord, RunState
+from evolve_core.judge.verdict import Correctness, Speed, Stage, Verdict, WorkloadVerdict
 from evolve_core.report.wording import Standing, shown_ratio, standing
 
 
@@ -32,6 +32,16 @@ class Point:
     summary: str
     claim: bool
     estimated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TimedRow:
+    """A workload with its ratio in words, the length of its bar in 0…1, and ``gain``, ``loss`` or neither."""
+
+    workload: WorkloadVerdict
+    ratio: str
+    share: float
+    tone: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +106,40 @@ def points(candidates: Sequence[CandidateRecord]) -> tuple[Point, ...]:
         claim = estimated or verdict.stage is Stage.CONFIRMATION
         found.append(Point(position, verdict.ratio, candidate.candidate_id, candidate.summary, claim, estimated))
     return tuple(found)
+
+
+def best_name(run: RunRecord) -> str:
+    """What the best candidate may be called: a winner only when the run has ended."""
+    return "winner" if run.state is RunState.DONE else "best so far"
+
+
+def checked(verdict: Verdict | None) -> tuple[WorkloadVerdict, ...]:
+    """The workloads whose outputs were compared with the oracle's."""
+    return tuple(w for w in verdict.workloads if w.max_error is not None) if verdict else ()
+
+
+def timed_rows(verdict: Verdict | None) -> tuple[TimedRow, ...]:
+    """The workloads that have times."""
+    if verdict is None:
+        return ()
+    timed = [w for w in verdict.workloads if w.candidate_us is not None or w.ratio is not None]
+    largest = max((w.ratio or 0.0 for w in timed), default=0.0) or 1.0
+    is_claim = shown_ratio(verdict) is not None
+    return tuple(TimedRow(w, _ratio_of(w, is_claim), (w.ratio or 0.0) / largest, _tone(w.ratio)) for w in timed)
+
+
+def _ratio_of(workload: WorkloadVerdict, is_claim: bool) -> str:
+    if workload.ratio is None or not is_claim:
+        return "–"
+    interval = f" ({workload.interval.low:.2f}–{workload.interval.high:.2f})" if workload.interval else ""
+    return f"{workload.ratio:.2f}×{interval}" + (" estimated" if workload.estimated else "")
+
+
+def _tone(ratio: float | None) -> str:
+    """Coloured only where two decimals differ from 1.00."""
+    if ratio is None or abs(ratio - 1.0) < 0.005:
+        return ""
+    return "gain" if ratio > 1.0 else "loss"
 
 
 def time_parts(run: RunRecord, candidates: Sequence[CandidateRecord]) -> tuple[TimePart, ...]:

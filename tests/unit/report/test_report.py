@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from evolve_core.journal.model import CandidateRecord, RunState
-from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Trust, Verdict
+from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Trust, Verdict, WorkloadVerdict
 from evolve_core.report import view, wording
 from evolve_core.report.curve import curve_svg
 from evolve_core.report.diff import diff_lines
@@ -157,6 +157,28 @@ def test_success_is_said_of_finished_runs_only(make_report: Make, state: RunStat
     assert headline.title == title
     assert headline.tone != "good"
     assert "1.42× faster" not in page_of(report).text
+
+
+def test_what_was_timed_and_what_was_checked_are_told_apart(make_report: Make) -> None:
+    report = make_report(1)
+    (candidate,) = report.candidates
+    timed = tuple(replace(w, max_error=None, native_error=None) for w in candidate.verdict.workloads)
+    held_out = WorkloadVerdict("h", "x: float32[7, 33]", max_error=3e-7, native_error=1e-7, note="held out")
+    verdict = replace(candidate.verdict, workloads=(*timed, held_out))
+    report = replace(report, candidates=(replace(candidate, verdict=verdict),))
+    html = render(report.run, report.candidates, report.base)
+    timed_part, checked_part = html.split("Checked against the oracle")
+    assert "held out" not in timed_part
+    assert "float32[4096, 1024]" not in checked_part and "held out" in checked_part
+    text = terminal(summary(report.run, report.candidates))
+    assert "correct on 1 workload; at worst an error of 3e-07 where yours has 1e-07" in text
+
+
+def test_nothing_is_called_a_winner_before_the_end(make_report: Make) -> None:
+    report = make_report(9, state=RunState.EVOLVING)
+    html = render(report.run, report.candidates, report.base)
+    assert "best so far, estimated" in Page(html).text
+    assert "winner" not in Page(html).text + terminal(summary(report.run, report.candidates))
 
 
 def test_no_gain_gives_its_reason(make_report: Make) -> None:
