@@ -56,10 +56,29 @@ def apply_rule(rule: Rule, source: str, kernel_name: str, settings: Settings) ->
     kernel = kernels[0]
     if kernel.node.args.vararg or kernel.node.args.kwonlyargs:
         return Refusal("the kernel takes *args or keyword-only parameters")
-    made = rule.rewrite(kernel, settings)
+    chosen = _known_settings(rule, settings)
+    if chosen is None:
+        return Refusal(f"{rule.name} has no such settings: {dict(settings)}")
+    made = rule.rewrite(kernel, chosen)
     if isinstance(made, Rewritten) and not _keeps_signatures(kernel, made.source):
         return Refusal(f"{rule.name} would change a function's signature here")
     return made
+
+
+def _known_settings(rule: Rule, settings: Settings) -> Settings | None:
+    """The rule's first settings with those given in their place; None for a value that is neither known nor a number.
+
+    Settings end up in source text and may come from somebody else's recipe: nothing but a number or a known word may.
+    """
+    chosen = dict(rule.settings[0])
+    for name, value in settings.items():
+        known = {s[name] for s in rule.settings if name in s}
+        is_number = value.isdecimal() and value.isascii() and any(k.isdecimal() for k in known)
+        if known and value not in known and not is_number:
+            return None
+        if known:
+            chosen[name] = value
+    return chosen
 
 
 def _keeps_signatures(kernel: KernelCode, source: str) -> bool:
