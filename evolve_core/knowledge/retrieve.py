@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evolve_core.knowledge.model import Insight, Suggestion
+from evolve_core.propose.proposal import Step
 
 # Judgement, not measurement: how much a group says about which transformations can help. How the work is laid
 # out decides most; how many loads there are decides little.
@@ -126,10 +127,15 @@ def _measured_first(ranked: list[_Ranked]) -> list[Suggestion]:
 def _distinct(suggestions: Iterable[Suggestion]) -> Iterable[Suggestion]:
     seen = set()
     for suggestion in suggestions:
-        recipe = suggestion.insight.recipe
+        recipe = _without_names(suggestion.insight.recipe)
         if recipe not in seen:
             seen.add(recipe)
             yield suggestion
+
+
+def _without_names(recipe: Iterable[Step]) -> tuple[Step, ...]:
+    """The recipe without the name of the kernel that a step was applied to."""
+    return tuple(replace(s, parameters=tuple(p for p in s.parameters if p[0] != "kernel")) for s in recipe)
 
 
 def _because(features: Sequence[str], insight: Insight, target: str) -> str:

@@ -203,7 +203,9 @@ def _drawn(data: st.DataObject, features: tuple[str, ...], number: int) -> Insig
 
 def test_of_one_recipe_only_the_best_is_kept(make_insight: Make) -> None:
     features = make_insight().scope.features
-    measured = make_insight(claim="measured", estimated=False, device="NVIDIA H100")
+    steps = make_insight().recipe
+    elsewhere = tuple(Step(s.proposer, s.rule, (("kernel", "other"), *s.parameters)) for s in steps)
+    measured = make_insight(claim="measured", estimated=False, device="NVIDIA H100", recipe=elsewhere)
     assert rank(make_insight(successes=50), measured, features=features) == ["measured"]
 
 

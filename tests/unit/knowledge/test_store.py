@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -121,6 +122,27 @@ def test_two_processes_open_and_write_at_once(url: str, make_insight: Make) -> N
     with open_store(url) as store:
         assert len(store.all()) == 30
         assert store.stats().held + store.stats().failed == 40
+
+
+def _fill(path: str, make_insight: Make) -> None:
+    with open_store(path) as store:
+        store.add(make_insight())
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+        with pytest.raises(KnowledgeUnavailable, match=r"kb\.sqlite cannot be used: .*(full|disk I/O error)"):
+            for number in range(200):
+                store.add(make_insight(kernel=f"kernel_{number}", before="x" * 10_000))
+
+
+def test_a_full_disk_is_named_and_loses_nothing(tmp_path: Path, make_insight: Make) -> None:
+    path = str(tmp_path / "kb.sqlite")
+    child = multiprocessing.get_context("fork").Process(target=_fill, args=(path, make_insight))
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0
+    with open_store(path) as store:
+        kept = store.all()
+        assert 1 < len(kept) < 200
+        store.add(make_insight(kernel="after"))
 
 
 def test_exports_merge_by_union_in_either_order(url: str, tmp_path: Path, make_insight: Make) -> None:
