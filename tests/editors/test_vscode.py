@@ -19,6 +19,8 @@ from conftest import ARTIFACTS, BUDGET, CACHE, ROOT, SECONDS, check_applied, che
 if TYPE_CHECKING:
     from conftest import Story
 
+pytestmark = pytest.mark.timeout(900)
+
 SETTINGS = {
     "kernelEvolve.server.python": sys.executable,
     "kernelEvolve.python": sys.executable,

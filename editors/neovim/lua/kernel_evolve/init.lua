@@ -109,16 +109,19 @@ local function show_lenses(buffer, group)
   })
 end
 
+local function progress_text(value)
+  -- At the end the title ("Evolving …") is no longer true.
+  local parts = { value.kind == 'end' and 'kernel-evolve' or value.title, value.message }
+  return table.concat(vim.iter(parts):totable(), ': ')
+end
+
 --- One line, replaced in place: a run's progress must neither ask for Enter nor fill :messages.
 local function show_progress(client_id, group)
   vim.api.nvim_create_autocmd('LspProgress', {
     group = group,
     callback = function(event)
-      local value = event.data.params.value
       if event.data.client_id == client_id and vim.api.nvim_get_mode().mode == 'n' then
-        local text = table.concat(vim.tbl_filter(function(part)
-          return part ~= nil and part ~= ''
-        end, { value.title or false, value.message or false } --[[@as string[] ]]), ': ')
+        local text = progress_text(event.data.params.value)
         vim.api.nvim_echo({ { text:sub(1, vim.o.columns - 12) } }, false, {})
       end
     end,
