@@ -19,6 +19,7 @@ from evolve_core.propose.model.answer import Candidate, read_answer
 from evolve_core.propose.model.blocks import Problem
 from evolve_core.propose.model.prompt import SourceTooLong, proposal_request, repair_request
 from evolve_core.propose.proposal import Judged, Proposal, Situation, Step
+from evolve_core.source.digest import source_digest
 from evolve_core.source.model import Language
 
 FAILURES_UNTIL_OFF = 5
@@ -89,6 +90,7 @@ class ModelProposer:
         self._clock = clock
         self._finished: queue.SimpleQueue[_Talk | None] = queue.SimpleQueue()
         self._ready = threading.Event()
+        self._known: set[str] = set()
         self._turn = 0
         self._in_flight = 0
         self._closed = False
@@ -108,6 +110,7 @@ class ModelProposer:
     def propose(self, situation: Situation) -> Iterator[Proposal]:
         """What has become ready, after which new conversations are started. Never waits."""
         self._ready.clear()
+        self._known.add(source_digest(situation.source, self._language))
         while not self._finished.empty():
             proposal = self._take(self._finished.get())
             if proposal is not None:
@@ -115,7 +118,7 @@ class ModelProposer:
         self._start(situation)
 
     def tell(self, judged: Judged) -> None:
-        """Nothing to do: every prompt is made of the situation of its moment."""
+        self._known.add(source_digest(judged.proposal.source, self._language))
 
     def close(self) -> None:
         """Start nothing more, and never wait. Conversations under way end with the process at the latest."""
@@ -136,18 +139,29 @@ class ModelProposer:
         for answer in talk.answers:
             self._count(answer)
             self._note_failure(talk.seat, answer)
-        if isinstance(talk.result, Problem):
-            self._note_fruitless(talk.seat, talk.result)
+        result = self._unless_known(talk.result)
+        if isinstance(result, Problem):
+            self._note_fruitless(talk.seat, result)
             return None
         talk.seat.failures_in_a_row = 0
         parent, provider = talk.parent, talk.seat.provider
         parameters = (("provider", provider.name.partition(":")[0]), *((("repaired", "yes"),) if talk.repaired else ()))
         return Proposal(
-            source=talk.result.source,
-            summary=talk.result.summary or f"a rewrite by {provider.model}",
+            source=result.source,
+            summary=result.summary or f"a rewrite by {provider.model}",
             recipe=(*parent.proposal.recipe, Step("model", provider.model, parameters)),
             parents=(parent.candidate_id,) if parent.candidate_id else (),
         )
+
+    def _unless_known(self, result: Candidate | Problem) -> Candidate | Problem:
+        """A model that repeats itself is as fruitless as one that fails, and costs as much."""
+        if isinstance(result, Problem):
+            return result
+        digest = source_digest(result.source, self._language)
+        if digest in self._known:
+            return Problem("it repeats a candidate that was proposed before")
+        self._known.add(digest)
+        return result
 
     def _count(self, answer: Completion | ModelFailure) -> None:
         was = self.usage

@@ -27,6 +27,7 @@ ENVIRONMENT = {"ANTHROPIC_API_KEY": KEY, "OPENAI_API_KEY": KEY}
 OLD, NEW = "tl.exp(x)", "tl.exp2(x * 1.4426950408889634)"
 EDIT = f"<<<<<<< SEARCH\n    numerator = {OLD}\n=======\n    numerator = {NEW}\n>>>>>>> REPLACE"
 GOOD = f"SUMMARY: exp2 instead of exp\n{EDIT}"
+OTHERS = [Answer(GOOD.replace("889634", str(n))) for n in range(100000, 100040)]
 BAD = GOOD.replace("    numerator = tl.exp(x)\n=======", "    no such line\n=======")
 TASK = Task(
     task_file=EXAMPLES / "softmax.evolve.py",
@@ -113,7 +114,7 @@ def test_a_proposal_is_a_whole_file_with_its_history(start: Start) -> None:
 
 
 def test_asking_never_waits_for_a_model(start: Start) -> None:
-    with Loopback([Answer(GOOD, hangs=True)]) as server:
+    with Loopback([Answer(GOOD, hangs=True), *OTHERS]) as server:
         proposer = start(f"openai:m@{server.url}/v1", width=3)
         for _ in range(5):
             assert list(proposer.propose(SITUATION)) == []
@@ -165,7 +166,7 @@ def test_a_model_that_only_fails_is_dropped_and_said_once(start: Start) -> None:
 
 def test_a_wrong_key_turns_that_model_off_at_once_and_the_other_goes_on(start: Start) -> None:
     said = Said()
-    with Loopback([broken(401, f"bad key {KEY}")]) as closed, Loopback([Answer(GOOD)]) as open_:
+    with Loopback([broken(401, f"bad key {KEY}")]) as closed, Loopback(OTHERS) as open_:
         proposer = start(f"openai:shut@{closed.url}/v1,local:open@{open_.url}/v1", say=said)
         list(proposer.propose(SITUATION))
         found: list[Proposal] = []
@@ -197,6 +198,28 @@ def test_nothing_is_asked_beyond_the_budget(start: Start) -> None:
             next_round(proposer)
         assert len(server.requests) == 2
     assert proposer.usage.cost_usd == pytest.approx(0.012)
+
+
+def test_a_model_that_repeats_itself_is_dropped(start: Start) -> None:
+    said = Said()
+    with Loopback([Answer(GOOD)]) as server:
+        proposer = start(f"local:m@{server.url}/v1", say=said)
+        list(proposer.propose(SITUATION))
+        found: list[Proposal] = []
+        while proposer.pending:
+            found += next_round(proposer)
+        assert len(server.requests) == 1 + FAILURES_UNTIL_OFF
+    assert len(found) == 1
+    assert len(said) == 1 and "repeats a candidate that was proposed before" in said[0]
+
+
+def test_what_others_proposed_is_not_proposed_again(start: Start) -> None:
+    with Loopback([Answer(GOOD), *OTHERS]) as server:
+        proposer = start(f"local:m@{server.url}/v1")
+        proposer.tell(replace(CHILD, proposal=replace(CHILD.proposal, source=SOFTMAX.replace(OLD, NEW) + "# more\n")))
+        list(proposer.propose(SITUATION))
+        assert next_round(proposer) == []
+        assert len(next_round(proposer)) == 1
 
 
 def test_a_refusal_costs_and_gives_nothing(start: Start) -> None:
