@@ -73,7 +73,6 @@ class Background:
     def close(self) -> None:
         """End what must not outlive the server: looking for suggestions. Runs go on."""
         self._suggester.close()
-        self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def off_loop(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run something that reads a disk in the worker thread, in order with everything else there."""

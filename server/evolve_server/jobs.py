@@ -1,23 +1,23 @@
 """Starting runs and asking things of them.
 
 A run is a detached child in a session of its own: it outlives the server and the editor, writes the journal, and is
-asked to pause or stop through the journal. A child that does not follow a cancel is ended by signals, as a group.
+asked to pause or stop through the journal. A child that does not follow a cancel is ended by signals, with all it has
+started.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
 import secrets
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evolve_core.workspace import find_workspace, log_file, state_folder
+from evolve_server import processes
 
 if TYPE_CHECKING:
     from evolve_server.settings import Settings
@@ -57,14 +57,17 @@ class Job:
 
 @dataclass(slots=True)
 class Cancel:
-    """A cancel under way. ``identity`` tells a process from a later one with the same id."""
+    """A cancel under way. ``family`` is the runner and everything below it, as (process id → start time).
+
+    A start time tells a process from a later one with the same id: nobody else's process is ever signalled.
+    """
 
     run_id: str
     workspace: Path
     pid: int
-    identity: str
+    family: dict[int, str]
     asked_at: float
-    signals_sent: list[int] = field(default_factory=list)
+    asked_to_end: bool = False
 
 
 def new_run_id() -> str:
@@ -122,24 +125,28 @@ def last_words(job: Job) -> str:
 
 def begin_cancel(run_id: str, workspace: Path, pid: int) -> Cancel | None:
     """Watch a runner that was asked to stop; None where ``pid`` is not that run's runner (any more)."""
-    identity = _identity(pid)
-    if identity is None or run_id not in _command_line(pid):
+    started = processes.start_time(pid)
+    if started is None or run_id not in processes.command_line(pid):
         return None
-    return Cancel(run_id, workspace, pid, identity, time.monotonic())
+    return Cancel(run_id, workspace, pid, {pid: started}, time.monotonic())
 
 
 def press(cancel: Cancel) -> bool:
-    """Send what is due to a runner that was asked to stop; return whether there is still something to watch."""
-    if _identity(cancel.pid) != cancel.identity:
-        return False
+    """Send what is due to a runner that was asked to stop; return whether there is still something to watch.
+
+    The judge host has a session of its own and dies with its runner; one that does not is ended here too.
+    """
     waited = time.monotonic() - cancel.asked_at
-    due = signal.SIGKILL if waited > KILL_GRACE_SECONDS else signal.SIGTERM if waited > CANCEL_GRACE_SECONDS else None
-    if due is not None and due not in cancel.signals_sent:
-        cancel.signals_sent.append(due)
-        # The runner leads its session's group; the judge host below it dies with it (death signal, end of its input).
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(cancel.pid, due)
-    return waited < GIVE_UP_SECONDS
+    if processes.is_alive(cancel.pid, cancel.family[cancel.pid]):
+        cancel.family |= processes.descendants(cancel.pid)
+        if waited > CANCEL_GRACE_SECONDS and not cancel.asked_to_end:
+            cancel.asked_to_end = True
+            processes.signal_if_alive(cancel.pid, cancel.family[cancel.pid], signal.SIGTERM)
+    left = {pid: started for pid, started in cancel.family.items() if processes.is_alive(pid, started)}
+    if waited > KILL_GRACE_SECONDS:
+        for pid, started in left.items():
+            processes.signal_if_alive(pid, started, signal.SIGKILL)
+    return bool(left) and waited < GIVE_UP_SECONDS
 
 
 def _options(settings: Settings, proposers: tuple[str, ...]) -> list[str]:
@@ -179,19 +186,3 @@ def _spawn(command: list[str], workspace: Path, log: Path) -> subprocess.Popen[b
             stderr=stream,
             start_new_session=True,
         )
-
-
-def _identity(pid: int) -> str | None:
-    """Start time of a live process, in clock ticks since boot (proc(5), field 22); None for a zombie or none."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] == "Z" else fields[19]
-
-
-def _command_line(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-    except OSError:
-        return ""

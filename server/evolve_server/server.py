@@ -90,6 +90,8 @@ class EvolveServer(LanguageServer):
 
     def end(self) -> None:
         """End our helpers; runs go on without us."""
+        for work in self._running:
+            work.cancel()
         if self._background is not None:
             self._background.close()
 
