@@ -33,6 +33,8 @@ def compose(
     """The verdict on one candidate. ``source`` is its text, for the script that reproduces a rejection."""
     if observed.failure is not None:
         return _failed(opened, observed, observed.failure, stage)
+    if opened.baseline.launches and not observed.launches and not observed.notes:
+        return _launchless(observed, stage)
     if broken := _broken(observed.checks):
         return _wrong(opened, observed, broken, _broken_reason(opened, broken), stage, source)
     judged = judge_checks(observed.checks)
@@ -54,6 +56,18 @@ def _failed(opened: OpenedTask, observed: Observation, failure: SeenFailure, sta
         stage=stage,
         reason=failure.message,
         failure=known.get(failure.kind, Failure.CRASH),
+        environment=observed.environment,
+    )
+
+
+def _launchless(observed: Observation, stage: Stage) -> Verdict:
+    return Verdict(
+        correctness=Correctness.UNVERIFIED,
+        speed=Speed.UNMEASURED,
+        trust=TRUST,
+        stage=stage,
+        reason="the entry launches no kernel: its outputs come from somewhere else",
+        failure=Failure.CHEATING,
         environment=observed.environment,
     )
 

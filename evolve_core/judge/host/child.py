@@ -32,7 +32,7 @@ def run_step(message: dict[str, Any], limits: Limits, zygote: int, result_pipe: 
     folder = str(message["folder"])
     _settle_in(folder)
     if limits.namespaces:
-        enter_namespaces(folder)
+        enter_namespaces(folder, limits.hidden)
     apply_limits(limits)
     result = _outcome(message["step"], message["payload"], Path(folder))
     _report(result_pipe, result)

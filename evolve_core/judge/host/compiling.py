@@ -34,6 +34,8 @@ class Recorder:
     workload: str = ""
     launches: list[dict[str, Any]] = field(default_factory=list)
     kernels: list[dict[str, Any]] = field(default_factory=list)
+    refused: BaseException | None = None
+    """What the compiler raised last: the entry's own exceptions are of the same types, but are not its."""
     _index: dict[str, int] = field(default_factory=dict)
 
     def add(self, function: Any, compiled: Any, grid: tuple[int, ...], constexprs: dict[str, Any]) -> None:
@@ -74,11 +76,11 @@ def compile_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
         copy = folder / original.name
         for workload in payload["workloads"]:
             recorder.workload = workload["id"]
-            _trace(entry, workload, copy, original)
+            _trace(entry, workload, recorder, copy, original)
     return {"kernels": recorder.kernels, "launches": recorder.launches, "notes": sorted(set(chosen))}
 
 
-def _trace(entry: Callable[..., Any], workload: dict[str, Any], copy: Path, original: Path) -> None:
+def _trace(entry: Callable[..., Any], workload: dict[str, Any], recorder: Recorder, copy: Path, original: Path) -> None:
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         inputs = shaped_inputs(workload["entries"], _fake)
         try:
@@ -87,7 +89,8 @@ def _trace(entry: Callable[..., Any], workload: dict[str, Any], copy: Path, orig
         except StepError:
             raise
         except Exception as error:  # noqa: BLE001 - host code of a candidate may raise anything
-            raise _failure(error, copy, original, workload["label"]) from None
+            by_compiler = error is recorder.refused
+            raise _failure(error, by_compiler, copy, original, workload["label"]) from None
 
 
 def _fake(dtype: torch.dtype, shape: list[int], stride: list[int]) -> torch.Tensor:
@@ -96,7 +99,11 @@ def _fake(dtype: torch.dtype, shape: list[int], stride: list[int]) -> torch.Tens
 
 def _recording_run(recorder: Recorder, original_run: Any) -> Any:
     def run(self: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Any:
-        compiled = original_run(self, *args, grid=grid, warmup=True, **kwargs)
+        try:
+            compiled = original_run(self, *args, grid=grid, warmup=True, **kwargs)
+        except Exception as error:
+            recorder.refused = error
+            raise
         if warmup:
             return compiled
         values = _bound(self, args, kwargs)
@@ -117,7 +124,7 @@ def _bound(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict
     return dict(bound.arguments)
 
 
-def _failure(error: BaseException, copy: Path, original: Path, label: str) -> StepError:
+def _failure(error: BaseException, by_compiler: bool, copy: Path, original: Path, label: str) -> StepError:
     """A compiler's complaint with the line in the candidate's file; or host code that needs real contents."""
     compiler_error = _in_chain(error, "CompilationError", "CompileTimeAssertionFailure", "UnsupportedLanguageConstruct")
     if compiler_error is not None:
@@ -127,7 +134,7 @@ def _failure(error: BaseException, copy: Path, original: Path, label: str) -> St
         return StepError("needs-contents", NEEDS_CONTENTS, str(original), line_in(error, copy))
     line = line_in(error, copy)
     where = f"line {line}: " if line else ""
-    kind = "compile-error" if name in ("PTXASError", "OutOfResources", "RuntimeError") else "crash"
+    kind = "compile-error" if by_compiler else "crash"
     return StepError(kind, f"{where}{name}: {str(error)[-2000:]} (on {label})", str(original), line)
 
 

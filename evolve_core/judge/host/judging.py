@@ -18,6 +18,8 @@ from .measuring import judge_on_gpu, open_on_gpu
 from .opened import CheckedWorkload, OpenTask, TaskText, code_of, task_of
 from .outcomes import compare_failure, failure_of, run_failure
 from .pool import Cancel, StepResult, Zygote, remove_folder
+from .steps import UNTRUSTED
+from .untrusted import Malformed, checked_answer
 
 STEP_PATIENCE_S = 120.0
 """For trusted steps and for the user's own code: generous, because a wrong "timeout" on their own kernel misleads."""
@@ -35,6 +37,9 @@ class Judge:
         self._plain = plain
         self._interpreting = interpreting
         self.spool = spool
+        self.secret = spool / "secret"
+        for folder in (self.secret, spool / "steps"):
+            folder.mkdir(parents=True, exist_ok=True)
         self.target = target
         self.children = ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="child")
         self._tasks: dict[str, OpenTask] = {}
@@ -48,8 +53,13 @@ class Judge:
         cancel: Cancel,
         deadline_s: float = STEP_PATIENCE_S,
         folder: Path | None = None,
+        *,
+        own: bool = False,
     ) -> StepResult:
-        """Run a step in a child. Sandboxed as far as this machine allows; only the GPU's step may see the device."""
+        """Run a step in a child, sandboxed as far as this machine allows; only the GPU's step may see the device.
+
+        Unless it is the user's ``own`` code, it cannot see what their kernel gave, nor other candidates' folders.
+        """
         zygote = self._interpreting if step in ("run", "profile") else self._plain
         where = folder or self.spool / "steps" / secrets.token_hex(8)
         limits: dict[str, Any] = {"cpu_s": int(2 * deadline_s) + 2}
@@ -61,7 +71,10 @@ class Judge:
                 "file_bytes": 64 << 30,
                 "namespaces": False,
             }
-        return zygote.run(step, {**payload, "target": self.target}, where, deadline_s, limits, cancel)
+        if step in UNTRUSTED and not own:
+            limits["hidden"] = [str(self.secret), str(self.spool / "steps")]
+        result = zygote.run(step, {**payload, "target": self.target}, where, deadline_s, limits, cancel)
+        return _in_shape(step, result) if step in UNTRUSTED else result
 
     def _trusted(self, step: str, payload: dict[str, Any], cancel: Cancel, folder: Path) -> Any:
         """A step that runs the user's task module and no candidate. Its failures end the request."""
@@ -73,9 +86,7 @@ class Judge:
                 "task-error", f"the task module did not finish in {STEP_PATIENCE_S:.0f} s", payload["task_file"]
             )
         if result.value is None:
-            raise StepError(
-                "task-error", f"the task module: {failure_of(result)['message']}", payload["task_file"]
-            )
+            raise StepError("task-error", f"the task module: {failure_of(result)['message']}", payload["task_file"])
         return result.value
 
     # -- open ----------------------------------------------------------------------------------------------------
@@ -127,9 +138,9 @@ class Judge:
     def _native_run(
         self, task: OpenTask, workload: dict[str, Any], seed: int, inputs: dict[str, Any], cancel: Cancel
     ) -> CheckedWorkload | str:
-        folder = task.folder / f"native-{secrets.token_hex(4)}"
+        folder = self.secret / task.name / f"native-{secrets.token_hex(4)}"
         payload = {**code_of(task.text, task.text.source), "inputs": inputs, "poisons": POISONS}
-        result = self.step("run", payload, cancel, NATIVE_PATIENCE_S, folder)
+        result = self.step("run", payload, cancel, NATIVE_PATIENCE_S, folder, own=True)
         if failure := run_failure(result, NATIVE_PATIENCE_S):
             if failure["kind"] == "task-error":
                 raise StepError("task-error", failure["message"], task.text.source_file, failure.get("line"))
@@ -140,10 +151,10 @@ class Judge:
 
     def _upcast_truth(self, task: OpenTask, checked: CheckedWorkload, cancel: Cancel) -> dict[str, Any] | None:
         """Without reference(): the user's own kernel on wider inputs. None where it does not run on those."""
-        folder = task.folder / f"truth-{secrets.token_hex(4)}"
+        folder = self.secret / task.name / f"truth-{secrets.token_hex(4)}"
         code = code_of(task.text, task.text.source)
         payload = {**code, "inputs": checked.inputs, "poisons": ("zero",), "upcast": True}
-        result = self.step("run", payload, cancel, NATIVE_PATIENCE_S, folder)
+        result = self.step("run", payload, cancel, NATIVE_PATIENCE_S, folder, own=True)
         if run_failure(result, NATIVE_PATIENCE_S):
             return None
         truth: dict[str, Any] = result.value["runs"][0]
@@ -313,6 +324,17 @@ class Judge:
 
     def close(self) -> None:
         self.children.shutdown(wait=False, cancel_futures=True)
+
+
+def _in_shape(step: str, result: StepResult) -> StepResult:
+    if result.value is None:
+        return result
+    try:
+        return replace(result, value=checked_answer(step, result.value, result.folder))
+    except Malformed:
+        return replace(
+            result, value=None, error=StepError("crash", "it wrote an answer of its own in place of the judge's")
+        )
 
 
 def _seed() -> int:

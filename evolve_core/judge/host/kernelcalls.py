@@ -46,9 +46,10 @@ def unshare(flags: int) -> None:
     _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
 
 
-def mount(source: str | None, target: str, flags: int) -> None:
+def mount(source: str | None, target: str, flags: int, kind: str | None = None) -> None:
     encoded = None if source is None else os.fsencode(source)
-    _check(_libc.mount(encoded, os.fsencode(target), None, ctypes.c_ulong(flags), None), f"mount({target})")
+    name = None if kind is None else kind.encode()
+    _check(_libc.mount(encoded, os.fsencode(target), name, ctypes.c_ulong(flags), None), f"mount({target})")
 
 
 class _MountAttributes(ctypes.Structure):

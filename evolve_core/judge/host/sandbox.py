@@ -32,6 +32,8 @@ class Limits:
     memory_bytes: int | None = 12 << 30
     file_bytes: int = 2 << 30
     namespaces: bool = True
+    hidden: tuple[str, ...] = ()
+    """Folders that the child must not see into, except for its own folder inside them; needs namespaces."""
 
 
 def die_with_parent(parent: int) -> None:
@@ -54,7 +56,7 @@ def _mapped_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
-def enter_namespaces(folder: str) -> bool:
+def enter_namespaces(folder: str, hidden: tuple[str, ...] = ()) -> bool:
     """Separate this process from network, other processes and files outside ``folder``. False: not possible here.
 
     Returns in a NEW process (the first of the PID namespace); the caller's process stays behind as its guardian and
@@ -69,7 +71,7 @@ def enter_namespaces(folder: str) -> bool:
     _write("/proc/self/setgroups", "deny")
     _write("/proc/self/uid_map", f"{user} {user} 1")
     _write("/proc/self/gid_map", f"{group} {group} 1")
-    _make_read_only(folder)
+    _restrict_files(folder, hidden)
     guardian = os.getpid()
     child = os.fork()
     if child:
@@ -83,10 +85,16 @@ def enter_namespaces(folder: str) -> bool:
     return True
 
 
-def _make_read_only(folder: str) -> None:
+def _restrict_files(folder: str, hidden: tuple[str, ...]) -> None:
+    """Everything read-only but ``folder``; ``hidden`` folders empty but for ``folder`` itself, bound back into them."""
     try:
         kernel.mount(None, "/", kernel.MS_REC | kernel.MS_PRIVATE)
-        kernel.mount(folder, folder, kernel.MS_BIND)
+        own = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+        for place in hidden:
+            kernel.mount("none", place, 0, "tmpfs")
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        kernel.mount(f"/proc/self/fd/{own}", folder, kernel.MS_BIND)
+        os.close(own)
         kernel.set_mount_read_only("/", read_only=True, recursive=True)
         kernel.set_mount_read_only(folder, read_only=False, recursive=False)
     except OSError:

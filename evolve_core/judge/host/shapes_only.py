@@ -13,12 +13,11 @@ from torch.overrides import TorchFunctionMode
 
 from .errors import StepError
 
-
 NEEDS_CONTENTS = "the entry reads its tensors' contents on the host: its launches are unknown before it runs"
 _READS = (torch.Tensor.item, torch.Tensor.tolist, torch.Tensor.numpy)
 
 _MANY = 4096
-"""Iterating over more elements than this on the host means reading them; FakeTensorMode would take minutes to pretend."""
+"""Iterating over more elements than this means reading them; FakeTensorMode would take minutes to pretend."""
 
 
 class ShapesOnly(TorchFunctionMode):

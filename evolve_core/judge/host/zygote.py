@@ -113,7 +113,7 @@ class Zygote:
         pid = os.fork()
         if not pid:
             self._forget_inherited()
-            run_step(message, Limits(**message["limits"]), zygote, result_writer, log_writer)
+            run_step(message, _limits(message["limits"]), zygote, result_writer, log_writer)
         os.close(result_writer)
         os.close(log_writer)
         now = time.monotonic()
@@ -181,6 +181,10 @@ class Zygote:
                 }
             )
         )
+
+
+def _limits(data: dict[str, Any]) -> Limits:
+    return Limits(**{**data, "hidden": tuple(data.get("hidden", ()))})
 
 
 def _drain(pipe: int, limit: int) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from evolve_core.judge.client import JudgeHost, OpenedTask
 from evolve_core.judge.observation import Observation
 from evolve_core.judge.verdict import Stage
@@ -64,7 +65,7 @@ def doubling(bench: Bench) -> OpenedTask:
     return bench.open(DOUBLE, DOUBLE_TASK)
 
 
-DOUBLE = '''\
+DOUBLE = """\
 import torch
 import triton
 import triton.language as tl
@@ -83,9 +84,9 @@ def double(x):
     n = x.numel()
     double_kernel[(triton.cdiv(n, 256),)](x, out, n, BLOCK=256)
     return out
-'''
+"""
 
-DOUBLE_TASK = '''\
+DOUBLE_TASK = """\
 import torch
 
 entry = "double"
@@ -103,4 +104,4 @@ def reference(x):
 def domain(rng):
     n = rng.randint(1, 3000)
     return lambda gen, device: {"x": torch.randn(n, generator=gen, device=device)}
-'''
+"""

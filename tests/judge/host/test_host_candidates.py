@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from conftest import DOUBLE, Bench
+
 from evolve_core.judge.client import OpenedTask
 from evolve_core.judge.observation import Outcome
 
@@ -35,7 +36,7 @@ def test_baseline_has_facts_work_and_native_errors(doubling: OpenedTask) -> None
     }
     first, second = (baseline.kernels[launch.facts] for launch in baseline.launches)
     assert first.name == "double_kernel" and first.target == "sm_90" and first.registers > 0
-    assert first.load_bits == (64,) and second.load_bits == (64, 32) or second.load_bits == (32,)
+    assert (first.load_bits == (64,) and second.load_bits == (64, 32)) or second.load_bits == (32,)
     assert {profile.workload: profile.load_bytes_per_program for profile in baseline.work}["w0"] == 1024.0
     assert all(0 < output.native_max < 1e-5 for check in baseline.checks for output in check.outputs)
 
@@ -60,7 +61,10 @@ def test_wrong_candidate(bench: Bench, doubling: OpenedTask) -> None:
 
 @pytest.mark.parametrize(
     ("change", "line"),
-    [(("tl.store(out_ptr + offsets", "tl.store(out_ptr + offsets + 1"), 11), (("mask=mask)\n    tl.store", ")\n    tl.store"), 10)],
+    [
+        (("tl.store(out_ptr + offsets", "tl.store(out_ptr + offsets + 1"), 11),
+        (("mask=mask)\n    tl.store", ")\n    tl.store"), 10),
+    ],
 )
 def test_out_of_bounds(bench: Bench, doubling: OpenedTask, change: tuple[str, str], line: int) -> None:
     observed = bench.judge(doubling, changed(*change))
@@ -131,10 +135,14 @@ def test_needs_a_size_that_only_the_listed_workloads_have(bench: Bench, doubling
     assert "seed" in observed.failure.message
 
 
-AUTOTUNED = DOUBLE.replace(
-    "@triton.jit",
-    '@triton.autotune(configs=[triton.Config({"BLOCK": b}) for b in (512, 64)], key=["n"])\n@triton.jit',
-).replace("(triton.cdiv(n, 256),)", 'lambda meta: (triton.cdiv(n, meta["BLOCK"]),)').replace(", BLOCK=256)", ")")
+AUTOTUNED = (
+    DOUBLE.replace(
+        "@triton.jit",
+        '@triton.autotune(configs=[triton.Config({"BLOCK": b}) for b in (512, 64)], key=["n"])\n@triton.jit',
+    )
+    .replace("(triton.cdiv(n, 256),)", 'lambda meta: (triton.cdiv(n, meta["BLOCK"]),)')
+    .replace(", BLOCK=256)", ")")
+)
 
 
 def test_host_code_that_reads_contents_has_no_launches_but_is_checked(bench: Bench, doubling: OpenedTask) -> None:

@@ -1,0 +1,252 @@
+"""Candidates that attack the harness, by accident or on purpose: none is seen as correct, nothing is left running."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from conftest import DOUBLE, Bench
+
+from evolve_core.judge.client import HostDied, JudgeHost, OpenedTask
+from evolve_core.judge.compose import compose
+from evolve_core.judge.observation import Observation, Outcome
+from evolve_core.judge.verdict import Correctness, Failure, Stage, Verdict
+
+WRONG = DOUBLE.replace("x * 0.3", "x * 0.7")
+"""Every trick below is played for a kernel that computes something else."""
+
+
+def verdict_on(bench: Bench, opened: OpenedTask, source: str, deadline_s: float = 60.0) -> Verdict:
+    observed = bench.judge(opened, source, deadline_s)
+    return compose(opened, observed, target="sm_90", stage=Stage.SCREENING, source=source)
+
+
+def in_host(code: str, source: str = WRONG) -> str:
+    """``code`` at the start of the entry."""
+    body = "".join(f"    {line}\n" for line in code.splitlines())
+    return source.replace("def double(x):\n", f"def double(x):\n{body}")
+
+
+def at_import(code: str, source: str = WRONG) -> str:
+    return source.replace("import torch\n", f"import torch\n{code}\n", 1)
+
+
+def only_interpreted(code: str) -> str:
+    """Run ``code`` only where kernels are interpreted, so that the compile step does not meet it first."""
+    body = "".join(f"    {line}\n" for line in code.splitlines())
+    return f"import os\nif os.environ.get('TRITON_INTERPRET') == '1':\n{body}"
+
+
+CHEATS = {
+    "patched-allclose": at_import("torch.allclose = torch.equal = torch.Tensor.equal = lambda *a, **k: True"),
+    "patched-comparison": at_import("torch.Tensor.__sub__ = lambda a, b: torch.zeros_like(a)"),
+    "shrunken-name": at_import("N = 16\ndef reference(x): return x * 2.7\ndef workloads(): return []"),
+    "exit-0-at-import": at_import("import sys; sys.exit(0)"),
+    "exit-0-in-entry": in_host("import sys; sys.exit(0)"),
+    "os-exit-in-entry": in_host(only_interpreted("os._exit(0)")),
+    "atexit": at_import("import atexit, os\natexit.register(lambda: os._exit(0))"),
+    "forged-result": in_host(
+        only_interpreted(
+            "import json\n"
+            "line = json.dumps({'value': {'runs': [], 'outcome': 'compared', 'notes': []}}) + chr(10)\n"
+            "for fd in range(3, 64):\n"
+            "    try: os.write(fd, line.encode())\n"
+            "    except OSError: pass\n"
+            "os._exit(0)"
+        )
+    ),
+    "forged-output-file": in_host(
+        only_interpreted(
+            "import json\n"
+            "header = {'entries': [['out:out', {'kind': 'tensor', 'dtype': 'float32', 'shape': [1 << 40],"
+            " 'stride': [1], 'offset': 0, 'storage': 0}]], 'storages': [64], 'sha256': ''}\n"
+            "open('/tmp/forged.bin', 'wb').write(bytes(64))\n"
+            "os._exit(0)"
+        )
+    ),
+    "reads-the-task": in_host(
+        only_interpreted(
+            "import pathlib\n"
+            "task = next(pathlib.Path(__file__).parent.glob('*.evolve.py'))\n"
+            "task.write_text(task.read_text().replace('2.3', '2.7'))"
+        )
+    ),
+    "steals-what-the-kernel-gave": in_host(
+        only_interpreted(
+            "import pathlib\n"
+            "out = torch.empty_like(x)\n"
+            "for file in pathlib.Path(os.environ['TMPDIR']).parents[2].rglob('outputs-*.bin'):\n"
+            "    data = file.read_bytes()[:out.nbytes]\n"
+            "    if len(data) == out.nbytes:\n"
+            "        return torch.frombuffer(bytearray(data), dtype=torch.float32)"
+        )
+    ),
+    "library-op-only": DOUBLE.replace("    double_kernel[", "    return x * 2.3\n    double_kernel["),
+    "tampers-with-inputs": in_host(
+        only_interpreted(
+            "import pathlib\n"
+            "for file in pathlib.Path(__file__).parents[1].rglob('inputs-*.bin'):\n"
+            "    file.write_bytes(bytes(file.stat().st_size))"
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_cheat_is_never_correct(bench: Bench, doubling: OpenedTask, name: str) -> None:
+    verdict = verdict_on(bench, doubling, CHEATS[name])
+    assert verdict.correctness is not Correctness.CORRECT, verdict.reason
+    assert not verdict.is_winner
+    assert verdict.reason
+
+
+def test_there_was_something_to_steal(bench: Bench, doubling: OpenedTask) -> None:
+    assert list((bench.folder / "spool").rglob("outputs-*.bin"))
+
+
+def test_the_honest_neighbour_of_those_is_correct(bench: Bench, doubling: OpenedTask) -> None:
+    verdict = verdict_on(bench, doubling, DOUBLE)
+    assert verdict.correctness is Correctness.CORRECT, verdict.reason
+    assert "estimated" in verdict.reason
+
+
+def test_endless_kernel_times_out(bench: Bench, doubling: OpenedTask) -> None:
+    endless = DOUBLE.replace(
+        "    mask = offsets < n\n", "    mask = offsets < n\n    i = n\n    while i > 0:\n        i += 0\n"
+    )
+    verdict = verdict_on(bench, doubling, endless, deadline_s=20.0)
+    assert verdict.failure is Failure.TIMEOUT, verdict.reason
+    assert "seed" in verdict.reason
+
+
+def test_endless_import_times_out(bench: Bench, doubling: OpenedTask) -> None:
+    verdict = verdict_on(bench, doubling, at_import("while True: pass"), deadline_s=3.0)
+    assert verdict.failure is Failure.TIMEOUT, verdict.reason
+
+
+def test_segfault(bench: Bench, doubling: OpenedTask) -> None:
+    verdict = verdict_on(bench, doubling, in_host(only_interpreted("import ctypes\nctypes.string_at(0)"), DOUBLE))
+    assert verdict.failure is Failure.CRASH
+    assert "SIGSEGV" in verdict.reason
+
+
+def test_memory_bomb(bench: Bench, doubling: OpenedTask) -> None:
+    verdict = verdict_on(bench, doubling, in_host(only_interpreted("hoard = bytearray(1 << 40)"), DOUBLE))
+    assert verdict.failure is Failure.OUT_OF_MEMORY, verdict.reason
+
+
+def test_torrent_of_output_is_bounded(bench: Bench, doubling: OpenedTask) -> None:
+    shouting = in_host(only_interpreted("for _ in range(2000):\n    os.write(1, b'x' * 100_000)"), DOUBLE)
+    before = _size(bench.folder)
+    verdict = verdict_on(bench, doubling, shouting)
+    assert verdict.correctness is Correctness.CORRECT, verdict.reason
+    assert _size(bench.folder) - before < 5_000_000
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+STUBBORN = (
+    "import signal, subprocess, sys\n"
+    "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    "for _ in range(8):\n"
+    "    subprocess.Popen(['sleep', '{seconds}'], start_new_session=True)\n"
+    "    if os.fork() == 0:\n"
+    "        os.setsid()\n"
+    "        if os.fork() == 0:\n"
+    "            os.execvp('sleep', ['sleep', '{seconds}'])\n"
+    "        os._exit(0)"
+)
+
+
+def sleepers(seconds: str) -> list[int]:
+    """Processes of the whole machine that sleep for exactly that long: the argument is their mark."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if words[:2] == [b"sleep", seconds.encode()]:
+                found.append(int(entry.name))
+    return found
+
+
+def wait_until_gone(seconds: str) -> list[int]:
+    for _ in range(100):
+        if not sleepers(seconds):
+            return []
+        time.sleep(0.1)
+    return sleepers(seconds)
+
+
+def test_daemons_of_a_candidate_die_with_it(bench: Bench, doubling: OpenedTask) -> None:
+    mark = f"{40000 + os.getpid() % 10000}.25"
+    bench.judge(doubling, in_host(only_interpreted(STUBBORN.format(seconds=mark)), DOUBLE))
+    assert wait_until_gone(mark) == []
+
+
+def test_fork_bomb_is_contained(bench: Bench, doubling: OpenedTask) -> None:
+    bomb = in_host(only_interpreted("while True:\n    try: os.fork()\n    except OSError: pass"), DOUBLE)
+    verdict = verdict_on(bench, doubling, bomb, deadline_s=20.0)
+    assert verdict.correctness is not Correctness.CORRECT
+    assert verdict_on(bench, doubling, DOUBLE).correctness is Correctness.CORRECT
+
+
+def test_killed_host_leaves_nothing(tmp_path: Path) -> None:
+    mark = f"{50000 + os.getpid() % 10000}.75"
+    bench = Bench(tmp_path)
+    from conftest import DOUBLE_TASK
+
+    opened = bench.open(DOUBLE, DOUBLE_TASK)
+    source = in_host(only_interpreted(STUBBORN.format(seconds=mark) + "\nimport time; time.sleep(3600)"), DOUBLE)
+    errors: list[BaseException] = []
+    thread = _in_background(bench.host, opened, source, errors)
+    for _ in range(300):
+        if sleepers(mark):
+            break
+        time.sleep(0.1)
+    assert sleepers(mark)
+    bench.host._process.kill()
+    thread.join(30)
+    assert [type(error) for error in errors] == [HostDied]
+    assert wait_until_gone(mark) == []
+    bench.close()
+
+
+def _in_background(host: JudgeHost, opened: OpenedTask, source: str, errors: list[BaseException]):  # type: ignore[no-untyped-def]
+    import threading
+
+    def judge() -> None:
+        try:
+            host.judge(opened, "candidate", source, Stage.SCREENING, 120.0)
+        except HostDied as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=judge)
+    thread.start()
+    return thread
+
+
+def test_rejection_comes_with_a_script_that_shows_it(bench: Bench, doubling: OpenedTask, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    verdict = verdict_on(bench, doubling, WRONG)
+    assert verdict.correctness is Correctness.WRONG
+    assert "float32[" in verdict.reason and "seed" in verdict.reason
+    script = tmp_path / "reproduce.py"
+    script.write_text(verdict.reproduce)
+    shown = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=True)
+    candidate, own = (float(part.split()[-1]) for part in shown.stdout.split(", worst")[0].split(","))
+    assert candidate > 1000 * own
+
+
+def test_outcomes_are_the_protocols(bench: Bench, doubling: OpenedTask) -> None:
+    observed: Observation = bench.judge(doubling, in_host("raise RuntimeError('no')", DOUBLE))
+    assert observed.failure is not None and observed.failure.kind == "crash"
+    assert Outcome.COMPARED not in {check.outcome for check in observed.checks}

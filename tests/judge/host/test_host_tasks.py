@@ -1,0 +1,223 @@
+"""Tasks as people write them: odd but right ones open, broken ones give one message with its file and line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import DOUBLE, DOUBLE_TASK, Bench, as_task
+
+from evolve_core.judge.client import HostError, JudgeHost
+from evolve_core.judge.observation import Outcome
+from evolve_core.judge.verdict import Stage
+from evolve_core.task.model import Task, TaskKind
+
+
+def refused(bench: Bench, source: str, task: str, entry: str = "double") -> HostError:
+    with pytest.raises(HostError) as caught:
+        bench.open(source, task, entry)
+    return caught.value
+
+
+def test_task_module_that_raises(bench: Bench) -> None:
+    error = refused(bench, DOUBLE, DOUBLE_TASK.replace('entry = "double"', "entry = 1 / 0"))
+    assert (error.kind, error.line) == ("task-error", 3)
+    assert error.file is not None and error.file.endswith("kernels.evolve.py")
+    assert "ZeroDivisionError" in error.message
+
+
+def test_task_module_with_a_syntax_error(bench: Bench) -> None:
+    error = refused(bench, DOUBLE, DOUBLE_TASK.replace("def reference(x):", "def reference(x:"))
+    assert (error.kind, error.line) == ("task-error", 11)
+
+
+def test_workload_that_raises(bench: Bench) -> None:
+    error = refused(
+        bench,
+        DOUBLE,
+        DOUBLE_TASK.replace(
+            "torch.randn(n, generator=gen, device=device)}\n\n\ndef ref", "torch.randnn(n)}\n\n\ndef ref"
+        ),
+    )
+    assert error.kind == "task-error" and error.line == 8
+    assert "randnn" in error.message
+
+
+def test_reference_that_raises(bench: Bench) -> None:
+    error = refused(bench, DOUBLE, DOUBLE_TASK.replace("return x * 2.3", "return x.times(2.3)"))
+    assert (error.kind, error.line) == ("task-error", 12)
+
+
+def test_task_module_that_exits(bench: Bench) -> None:
+    error = refused(bench, DOUBLE, "import os\nos._exit(3)\n")
+    assert error.kind == "task-error" and "exit code 3" in error.message
+
+
+def test_no_elements(bench: Bench) -> None:
+    error = refused(bench, DOUBLE, DOUBLE_TASK.replace("1 << 20", "0"))
+    assert error.kind == "task-error" and "x=float32[0]" in error.message and "at least one element" in error.message
+
+
+def test_no_workloads(bench: Bench) -> None:
+    assert refused(bench, DOUBLE, DOUBLE_TASK.replace("[1 << 20, 999_999]", "[]")).kind == "no-workloads"
+    assert refused(bench, DOUBLE, 'entry = "double"\n').kind == "no-workloads"
+
+
+def test_workload_of_another_type(bench: Bench) -> None:
+    error = refused(
+        bench,
+        DOUBLE,
+        DOUBLE_TASK.replace(
+            '{"x": torch.randn(n, generator=gen, device=device)}\n\n\ndef ref', "torch.randn(n)\n\n\ndef ref"
+        ),
+    )
+    assert error.kind == "task-error" and "dict" in error.message
+
+
+def test_missing_entry(bench: Bench) -> None:
+    error = refused(bench, DOUBLE, DOUBLE_TASK, entry="triple")
+    assert error.kind == "task-error" and "'triple'" in error.message
+
+
+def test_own_kernel_that_is_wrong(bench: Bench) -> None:
+    error = refused(bench, DOUBLE.replace("0.3", "0.5"), DOUBLE_TASK)
+    assert error.kind == "task-error"
+    assert error.message.startswith("your kernel disagrees with reference() on x=float32[")
+
+
+def test_own_kernel_that_does_not_compile(bench: Bench) -> None:
+    error = refused(bench, DOUBLE.replace("tl.load(", "tl.laod("), DOUBLE_TASK)
+    assert error.kind == "task-error" and error.line == 10
+    assert error.file is not None and error.file.endswith("kernels.py")
+
+
+def test_own_kernel_that_crashes(bench: Bench) -> None:
+    source = DOUBLE.replace(
+        "    n = x.numel()",
+        "    import ctypes, os\n    os.environ.get('TRITON_INTERPRET') and ctypes.string_at(0)\n    n = x.numel()",
+    )
+    assert "SIGSEGV" in refused(bench, source, DOUBLE_TASK).message
+
+
+def test_own_kernel_out_of_bounds(bench: Bench) -> None:
+    error = refused(bench, DOUBLE.replace("tl.store(out_ptr + offsets", "tl.store(out_ptr + 1 + offsets"), DOUBLE_TASK)
+    assert "your own kernel does not run on" in error.message and "line 11" in error.message
+
+
+def test_late_binding_closures_mean_what_they_look_like(bench: Bench) -> None:
+    opened = bench.open(DOUBLE, DOUBLE_TASK.replace("lambda gen, device, n=n:", "lambda gen, device:"))
+    assert [one.label for one in opened.workloads if one.is_timed] == ["x=float32[1048576]", "x=float32[999999]"]
+    assert {one.origin for one in opened.workloads if not one.is_timed} == {"derived", "domain"}
+
+
+IN_PLACE = DOUBLE.replace("    out = torch.empty_like(x)\n", "").replace(
+    "(x, out, n, BLOCK=256)\n    return out", "(x, x, n, BLOCK=256)"
+)
+
+
+@pytest.mark.parametrize("reference", ["    return x * 2.3", "    x.mul_(2.3)"])
+def test_entry_that_works_in_place(bench: Bench, reference: str) -> None:
+    opened = bench.open(IN_PLACE, DOUBLE_TASK.replace("    return x * 2.3", reference))
+    right = bench.judge(opened, IN_PLACE.replace("256", "128"))
+    assert right.checks and all(o.max_error <= 2 * o.native_max for c in right.checks for o in c.outputs)
+    assert all(check.inputs_changed == () for check in right.checks)
+    wrong = bench.judge(opened, IN_PLACE.replace("0.3", "0.5"))
+    assert all(o.max_error > 1000 * o.native_max for c in wrong.checks for o in c.outputs)
+
+
+def test_task_without_a_reference_uses_the_kernel_on_wider_inputs(bench: Bench) -> None:
+    task = DOUBLE_TASK.replace("def reference(x):\n    return x * 2.3\n", "")
+    opened = bench.open(DOUBLE, task)
+    outputs = [output for check in opened.baseline.checks for output in check.outputs]
+    assert outputs and all(0 < output.native_max < 1e-5 for output in outputs)
+
+
+PACKAGE_KERNEL = (
+    DOUBLE.replace("import triton.language as tl\n", "import triton.language as tl\n\nfrom .factor import HALF\n")
+    .replace("x * 2 + x * 0.3", "x * 2 + x * FACTOR")
+    .replace("    n = x.numel()", "    n = x.numel()\n    assert HALF == 0.15")
+    .replace("@triton.jit", "FACTOR = tl.constexpr(0.3)\n\n\n@triton.jit")
+)
+
+
+def test_file_inside_a_package_keeps_its_relative_imports(bench: Bench, tmp_path: Path) -> None:
+    package = tmp_path / "ops" / "fused"
+    package.mkdir(parents=True)
+    for folder in (package, package.parent):
+        (folder / "__init__.py").write_text("")
+    (package / "factor.py").write_text("HALF = 0.15\n")
+    (package / "kernels.py").write_text(PACKAGE_KERNEL)
+    (package / "kernels.evolve.py").write_text(DOUBLE_TASK)
+    task = as_task(package / "kernels.py", package / "kernels.evolve.py", "double")
+    opened = bench.host.open(task, PACKAGE_KERNEL, "no-gpu")
+    observed = bench.judge(opened, PACKAGE_KERNEL.replace("256", "64"))
+    assert observed.failure is None and {c.outcome for c in observed.checks} == {Outcome.COMPARED}
+
+
+def test_values_other_than_tensors(bench: Bench) -> None:
+    source = DOUBLE.replace("def double(x):", "def double(x, kind=None, sizes=(), name=None):").replace(
+        "    n = x.numel()",
+        "    assert kind is torch.float32 and sizes == (1, [2.5, True]) and name is None\n    n = x.numel()",
+    )
+    task = DOUBLE_TASK.replace(
+        "device=device)}", 'device=device), "kind": torch.float32, "sizes": (1, [2.5, True]), "name": None}'
+    )
+    task = task.replace("def reference(x):", "def reference(x, kind, sizes, name):")
+    opened = bench.open(source, task)
+    assert bench.judge(opened, source).failure is None
+
+
+def test_examples_open_and_their_own_source_is_correct(bench: Bench) -> None:
+    for name in ("softmax", "layernorm", "matmul", "swiglu"):
+        opened = bench.open_example(name)
+        assert opened.notes == (), name
+        observed = bench.host.judge(opened, "same", opened.source, Stage.SCREENING, 120.0)
+        assert observed.failure is None, name
+        assert {launch.workload for launch in observed.launches} == {p.workload for p in observed.work}
+
+
+def start(python: Path, folder: Path) -> JudgeHost:
+    with (folder / "log").open("wb") as log:
+        return JudgeHost.start(python, folder / "spool", "sm_90", 1, log)
+
+
+def test_interpreter_without_torch(tmp_path: Path) -> None:
+    import venv
+
+    venv.create(tmp_path / "bare", with_pip=False, symlinks=True)
+    python = tmp_path / "bare" / "bin" / "python"
+    host = start(python, tmp_path)
+    assert [missing.what for missing in host.info.missing][:2] == ["torch", "triton"]
+    assert str(python) in host.info.missing[0].message
+    (tmp_path / "k.evolve.py").write_text(DOUBLE_TASK)
+    task = Task(tmp_path / "k.evolve.py", tmp_path / "k.py", TaskKind.ENTRY, "double", (), True, True)
+    with pytest.raises(HostError) as caught:
+        host.open(task, DOUBLE, "no-gpu")
+    assert caught.value.kind == "missing-torch"
+    host.close()
+
+
+def test_interpreter_that_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(HostError) as caught:
+        start(tmp_path / "no" / "python", tmp_path)
+    assert caught.value.kind == "missing-python"
+
+
+def test_secrets_do_not_reach_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-secret")
+    bench = Bench(tmp_path)
+    source = DOUBLE.replace(
+        "def double(x):", "import os\nassert 'ANTHROPIC_API_KEY' not in os.environ\n\n\ndef double(x):"
+    )
+    assert bench.open(source, DOUBLE_TASK).baseline.failure is None
+    assert b"sk-secret" not in bench.log_file.read_bytes()
+    bench.close()
+
+
+def test_host_of_this_interpreter_says_what_it_has(bench: Bench) -> None:
+    info = bench.host.info
+    assert info.missing == ()
+    assert info.python == ".".join(map(str, sys.version_info[:3]))
+    assert info.torch and info.triton
+    assert set(info.sandbox) >= {"namespaces", "network_off", "read_only_files"}
