@@ -1,0 +1,61 @@
+"""Each kind of bad input ends in one clear message that names the cause and the next step, in the run's reason."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evolve_core.journal.model import RunState
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
+SOFTMAX = (EXAMPLES / "softmax.py").read_text()
+TASK = (EXAMPLES / "softmax.evolve.py").read_text()
+LISTED = "[(4096, 1024), (8192, 781), (16384, 256)]"
+
+ENDLESS = SOFTMAX.replace(
+    "    row = tl.program_id(0)\n", "    row = tl.program_id(0)\n    while row >= 0:\n        row += 0\n"
+)
+SEGFAULT = SOFTMAX.replace(
+    "    n_rows, n_cols = x.shape\n", "    import ctypes\n    ctypes.string_at(0)\n    n_rows, n_cols = x.shape\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "task", "fragments"),
+    [
+        pytest.param("", "raise ValueError('no data')\n" + TASK, ("no data", "softmax.evolve.py"), id="task raises"),
+        pytest.param("", TASK.replace(LISTED, "[(0, 16)]"), ("0 elements",), id="empty"),
+        pytest.param("", TASK.replace(LISTED, "[]"), ("workloads()",), id="no workloads"),
+        pytest.param(ENDLESS, "", ("softmax",), id="never terminates"),
+        pytest.param(SEGFAULT, "", ("softmax",), id="segfault"),
+        pytest.param(SOFTMAX.replace("tl.exp(x)", "tl.exp(x) + 1"), "", ("reference",), id="wrong already"),
+        pytest.param("import nowhere_to_be_found\n" + SOFTMAX, "", ("nowhere_to_be_found",), id="source raises"),
+    ],
+)  # fmt: skip
+def test_the_reason_names_the_cause(evolve, source, task, fragments):
+    ended = evolve("softmax", "--budget", "2c", source=source, task=task)
+    assert ended.run is not None and ended.run.state is RunState.FAILED, ended
+    assert ended.returncode == 2
+    print(ended.run.reason)
+    for fragment in fragments:
+        assert fragment in ended.run.reason
+    assert "Traceback" not in ended.run.reason and len(ended.run.reason) < 1000
+    assert ended.candidates == ()
+
+
+def test_an_interpreter_without_torch(evolve, tmp_path):
+    bare = tmp_path / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True)
+    ended = evolve("softmax", "--budget", "2c", "--python", str(bare / "bin" / "python"))
+    assert ended.run is not None and ended.run.state is RunState.FAILED
+    assert "torch" in ended.run.reason and str(bare) in ended.run.reason, ended.run.reason
+
+
+def test_a_proposer_and_a_target_that_do_not_exist(evolve):
+    ended = evolve("softmax", "--proposers", "magic")
+    assert ended.run is not None and ended.run.state is RunState.FAILED and "'magic'" in ended.run.reason
+    ended = evolve("softmax", "--run-id", "r2", "--target", "sm_1")
+    assert ended.returncode == 2 and "sm_90" in ended.stdout + ended.stderr
