@@ -37,6 +37,9 @@ STANDING_WORDS = {
     Standing.PENDING: "not judged",
 }
 
+RESOLVED_BY_ESTIMATE = 1.02
+"""An estimate cannot tell less than this apart (the search offers no smaller gain either)."""
+
 _TIMED = (Standing.BETTER, Standing.SAME, Standing.SLOWER)
 _DETECTED = (Failure.CHEATING, Failure.IMPOSSIBLE)
 
@@ -79,14 +82,16 @@ def _standing_of_correct(verdict: Verdict) -> Standing:
             return Standing.SAME
         case Speed.SLOWER:
             return Standing.SLOWER
-        case Speed.ESTIMATED if verdict.ratio is not None and verdict.ratio > 1.0:
-            return Standing.BETTER
-        case Speed.ESTIMATED if verdict.ratio == 1.0:
-            return Standing.SAME
         case Speed.ESTIMATED if verdict.ratio is not None:
-            return Standing.SLOWER
+            return _standing_of_estimate(verdict.ratio)
         case _:
             return Standing.UNTIMED
+
+
+def _standing_of_estimate(ratio: float) -> Standing:
+    if ratio >= RESOLVED_BY_ESTIMATE:
+        return Standing.BETTER
+    return Standing.SLOWER if ratio <= 1 / RESOLVED_BY_ESTIMATE else Standing.SAME
 
 
 def shown_ratio(verdict: Verdict | None) -> float | None:
@@ -128,7 +133,9 @@ def _speed_words(verdict: Verdict) -> str:
         case Speed.UNMEASURED:
             return "not timed"
         case Speed.ESTIMATED:
-            return "estimated " + {Standing.BETTER: "faster", Standing.SLOWER: "slower"}.get(standing(verdict), "equal")
+            return "estimated " + {Standing.BETTER: "faster", Standing.SLOWER: "slower"}.get(
+                standing(verdict), "no different"
+            )
         case speed:
             return speed.value
 

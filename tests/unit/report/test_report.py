@@ -204,6 +204,7 @@ def _verdict(correctness: Correctness, speed: Speed, **more: Any) -> Verdict:
         (_verdict(Correctness.CORRECT, Speed.SAME), Standing.SAME, "correct, no measurable difference"),
         (_verdict(Correctness.CORRECT, Speed.ESTIMATED, ratio=1.2), Standing.BETTER, "correct, estimated faster"),
         (_verdict(Correctness.CORRECT, Speed.ESTIMATED, ratio=0.8), Standing.SLOWER, "correct, estimated slower"),
+        (_verdict(Correctness.CORRECT, Speed.ESTIMATED, ratio=1.01), Standing.SAME, "correct, estimated no different"),
         (_verdict(Correctness.CORRECT, Speed.UNMEASURED), Standing.UNTIMED, "correct, not timed"),
         (_verdict(Correctness.WRONG, Speed.UNMEASURED), Standing.WRONG, "wrong"),
         (_verdict(Correctness.UNVERIFIED, Speed.UNMEASURED), Standing.UNVERIFIED, "unverified"),
