@@ -5,4 +5,5 @@ cd "$(dirname "$0")/.." || exit
 scripts/editors/neovim.sh || exit
 scripts/editors/vscode.sh || exit
 scripts/editors/extension.sh || exit
+rm -rf .artifacts/editors
 exec .venv/bin/python -m pytest tests/editors "$@"

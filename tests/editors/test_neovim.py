@@ -135,14 +135,42 @@ def test_the_story_on_the_screen(story: Story) -> None:
         hover = screen.shows(r"(?i)workload")
         screen.keep("4-hover")
         screen.keys("Escape")
+        screen.keys("0", "C", "def softmax_kernel(x_ptr, out_ptr):", "Escape")
+        screen.shows(r"was .*× faster.*source edited")
+        screen.keep("5-edited")
+        screen.keys("u")
+        screen.shows(r"× faster.*apply…")
         screen.command("KernelEvolve apply")
         screen.shows(r"applied")
-        screen.keep("5-applied")
+        screen.keep("6-applied")
         screen.command("write")
         screen.shows(r"written")
         screen.command("qall")
         assert story.wait_for_no_process(20) == {}
     check_words(check_applied(story, before), verdict, hover)
+
+
+def test_cancelling_leaves_the_kernel_as_it_was_and_no_process(story: Story) -> None:
+    before = story.source.read_text()
+    command = [str(installed(NEOVIM)), "-u", str(write_init(story)), "softmax.py"]
+    with on_screen(story, command) as screen:
+        screen.shows(r"jit Evolve")
+        screen.command("/def softmax_kernel")
+        screen.command("KernelEvolve")
+        screen.shows(r"jit (judging|evolving)", SECONDS)
+        assert any("evolve_core run" in line for line in story.processes().values())
+        screen.command("KernelEvolve cancel")
+        screen.shows(r"jit Evolve", SECONDS)
+        screen.keep("cancelled")
+        deadline = time.monotonic() + 20
+        while (runners := [line for line in story.processes().values() if "evolve_core" in line]) and (
+            time.monotonic() < deadline
+        ):
+            time.sleep(0.2)
+        assert runners == []
+        screen.command("qall")
+        assert story.wait_for_no_process(20) == {}
+    assert story.source.read_text() == before
 
 
 def test_a_missing_server_is_said_once_and_says_what_to_do(story: Story) -> None:

@@ -9,6 +9,13 @@ local function check_neovim()
   end
 end
 
+local function check_doctor(command)
+  local result = vim.system(command, { text = true, timeout = 60000 }):wait()
+  local report = vim.trim((result.stdout or '') .. (result.stderr or ''))
+  local show = result.code == 0 and vim.health.info or vim.health.warn
+  show('kernel-evolve doctor says:\n' .. report)
+end
+
 local function check_server()
   local command, cause, advice = require('kernel_evolve').command()
   if cause then
@@ -16,10 +23,9 @@ local function check_server()
     return
   end
   vim.health.ok('server: ' .. table.concat(command, ' '))
-  local result = vim.system({ command[1], 'doctor' }, { text = true, timeout = 60000 }):wait()
-  local report = vim.trim((result.stdout or '') .. (result.stderr or ''))
-  local show = result.code == 0 and vim.health.info or vim.health.warn
-  show('kernel-evolve doctor says:\n' .. report)
+  if command[#command] == 'lsp' then
+    check_doctor(vim.list_extend(vim.list_slice(command, 1, #command - 1), { 'doctor' }))
+  end
 end
 
 local function check_clients()
