@@ -62,8 +62,9 @@ def estimate(facts: KernelFacts, work: WorkProfile, target: Target) -> Estimate:
         return Estimate(math.inf, "launch", 0.0, 0.0, 0.0, 0.0, 0.0, False, reason or "no program fits on an SM")
     setting = _Setting(facts, work, target, here, traffic(facts, work, target, here.programs_per_sm))
     terms = _terms(setting)
-    busy_us = sum(t**c.OVERLAP_POWER for t in terms.values()) ** (1.0 / c.OVERLAP_POWER)
-    time_us = target.limits.launch_overhead_us + max(busy_us, floor_us(work, target))
+    contended_us = _combined([us for name, us in terms.items() if name != "launch"])
+    busy_us = max(contended_us + _ramp_us(setting), terms["launch"], floor_us(work, target))
+    time_us = target.limits.launch_overhead_us + busy_us
     bound = max(terms, key=lambda name: terms[name])
     return Estimate(
         time_us=time_us,
@@ -96,6 +97,24 @@ def _terms(s: _Setting) -> dict[str, float]:
     }
 
 
+def _combined(busy_us: list[float]) -> float:
+    return math.pow(math.fsum(us**c.OVERLAP_POWER for us in busy_us), 1.0 / c.OVERLAP_POWER)
+
+
+def _ramp_us(s: _Setting) -> float:
+    """What the slowest resource waits for while the first programs fill the machine and the last ones drain out of it.
+
+    That is one program's serial time, since its loads, arithmetic and stores follow each other. A software pipeline
+    keeps all of them busy from its first step to its last: there it is one step.
+    """
+    steps = s.work.loop_steps_per_program / max(1.0, s.work.loops_per_program)
+    return _serial_us(s) / (max(1.0, steps) if _is_pipelined(s) else 1.0)
+
+
+def _is_pipelined(s: _Setting) -> bool:
+    return s.facts.async_copy and s.facts.num_stages > 1 and s.work.loop_steps_per_program > 0
+
+
 def _l2_us(s: _Setting) -> float:
     """The cache as a whole, and the port of the busiest SM into it."""
     whole = s.traffic.l2_bytes_per_program * s.work.programs / (s.target.limits.l2_gbps * 1e3)
@@ -105,13 +124,12 @@ def _l2_us(s: _Setting) -> float:
 
 def _serial_us(s: _Setting) -> float:
     """How long one program holds its place when nothing else slows it down."""
-    cycles = (
-        instructions_per_warp(s.facts, s.work, s.target) * c.DEPENDENT_ISSUE_CYCLES
-        + tensor_cycles(s.facts, s.work, s.target)
-        + s.work.reductions_per_program * _reduction_cycles(s.facts.num_warps)
-        + s.traffic.spill_cycles
-    )
-    return (s.target.limits.program_start_ns * 1e-3) + cycles / s.cycles_per_us + _memory_wait_us(s)
+    issued = instructions_per_warp(s.facts, s.work, s.target) * c.DEPENDENT_ISSUE_CYCLES
+    products = tensor_cycles(s.facts, s.work, s.target)
+    # Asynchronous matrix instructions run beside the others; synchronous ones are part of a warp's chain.
+    cycles = max(issued, products) if _is_pipelined(s) else issued + products
+    cycles += s.work.reductions_per_program * _reduction_cycles(s.facts.num_warps) + s.traffic.spill_cycles
+    return s.target.limits.program_start_ns * 1e-3 + cycles / s.cycles_per_us + _memory_wait_us(s)
 
 
 def _reduction_cycles(num_warps: int) -> float:
@@ -123,24 +141,21 @@ def _reduction_cycles(num_warps: int) -> float:
 def _memory_wait_us(s: _Setting) -> float:
     """Trips to memory that the program waits for, one after another.
 
-    Without a loop all loads leave before the first is used: one trip. A loop makes one trip a step, unless a software
-    pipeline has ``num_stages - 1`` steps of loads in flight (cp.async, TMA).
+    Loads that follow each other leave together; one that comes after a loop step or a reduction makes another trip. A
+    software pipeline has ``num_stages - 1`` steps of loads in flight (cp.async, TMA) and waits for what is left.
     """
     latency = s.traffic.mean_latency_us
     steps = s.work.loop_steps_per_program
-    if not steps:
-        return latency if s.work.load_bytes_per_program else 0.0
-    if s.facts.async_copy and s.facts.num_stages > 1:
-        fill = latency
-        return fill + steps * (
-            latency / (s.facts.num_stages - 1) * _exposed(s) + c.PIPELINE_STEP_CYCLES / s.cycles_per_us
-        )
-    return steps * (latency + c.LOOP_STEP_CYCLES / s.cycles_per_us)
+    if _is_pipelined(s):
+        return latency + steps * (latency * _exposed(s) + c.PIPELINE_STEP_CYCLES / s.cycles_per_us)
+    trips = s.work.memory_trips_per_program or steps or float(s.work.load_bytes_per_program > 0)
+    return trips * latency + steps * c.LOOP_STEP_CYCLES / s.cycles_per_us
 
 
 def _exposed(s: _Setting) -> float:
-    """What is left of a pipelined load's latency once a step's own matrix work has covered some of it."""
+    """Share of a pipelined load's latency that neither the stages in flight nor a step's matrix work cover."""
+    latency = s.traffic.mean_latency_us
     steps = s.work.loop_steps_per_program
     step_us = tensor_cycles(s.facts, s.work, s.target) / steps / s.cycles_per_us
-    latency = s.traffic.mean_latency_us / (s.facts.num_stages - 1)
-    return max(0.0, 1.0 - step_us / latency) if latency else 0.0
+    covered = step_us * (s.facts.num_stages - 1)
+    return max(0.0, 1.0 - covered / latency) / (s.facts.num_stages - 1) if latency else 0.0

@@ -32,6 +32,8 @@ class WorkProfile:
 
     Everything named ``*_per_program`` is a mean over the sampled programs; a sector is 32 bytes.
     ``load_sectors`` counts a sector once per access, ``unique_sectors`` once per program that loads it.
+    ``lines`` are 128-byte cache lines, once per access; ``memory_trips`` are loads that waited for earlier ones: a loop
+    step, a reduction or a loaded address lies between.
     ``dot_tile`` is (m, n, k) of the largest matrix product; ``loops`` counts a nested loop each time it is entered.
     ``compulsory_bytes`` is what any implementation must move: every byte touched, once.
     ``wave_programs``/``wave_unique_sectors`` say how many distinct sectors so many consecutive programs load
@@ -57,6 +59,9 @@ class WorkProfile:
     wave_programs: int = 0
     wave_unique_sectors: float = 0.0
     loops_per_program: float = 0.0
+    load_lines_per_program: float = 0.0
+    store_lines_per_program: float = 0.0
+    memory_trips_per_program: float = 0.0
     dot_tile: tuple[int, int, int] = (0, 0, 0)
 
     @property

@@ -60,5 +60,8 @@ def work_profile(data: dict[str, Any]) -> WorkProfile:
         wave_programs=int(wave.get("programs") or 0),
         wave_unique_sectors=float(wave.get("sectors") or 0.0),
         loops_per_program=mean("loops"),
+        load_lines_per_program=mean("load_lines"),
+        store_lines_per_program=mean("store_lines"),
+        memory_trips_per_program=mean("memory_trips"),
         dot_tile=(m, n, k),
     )

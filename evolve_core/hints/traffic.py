@@ -17,7 +17,7 @@ _SECTOR_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """``dram_bytes`` of the whole launch, ``load_store_cycles`` of one SM per program, ``mean_latency_us`` of a load."""
+    """``dram_bytes`` of the whole launch, ``load_store_cycles`` per program, ``mean_latency_us`` of a load."""
 
     dram_bytes: float
     l2_bytes_per_program: float
@@ -82,14 +82,19 @@ def _dram_load_bytes(work: WorkProfile, target: Target, residents: int) -> float
 
 
 def _load_store_cycles(facts: KernelFacts, work: WorkProfile, target: Target) -> float:
-    """Clocks of an SM's load/store units: one request of a warp each, or as long as its sectors take to pass."""
+    """Clocks of an SM's load/store units: one a request of a warp or a cache line's tag, or as the data takes.
+
+    An asynchronous copy looks its tags up and then takes the way into shared memory, which registers do not.
+    """
     lanes = target.sm.warp_size
     sectors_per_clock = target.per_clock.shared_bytes / _SECTOR_BYTES
     loads = work.load_bytes_per_program / (_mean_bits(facts.load_bits) / 8 * lanes)
     stores = work.store_bytes_per_program / (_mean_bits(facts.store_bits) / 8 * lanes)
+    load_data = work.load_sectors_per_program / sectors_per_clock
+    load_tags = max(loads, work.load_lines_per_program)
     return (
-        max(loads, work.load_sectors_per_program / sectors_per_clock)
-        + max(stores, work.store_sectors_per_program / sectors_per_clock)
+        (load_tags + load_data if facts.async_copy else max(load_tags, load_data))
+        + max(stores, work.store_lines_per_program, work.store_sectors_per_program / sectors_per_clock)
         + work.atomic_ops_per_program / lanes * c.ATOMIC_SECTORS
     )
 

@@ -85,6 +85,8 @@ class Counter:
 
     def __init__(self) -> None:
         self.current: Counts | None = None
+        self.waited = True
+        """Something since the last load had to wait for loaded values; the next load is another trip to memory."""
 
 
 def _size(result: Any) -> int:
@@ -233,6 +235,7 @@ def _counted_reductions(counter: Counter) -> Iterator[None]:
                 result = original(self, operands)
             finally:
                 counter.current = counts
+            counter.waited = True  # values of all warps came together; no load is moved up across that
             if counts is not None:
                 counts.add("reductions", 1.0)
                 for operand in operands:

@@ -25,7 +25,7 @@ from .bounds import mark_origins, stray_record
 from .counts import Counter, Counts, counted
 from .location import current_kernel_line
 from .memory import MemoryMap, origins_carried
-from .sectors import SECTOR_BYTES, Traffic, distinct, sectors_of
+from .sectors import SECTOR_BYTES, Traffic, distinct, line_count, sectors_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -139,6 +139,7 @@ class _Profiler:
 
     def _run_sampled(self, record: _LaunchRecord, program: _Program, run: Callable[[], None]) -> None:
         self._program, self.counter.current = program, program.counts
+        self.counter.waited = True
         self._deadline, self._effort = time.perf_counter() + _PROGRAM_SECONDS, 0
         try:
             run()
@@ -183,6 +184,7 @@ class _Profiler:
         if index and self._is_exhausted():
             return False
         self._program.counts.add("loop_steps", 1.0)
+        self.counter.waited = True
         return True
 
     def leave_loop(self, loop: _Loop | None, executed: int) -> None:
@@ -226,9 +228,14 @@ class _Profiler:
             return
         counts = self._program.counts
         side = "store" if access.kind == "store" else "load"
+        if side == "load" and (self.counter.waited or not access.origin):
+            # An address that was itself loaded also waits for an earlier load.
+            counts.add("memory_trips", 1.0)
+            self.counter.waited = access.kind == "atomic"
         if access.kind == "atomic":
             counts.add("atomic_ops", access.addresses.size)
         else:
+            counts.add(f"{side}_lines", line_count(sectors))
             counts.add(f"{side}_bytes", size)
             counts.add(f"{side}_sectors", sectors.size)
             self._program.seen[f"{side}_sectors"] = self._program.seen.get(f"{side}_sectors", 0.0) + sectors.size
@@ -344,7 +351,7 @@ def _extent_bytes(tensor: Any) -> float:
 
 _PLAIN = (
     "load_bytes", "store_bytes", "load_sectors", "store_sectors", "atomic_ops", "fp_ops", "special_ops", "int_ops",
-    "loop_steps", "loops", "reductions",
+    "loop_steps", "loops", "reductions", "load_lines", "store_lines", "memory_trips",
 )  # fmt: skip
 
 

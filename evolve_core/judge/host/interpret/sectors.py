@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 SECTOR_BYTES = 32
+_SECTORS_IN_LINE_LOG2 = np.uint64(2)
 
 
 def sectors_of(addresses: Any, item_bytes: int) -> tuple[Any, int]:
@@ -27,6 +28,14 @@ def sectors_of(addresses: Any, item_bytes: int) -> tuple[Any, int]:
     new = np.ones(sectors.shape, dtype=bool)
     np.not_equal(sectors[1:], sectors[:-1], out=new[1:])
     return sectors[new], distinct * item_bytes
+
+
+def line_count(sectors: Any) -> int:
+    """Distinct 128-byte cache lines behind ascending sectors: what the L1's tags are asked for."""
+    if not sectors.size:
+        return 0
+    lines = sectors >> _SECTORS_IN_LINE_LOG2
+    return 1 + int(np.count_nonzero(lines[1:] != lines[:-1]))
 
 
 class Traffic:
