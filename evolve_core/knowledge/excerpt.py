@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from evolve_core.source.model import Kernel, Language
 from evolve_core.source.parse import parse
@@ -24,30 +24,40 @@ def kernel_text(source: str, kernel: Kernel) -> str:
 def excerpt(source: str, language: Language, kernels: Sequence[str]) -> str:
     """The named kernels and their host functions in file order, separated by blank lines; "" where there are none."""
     found = [k for k in parse(source, language).kernels if k.qualified_name in kernels]
-    pieces = [(k.span.start_line, kernel_text(source, k)) for k in found]
-    if language is Language.TRITON:
-        hosts = {host for kernel in found for host in kernel.hosts}
-        pieces += _functions(source, hosts)
+    return compose(source, found, host_functions(source, language))
+
+
+def compose(source: str, kernels: Sequence[Kernel], functions: Mapping[str, tuple[int, str]]) -> str:
+    """The excerpt for kernels that were found already; ``functions`` are those of ``host_functions``."""
+    hosts = {host for kernel in kernels for host in kernel.hosts}
+    pieces = [(k.span.start_line, kernel_text(source, k)) for k in kernels]
+    pieces += [functions[host] for host in hosts if host in functions]
     return "\n\n".join(text.rstrip() for _, text in sorted(pieces)) + "\n" if pieces else ""
 
 
-def _functions(source: str, qualified_names: set[str]) -> list[tuple[int, str]]:
+def host_functions(source: str, language: Language) -> dict[str, tuple[int, str]]:
+    """The functions of a Python file by qualified name: first line and text. None of CUDA, or of a file with errors."""
+    if language is not Language.TRITON:
+        return {}
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return []
-    lines = source.splitlines(keepends=True)
-    found: list[tuple[int, str]] = []
+        return {}
+    # Not splitlines: it also cuts at form feeds, which Python does not count as lines.
+    lines = source.split("\n")
+    found: dict[str, tuple[int, str]] = {}
     stack: list[tuple[ast.AST, str]] = [(tree, "")]
     while stack:
         node, prefix = stack.pop()
         for child in ast.iter_child_nodes(node):
-            name = f"{prefix}{child.name}" if isinstance(child, _SCOPES) else prefix
-            if name in qualified_names and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            if not isinstance(child, _SCOPES):
+                stack.append((child, prefix))
+                continue
+            name = f"{prefix}{child.name}"
+            stack.append((child, f"{name}."))
+            if not isinstance(child, ast.ClassDef):
                 start = min([child.lineno, *(d.lineno for d in child.decorator_list)]) - 1
-                found.append((start, textwrap.dedent("".join(lines[start : child.end_lineno]))))
-            else:
-                stack.append((child, f"{name}." if isinstance(child, _SCOPES) else prefix))
+                found.setdefault(name, (start, textwrap.dedent("\n".join(lines[start : child.end_lineno]))))
     return found
 
 

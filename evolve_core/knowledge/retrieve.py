@@ -8,8 +8,10 @@ one side has must count against the match: cosine calls a two-line kernel close 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+from itertools import accumulate
 
 from evolve_core.knowledge.model import Insight, Suggestion
 from evolve_core.propose.proposal import Step
@@ -42,7 +44,8 @@ WITHDRAWN_BELOW = 0.3
 
 @dataclass(frozen=True, slots=True)
 class _Ranked:
-    suggestion: Suggestion
+    insight: Insight
+    similarity: float
     fit: float
     score: float
 
@@ -90,17 +93,16 @@ def _generation(target: str) -> tuple[str, int] | None:
     return None
 
 
-def retrieve(
-    insights: Iterable[Insight], features: Sequence[str], language: str, target: str, limit: int
-) -> tuple[Suggestion, ...]:
-    """At most ``limit`` insights for a kernel with these features, most promising first.
+def retrieve(insights: Iterable[Insight], features: Sequence[str], target: str) -> Iterator[Suggestion]:
+    """The insights that may hold for a kernel with these features, most promising first; all of one language.
 
     The order is by similarity × target match × success rate, except that an estimated insight never stands before a
-    measured one whose fit (similarity × target match) is like its own. Of several insights with the same recipe only
-    the first is kept.
+    measured one whose fit (similarity × target match) is like its own.
     """
-    ranked = [r for insight in insights if insight.scope.language == language for r in _rank(insight, features, target)]
-    return tuple(_distinct(_measured_first(ranked)))[: max(limit, 0)]
+    ranked = [r for insight in insights for r in _rank(insight, features, target)]
+    ranked.sort(key=lambda r: (-r.score, -r.insight.ratio, r.insight.insight_id))
+    for each in _measured_first(ranked):
+        yield Suggestion(each.insight, each.similarity, _because(features, each.insight, target))
 
 
 def _rank(insight: Insight, features: Sequence[str], target: str) -> list[_Ranked]:
@@ -109,22 +111,30 @@ def _rank(insight: Insight, features: Sequence[str], target: str) -> list[_Ranke
     if alike < THRESHOLD or rate < WITHDRAWN_BELOW:
         return []
     fit = alike * target_match(target, insight.scope.target)
-    suggestion = Suggestion(insight, alike, _because(features, insight, target))
-    return [_Ranked(suggestion, fit, fit * rate)]
+    return [_Ranked(insight, alike, fit, fit * rate)]
 
 
-def _measured_first(ranked: list[_Ranked]) -> list[Suggestion]:
-    waiting = sorted(ranked, key=lambda r: (-r.score, -r.suggestion.insight.ratio, r.suggestion.insight.insight_id))
-    ordered: list[Suggestion] = []
-    while waiting:
-        best_measured_fit = max((r.fit for r in waiting if not r.suggestion.insight.estimated), default=-1.0)
-        chosen = next(r for r in waiting if not r.suggestion.insight.estimated or r.fit > best_measured_fit + LIKE)
-        waiting.remove(chosen)
-        ordered.append(chosen.suggestion)
-    return ordered
+def _measured_first(ranked: Sequence[_Ranked]) -> Iterator[_Ranked]:
+    """Both kinds in the order of their scores, an estimate held back until no measurement like it is still to come."""
+    measured = [r for r in ranked if not r.insight.estimated]
+    # The best fit among the measured ones from each place on.
+    best_to_come = [*[*accumulate((r.fit for r in reversed(measured)), max)][::-1], -1.0]
+    held_back = sorted(((-r.fit, place, r) for place, r in enumerate(ranked) if r.insight.estimated), reverse=True)
+    free: list[tuple[int, _Ranked]] = []
+    places = {id(r): place for place, r in enumerate(ranked)}
+    for at in range(len(measured) + 1):
+        while held_back and -held_back[-1][0] > best_to_come[at] + LIKE:
+            _, place, estimate = held_back.pop()
+            heappush(free, (place, estimate))
+        until = places[id(measured[at])] if at < len(measured) else len(ranked)
+        while free and free[0][0] < until:
+            yield heappop(free)[1]
+        if at < len(measured):
+            yield measured[at]
 
 
-def _distinct(suggestions: Iterable[Suggestion]) -> Iterable[Suggestion]:
+def distinct(suggestions: Iterable[Suggestion]) -> Iterator[Suggestion]:
+    """Of several suggestions with the same recipe the first."""
     seen = set()
     for suggestion in suggestions:
         recipe = _without_names(suggestion.insight.recipe)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import islice
 from typing import Any
 
-from evolve_core.knowledge.excerpt import excerpt, kernel_text, normalised
+from evolve_core.knowledge.excerpt import compose, host_functions, kernel_text, normalised
 from evolve_core.knowledge.features import features_of
 from evolve_core.knowledge.model import Insight, Suggestion
 from evolve_core.knowledge.redact import redact
-from evolve_core.knowledge.retrieve import retrieve
+from evolve_core.knowledge.retrieve import distinct, retrieve
 from evolve_core.knowledge.store import KnowledgeStore
-from evolve_core.source.model import Language
+from evolve_core.source.model import Kernel, Language
 from evolve_core.source.parse import parse
 
 
@@ -35,20 +37,36 @@ def suggest(
     insights = store.all(language) if kernels else ()
     if not insights:
         return ()
+    is_reached = _reached_by(source_text, language, kernels)
     found = []
     for kernel in kernels:
-        present = _present(source_text, language, kernel.qualified_name)
-        applicable = [i for i in insights if normalised(i.after, language) != present]
         features = features_of(kernel_text(source_text, kernel), language)
-        suggestions = retrieve(applicable, features, language.value, target, limit)
+        ranked = (s for s in retrieve(insights, features, target) if not is_reached(kernel, s.insight))
+        suggestions = tuple(islice(distinct(ranked), max(limit, 0)))
         if suggestions:
             found.append(KernelSuggestions(kernel.qualified_name, suggestions))
     return tuple(found)
 
 
-def _present(source_text: str, language: Language, kernel: str) -> str:
-    """The kernel as an insight would have stored it, so that the two can be compared."""
-    return normalised(redact(excerpt(source_text, language, [kernel])), language)
+def _reached_by(source_text: str, language: Language, kernels: Sequence[Kernel]) -> Callable[[Kernel, Insight], bool]:
+    """Whether a kernel already is what an insight leads to. Most files never need to know: all of it is lazy."""
+
+    @cache
+    def functions() -> dict[str, tuple[int, str]]:
+        return host_functions(source_text, language)
+
+    @cache
+    def present(kernel: Kernel) -> frozenset[str]:
+        # A run changes all kernels that an entry reaches: the insight holds this kernel alone, or with those beside it.
+        beside = [k for k in kernels if k == kernel or set(k.hosts) & set(kernel.hosts)]
+        texts = (compose(source_text, group, functions()) for group in ([kernel], beside))
+        return frozenset(normalised(redact(text), language) for text in texts)
+
+    @cache
+    def end(insight: Insight) -> str:
+        return normalised(insight.after, language)
+
+    return lambda kernel, insight: end(insight) in present(kernel)
 
 
 def suggestions_json(found: Sequence[KernelSuggestions]) -> list[dict[str, Any]]:

@@ -138,6 +138,32 @@ def test_unrelated_kernels_get_nothing(store: KnowledgeStore, name: str) -> None
     assert suggest(store, (EXAMPLES / f"{name}.py").read_text(), Language.TRITON, "sm_90") == ()
 
 
+def test_no_more_than_the_limit_and_only_this_language(store: KnowledgeStore) -> None:
+    for number in range(5):
+        recipe = (Step("rewrite", f"rule-{number}"),)
+        store.add(replace(insight_from_winner(spec(), winner(), NOW), recipe=recipe, after=f"def a{number}(): pass"))
+    found = insight_from_winner(spec(), winner(), NOW)
+    store.add(replace(found, scope=replace(found.scope, language="cuda"), claim="cuda"))
+    (three,) = suggest(store, COLLEAGUE, Language.TRITON, "sm_90")
+    (all_,) = suggest(store, COLLEAGUE, Language.TRITON, "sm_90", limit=9)
+    assert (len(three.suggestions), len(all_.suggestions)) == (3, 5)
+    assert suggest(store, COLLEAGUE, Language.TRITON, "sm_90", limit=0) == ()
+
+
+def test_an_applied_change_of_two_kernels_is_recognised(store: KnowledgeStore) -> None:
+    second = SOFTMAX[SOFTMAX.index("@triton.jit") : SOFTMAX.index("def softmax(")]
+    two = SOFTMAX.replace("def softmax(", second.replace("softmax_kernel", "scale_kernel") + "def softmax(")
+    two = two.replace(
+        "    return out", "    scale_kernel[(n_rows,)](x, out, 1, 1, n_cols, BLOCK=BLOCK)\n    return out"
+    )
+    faster = two.replace("tl.exp(x)", "tl.exp2(x * 1.4426950408889634)")
+    store.add(
+        insight_from_winner(replace(spec(two), kernels=("softmax_kernel", "scale_kernel")), winner(source=faster), NOW)
+    )
+    assert len(suggest(store, two, Language.TRITON, "sm_90")) == 2
+    assert suggest(store, faster, Language.TRITON, "sm_90") == ()
+
+
 def test_a_file_that_does_not_parse_still_gets_an_answer(store: KnowledgeStore) -> None:
     store.add(insight_from_winner(spec(), winner(), NOW))
     broken = COLLEAGUE.replace("denominator = tl.sum(weights, axis=0)", "denominator = tl.sum(weights,")
