@@ -28,8 +28,8 @@ def rules() -> tuple[Rule, ...]:
         hoist.RULE,
         alignment.RULE,
         eviction.RULE,
-        persistent.RULE,
         exp2.RULE,
+        persistent.RULE,
     )
 
 
