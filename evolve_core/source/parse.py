@@ -60,7 +60,7 @@ class SourceTree:
         self._document = Document(text)
         self._reader = UnitReader()
         self._kernels = KernelReader()
-        self._tree: Tree | None = None
+        self._healthy: Tree | None = None
         self._edits: list[Replacement] = []
         self._source: ParsedSource | None = None
 
@@ -84,7 +84,7 @@ class SourceTree:
     def replace_all(self, text: str) -> None:
         """The whole text anew, as a ``didChange`` event without a range says it."""
         self._document = Document(text)
-        self._tree = None
+        self._healthy = None
         self._edits.clear()
         self._source = None
 
@@ -110,25 +110,29 @@ class SourceTree:
             )
         if self.language is Language.CUDA:
             return cuda.read(document)
-        self._reparse()
-        assert self._tree is not None
-        units, problems = self._reader.read(self._tree, document)
+        units, problems = self._reader.read(self._reparse(), document)
         definitions = tuple(d for unit in units for d in unit.facts.definitions)
         kernels = self._kernels.kernels(units)
         return ParsedSource(self.language, kernels, problems or _without_body(kernels), definitions)
 
-    def _reparse(self) -> None:
-        old = self._tree
-        if old is not None:
+    def _reparse(self) -> Tree:
+        """Parses from the last tree without damage: with a repaired one, text passes that a fresh parse rejects."""
+        parser, data = python_parser(), self._document.data
+        if self._healthy is None:
+            tree = parser.parse(data)
+        else:
             for e in self._edits:
-                old.edit(e.start_byte, e.old_end_byte, e.new_end_byte, e.start_point, e.old_end_point, e.new_end_point)
+                self._healthy.edit(
+                    e.start_byte, e.old_end_byte, e.new_end_byte, e.start_point, e.old_end_point, e.new_end_point
+                )
+            tree = parser.parse(data, self._healthy)
         self._edits.clear()
-        parse_text = python_parser().parse
-        data = self._document.data
-        self._tree = parse_text(data) if old is None else parse_text(data, old)
+        if not tree.root_node.has_error:
+            self._healthy = tree
+        return tree
 
     def _without_kernels(self, problem: SyntaxProblem) -> ParsedSource:
-        self._tree = None
+        self._healthy = None
         self._edits.clear()
         return ParsedSource(self.language, (), (problem,))
 

@@ -4,8 +4,8 @@ A file is cut into units: every statement that stands at module level or in the 
 ``try`` or a ``with`` there. What a unit says depends on its text alone, so after an edit only units with a new text
 are looked at.
 
-Where the parser had to repair the text, one missing bracket may have swallowed the functions after it. Such a region
-is cut at the lines that start a statement in column zero, and each piece is parsed by itself, so that damage stays
+Where the parser had to repair the text, one missing bracket may have swallowed the functions after it. Such a file is
+cut at the lines that start a definition in column zero, and each piece is parsed by itself, so that damage stays
 where it is.
 """
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from tree_sitter import Node, Tree
 
@@ -30,21 +29,20 @@ _CONTAINERS = frozenset(
         "except_clause", "except_group_clause", "finally_clause", "with_statement",
     }
 )  # fmt: skip
-_STATEMENT_START = re.compile(rb"^(?=[@\w])", re.MULTILINE)
+# Where a piece may begin, outside of comments and strings. A string whose end is missing is none.
+_CUT = re.compile(
+    rb"#[^\n]*"
+    rb'|"""(?:[^\\]|\\.)*?"""'
+    rb"|'''(?:[^\\]|\\.)*?'''"
+    rb'|"(?:[^"\\\n]|\\.)*"'
+    rb"|'(?:[^'\\\n]|\\.)*'"
+    rb"|^(?P<start>@|(?:async[ \t]+)?def\b|class\b|import\b|from\b)",
+    re.MULTILINE | re.DOTALL,
+)
 _DEFINITION = re.compile(rb"^(?:async[ \t]+)?(?:def|class)\b", re.MULTILINE)
 MAX_PROBLEMS = 5
 
 UnitKey = tuple[bytes, Scope, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """A damaged piece of the file, parsed by itself."""
-
-    start_byte: int
-    start_line: int
-    tree: Tree
-    text: bytes
 
 
 class UnitReader:
@@ -52,29 +50,26 @@ class UnitReader:
 
     def __init__(self) -> None:
         self._facts: dict[UnitKey, Facts] = {}
-        self._regions: dict[bytes, Tree] = {}
+        self._trees: dict[bytes, Tree] = {}
 
     def read(self, tree: Tree, document: Document) -> tuple[list[Unit], tuple[SyntaxProblem, ...]]:
         previous_facts, self._facts = self._facts, {}
-        previous_regions, self._regions = self._regions, {}
         root = tree.root_node
         units: list[Unit] = []
         problems: list[SyntaxProblem] = []
         if not root.has_error:
             self._units(root, (), 0, 0, document.data, previous_facts, units)
             return units, ()
-        for item in _healthy_and_damaged(root):
-            if isinstance(item, Node):
-                self._units(item, (), 0, 0, document.data, previous_facts, units)
-                continue
-            for start, piece in _pieces(document, *item):
-                piece_tree = previous_regions.get(piece) or python_parser().parse(piece)
-                self._regions[piece] = piece_tree
-                line = document.point(start)[0]
-                self._units(piece_tree.root_node, (), start, line, piece, previous_facts, units)
-                if piece_tree.root_node.has_error and len(problems) < MAX_PROBLEMS:
-                    problem = problem_in(piece_tree.root_node, piece, start, document)
-                    problems += [problem] if problem is not None else []
+        # Kept while the text is healthy, too: typing goes back and forth between the two.
+        previous_trees, self._trees = self._trees, {}
+        for start, piece in _pieces(document.data):
+            piece_tree = previous_trees.get(piece) or python_parser().parse(piece)
+            self._trees[piece] = piece_tree
+            line = document.point(start)[0]
+            self._units(piece_tree.root_node, (), start, line, piece, previous_facts, units)
+            if piece_tree.root_node.has_error and len(problems) < MAX_PROBLEMS:
+                problem = problem_in(piece_tree.root_node, piece, start, document)
+                problems += [problem] if problem is not None else []
         return units, tuple(problems)
 
     def _units(
@@ -112,40 +107,22 @@ class UnitReader:
             units.append(Unit(facts, scope, byte + node.start_byte, line + node.start_point[0], text))
 
 
-def _healthy_and_damaged(root: Node) -> Iterator[Node | tuple[int, int]]:
-    """The statements of a module in order; runs of damaged ones as (start byte, end byte)."""
-    run: tuple[int, int] | None = None
-    for child in root.children:
-        if child.has_error or child.is_error or child.is_missing:
-            run = (run[0] if run else child.start_byte, child.end_byte)
+def _pieces(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(start byte, text) of the pieces of a file: each begins with a definition or an import in column zero.
+
+    They depend on the text alone. Which nodes the parser repairs depends on the edits before, so an open document cut
+    along those would say something else than the same text read afresh.
+    """
+    start = 0
+    for match in _CUT.finditer(data):
+        at = match.start("start")
+        if at <= start or _waits_for_definition(data, start, at):
             continue
-        if run is not None:
-            yield run
-            run = None
-        yield child
-    if run is not None:
-        yield run
+        yield start, data[start:at]
+        start = at
+    yield start, data[start:]
 
 
-def _pieces(document: Document, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """(start byte, text) of the pieces of a damaged region, extended to whole lines."""
-    start = document.starts[document.point(start)[0]]
-    last_line = document.point(end)[0]
-    if last_line + 1 < len(document.starts) and end > document.starts[last_line]:
-        end = document.starts[last_line + 1]
-    region = document.data[start:end]
-    cuts = [match.start() for match in _STATEMENT_START.finditer(region)]
-    if not cuts or cuts[0] > 0:
-        cuts.insert(0, 0)
-    piece_start = cuts[0]
-    for cut, following in zip(cuts, [*cuts[1:], len(region)], strict=True):
-        text = region[piece_start:following]
-        if _waits_for_definition(region[piece_start:cut] + region[cut:following]) and following < len(region):
-            continue
-        yield start + piece_start, text
-        piece_start = following
-
-
-def _waits_for_definition(text: bytes) -> bool:
+def _waits_for_definition(data: bytes, start: int, at: int) -> bool:
     """Whether a piece is decorators only so far, so that what follows belongs to it."""
-    return text.startswith(b"@") and _DEFINITION.search(text) is None
+    return data.startswith(b"@", start) and _DEFINITION.search(data, start, at) is None
