@@ -54,7 +54,7 @@ def _verdict_words(verdict: Verdict | None) -> str:
     words, ratio = wording.verdict_words(verdict), wording.ratio_words(verdict)
     if verdict is None or verdict.correctness is Correctness.CORRECT:
         return f"correct, {ratio}" if "estimated" in ratio else f"{words} {ratio}".rstrip()
-    return f"{words}: {verdict.reason}"
+    return verdict.reason if verdict.reason.startswith(words) else f"{words}: {verdict.reason}"
 
 
 def _heading(run: RunRecord, best: CandidateRecord | None) -> Panel:

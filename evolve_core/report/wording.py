@@ -159,7 +159,8 @@ def headline(run: RunRecord, best: CandidateRecord | None) -> Headline:
 def _done(run: RunRecord, verdict: Verdict | None) -> Headline:
     ratio = shown_ratio(verdict)
     if verdict is None or ratio is None or not verdict.is_winner:
-        return Headline("plain", "No gain", run.reason or "No candidate was correct and faster than your kernel.")
+        reason = run.reason[len("no gain:") :].strip() if run.reason.lower().startswith("no gain:") else run.reason
+        return Headline("plain", "No gain", reason or "No candidate was correct and faster than your kernel.")
     if verdict.speed is Speed.ESTIMATED:
         detail = (
             f"This is an estimate for {run.spec.target}, made without running on a GPU. "

@@ -183,7 +183,9 @@ def test_nothing_is_called_a_winner_before_the_end(make_report: Make) -> None:
 
 def test_no_gain_gives_its_reason(make_report: Make) -> None:
     page = page_of(make_report(12, wins=False))
-    assert "no gain: 12 candidates, none better than yours" in page.text
+    assert "No gain" in page.text
+    assert "12 candidates, none better than yours" in page.text
+    assert "no gain:" not in page.text
     assert "What changed" not in page.text
 
 
