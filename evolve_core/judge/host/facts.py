@@ -32,7 +32,7 @@ def kernel_facts(compiled: Any, name: str, target: str, constexprs: dict[str, An
         "constexprs": constexprs,
     }
     if "ptx" in asm:
-        return {**facts, **_ptx_facts(asm["ptx"]), **_cubin_facts(bytes(asm["cubin"]), asm["ptx"])}
+        return {**facts, **ptx_facts(asm["ptx"]), **_cubin_facts(bytes(asm["cubin"]), asm["ptx"])}
     binary = next((bytes(asm[key]) for key in ("hsaco",) if key in asm), b"")
     return {**facts, **_amd_facts(asm["amdgcn"]), "binary_sha256": hashlib.sha256(binary).hexdigest()}
 
@@ -60,7 +60,7 @@ def ptx_instructions(text: str) -> dict[str, int]:
     return dict(counts)
 
 
-def _ptx_facts(text: str) -> dict[str, Any]:
+def ptx_facts(text: str) -> dict[str, Any]:
     asynchronous = "cp.async" in text
     loads = _widths(text, "ld.global")
     if asynchronous and (sizes := re.findall(r"cp\.async\.c[ag]\.shared\.global\s[^;]*?,\s*(?:0x)?(\w+)\s*[,;]", text)):
@@ -100,10 +100,15 @@ def _cubin_facts(cubin: bytes, ptx: str) -> dict[str, Any]:
     }
 
 
+def cuobjdump() -> Path | None:
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    return tool if tool.is_file() else None
+
+
 def resource_usage(cubin: bytes) -> tuple[int, int]:
     """(registers a thread, stack bytes) of a cubin, from the ``cuobjdump`` in the Triton wheel; (0, 0) without it."""
-    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
-    if not tool.is_file():
+    tool = cuobjdump()
+    if tool is None:
         return 0, 0
     with NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)

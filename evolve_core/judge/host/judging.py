@@ -102,6 +102,9 @@ class Judge:
         if text.mode == "gpu":
             task.drawn = described["checked"]
             return task, open_on_gpu(self, task, cancel)
+        if text.is_cuda:
+            task.notes.append("no GPU: a CUDA kernel can be compiled here, not run")
+            return task, self.compiled(task, text.source, cancel, own=True)
         baseline = self.compiled(task, text.source, cancel, own=True)
         task.checked, checks = self._native(task, described["checked"], cancel)
         baseline["checks"] = checks
@@ -203,7 +206,7 @@ class Judge:
         if task.text.mode == "gpu":
             return judge_on_gpu(self, task, source, stage, deadline, cancel)
         observation = self.compiled(task, source, cancel, own=False, deadline=deadline, profile=False)
-        if observation["failure"]:
+        if observation["failure"] or task.text.is_cuda:
             return observation
         checked = task.checked
         if stage == "confirmation":
@@ -268,20 +271,21 @@ class Judge:
         observation = self._empty_observation()
         folder = self.spool / "steps" / secrets.token_hex(8)
         workloads = [{key: one[key] for key in ("id", "label", "entries")} for one in task.timed]
-        payload = {**code_of(task.text, source), "workloads": workloads}
-        result = self.children.submit(self.step, "compile", payload, cancel, patience, folder).result()
+        payload = {**task_of(task.text), **code_of(task.text, source), "workloads": workloads}
+        step = "compile-cuda" if task.text.is_cuda else "compile"
+        result = self.children.submit(self.step, step, payload, cancel, patience, folder).result()
         remove_folder(folder)
         if result.value is not None:
             observation.update({key: result.value[key] for key in ("kernels", "launches")})
             observation["environment"]["notes"] = list(result.value["notes"])
-        elif result.error is not None and result.error.kind == "needs-contents":
+        elif result.error is not None and result.error.kind in ("needs-contents", "no-compiler"):
             observation["environment"]["notes"] = [result.error.message]
         else:
             observation["failure"] = failure_of(result)
             if own:
                 raise _own_failure(observation["failure"], task)
             return observation
-        if profile:
+        if profile and not task.text.is_cuda:
             self._profile(task, source, observation, deadline, cancel)
         return observation
 

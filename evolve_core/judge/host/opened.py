@@ -20,6 +20,10 @@ class TaskText:
     kernels: tuple[str, ...]
     mode: str
 
+    @property
+    def is_cuda(self) -> bool:
+        return self.kind == "launches"
+
 
 @dataclass(frozen=True)
 class CheckedWorkload:

@@ -63,7 +63,8 @@ class Cancel:
 class Zygote:
     """One process of zygote.py. Thread-safe."""
 
-    def __init__(self, *, interpreting: bool) -> None:
+    def __init__(self, target: str, *, interpreting: bool) -> None:
+        self._target = target
         self._interpreting = interpreting
         self._numbers = itertools.count(1)
         self._waiting: dict[int, tuple[threading.Event, list[dict[str, Any]]]] = {}
@@ -82,7 +83,7 @@ class Zygote:
             environment["TRITON_INTERPRET"] = "1"
         script = str(Path(__file__).resolve().parent / "__main__.py")
         self._process = subprocess.Popen(
-            [sys.executable, script, "--zygote", str(theirs.fileno())],
+            [sys.executable, script, "--zygote", str(theirs.fileno()), self._target],
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr,
             env=environment,

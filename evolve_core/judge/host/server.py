@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import traceback
@@ -85,14 +86,17 @@ class Server:
             raise StepError("bad-request", f"this host speaks protocol {PROTOCOL}, not {params['protocol']}")
         spool = Path(params["spool"]).resolve()
         spool.mkdir(parents=True, exist_ok=True)
-        plain, interpreting = Zygote(interpreting=False), Zygote(interpreting=True)
+        target = str(params["target"])
+        if not re.fullmatch(r"sm_\d+a?|gfx[0-9a-f]+", target):
+            raise StepError("bad-request", f"unknown target {target!r}: use a name such as sm_90 or gfx942")
+        plain, interpreting = Zygote(target, interpreting=False), Zygote(target, interpreting=True)
         self._zygotes = [plain, interpreting]
         probe_folder = spool / "probe"
         probe_folder.mkdir(exist_ok=True)
         ready = plain.wait_ready()
         missing = ready["missing"] or interpreting.wait_ready()["missing"]
         if not missing:
-            self._judge = Judge(plain, interpreting, spool, params["target"], int(params.get("workers", 2)))
+            self._judge = Judge(plain, interpreting, spool, target, int(params.get("workers", 2)))
         return {
             "protocol": PROTOCOL,
             **{name: ready.get(name) for name in ("python", "torch", "triton", "numpy")},

@@ -14,13 +14,14 @@ _STEPS = {
     "draw": "oracle:draw",
     "compare": "oracle:compare",
     "compile": "compiling:compile_step",
+    "compile-cuda": "compiling_cuda:compile_step",
     "run": "running:run_step",
     "profile": "running:profile_step",
     "gpu": "gpu.step:judge_step",
 }
 
 
-UNTRUSTED = {"compile", "run", "profile", "gpu"}
+UNTRUSTED = {"compile", "compile-cuda", "run", "profile", "gpu"}
 """Steps that execute a candidate: whatever escapes from them is the candidate's doing."""
 
 

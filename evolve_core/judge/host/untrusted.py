@@ -120,4 +120,4 @@ def _one_of(value: Any, *allowed: str) -> str:
     return str(value)
 
 
-_CHECKS = {"run": _run, "compile": _compile, "profile": _profile, "gpu": _gpu}
+_CHECKS = {"run": _run, "compile": _compile, "compile-cuda": _compile, "profile": _profile, "gpu": _gpu}

@@ -202,13 +202,13 @@ def _drain(pipe: int, limit: int) -> bytes:
     return bytes(taken)
 
 
-def main(descriptor: int) -> int:
+def main(descriptor: int, target: str) -> int:
     """Warm up, say so, serve until the host closes the channel; then no descendant is left."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     channel = socket.socket(fileno=descriptor)
-    ready = warm_up()
+    ready = warm_up(target)
     # Nothing may read this process's memory through /proc: its children are of the same user.
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     channel.sendall(encode({"ready": ready}))

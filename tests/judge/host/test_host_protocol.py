@@ -1,0 +1,170 @@
+"""The protocol itself: overlap, cancelling, bad requests, CUDA files, other targets."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import DOUBLE, DOUBLE_TASK, EXAMPLES, Bench
+
+from evolve_core.judge import client
+from evolve_core.judge.client import HostDied, HostError, JudgeHost, OpenedTask
+from evolve_core.judge.compose import compose
+from evolve_core.judge.verdict import Correctness, Speed, Stage
+from evolve_core.task.model import Task, TaskKind
+
+HOST = Path(client.__file__).parent / "host" / "__main__.py"
+SLOW = DOUBLE.replace("def double(x):\n", "import time\n\n\ndef double(x):\n    time.sleep(3600)\n")
+
+
+class Wire:
+    """The bare protocol, line by line."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log.open("wb")
+        self.process = subprocess.Popen(
+            [sys.executable, str(HOST)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log
+        )
+
+    def send(self, message: dict[str, Any]) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(message).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def receive(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return answer
+
+    def close(self) -> int:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.close()
+        code = self.process.wait(30)
+        self.process.stdout.close()
+        self._log.close()
+        return code
+
+
+def test_bad_requests_are_answered_and_the_host_lives(tmp_path: Path) -> None:
+    wire = Wire(tmp_path / "log")
+    answers = []
+    hello = {"protocol": 1, "spool": str(tmp_path / "spool"), "target": "sm_90"}
+    for number, (method, params) in enumerate(
+        [
+            ("judge", {}),
+            ("dance", {}),
+            ("open", {"source": ""}),
+            ("hello", {"protocol": 99}),
+            ("hello", {**hello, "target": "tpu"}),
+        ]
+    ):
+        wire.send({"id": number, "method": method, "params": params})
+        answers.append(wire.receive())
+    assert [answer["error"]["kind"] for answer in answers] == ["bad-request"] * 5
+    assert "protocol 1" in answers[3]["error"]["message"]
+    assert wire.close() == 0
+
+
+def test_cancelled_request_answers_cancelled_with_its_children_dead(tmp_path: Path) -> None:
+    wire = Wire(tmp_path / "log")
+    source, task = tmp_path / "kernels.py", tmp_path / "kernels.evolve.py"
+    task.write_text(DOUBLE_TASK)
+    wire.send({"id": 1, "method": "hello", "params": {"protocol": 1, "spool": str(tmp_path / "s"), "target": "sm_90"}})
+    assert wire.receive()["result"]["missing"] == []
+    open_it = {"source_file": str(source), "source": DOUBLE, "task_file": str(task), "entry": "double"}
+    wire.send({"id": 2, "method": "open", "params": open_it})
+    opened = wire.receive()["result"]["task"]
+    judge = {"task": opened, "candidate": {"id": "c", "source": SLOW}, "stage": "screening", "deadline_s": 600}
+    wire.send({"id": 3, "method": "judge", "params": judge})
+    time.sleep(1.0)
+    wire.send({"id": 4, "method": "cancel", "params": {"request": 3}})
+    answers = {answer["id"]: answer for answer in (wire.receive(), wire.receive())}
+    assert answers[4]["result"] == {}
+    assert answers[3]["error"]["kind"] == "cancelled"
+    assert wire.close() == 0
+
+
+def test_requests_overlap(bench: Bench, doubling: OpenedTask) -> None:
+    results: dict[str, Any] = {}
+
+    def judge(name: str, source: str, deadline_s: float) -> None:
+        results[name] = bench.judge(doubling, source, deadline_s)
+        results[name + " at"] = time.monotonic()
+
+    slow = threading.Thread(target=judge, args=("slow", SLOW, 25.0))
+    quick = threading.Thread(target=judge, args=("quick", DOUBLE, 60.0))
+    slow.start()
+    quick.start()
+    quick.join()
+    slow.join()
+    assert results["quick"].failure is None
+    assert results["slow"].failure.kind == "timeout"
+    assert results["quick at"] < results["slow at"]
+
+
+def test_closed_host_makes_waiting_calls_fail(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    opened = bench.open(DOUBLE, DOUBLE_TASK)
+    errors: list[BaseException] = []
+
+    def judge() -> None:
+        try:
+            bench.judge(opened, SLOW, 600.0)
+        except (HostDied, HostError) as error:
+            errors.append(error)
+
+    waiting = threading.Thread(target=judge)
+    waiting.start()
+    time.sleep(1.0)
+    bench.close()
+    waiting.join(30)
+    assert len(errors) == 1
+    with pytest.raises(HostDied):
+        bench.judge(opened, DOUBLE)
+    bench.close()
+
+
+def test_amd_target(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, target="gfx942")
+    opened = bench.open(DOUBLE, DOUBLE_TASK)
+    facts = opened.baseline.kernels[0]
+    assert (facts.target == "gfx942" and facts.registers > 0 and 128 in facts.load_bits) or 64 in facts.load_bits
+    observed = bench.judge(opened, DOUBLE.replace("256", "1024"))
+    verdict = compose(opened, observed, target="gfx942", stage=Stage.SCREENING)
+    assert (verdict.correctness, verdict.speed) == (Correctness.CORRECT, Speed.ESTIMATED)
+    bench.close()
+
+
+def test_cuda_file_is_compiled_and_stays_unverified(bench: Bench) -> None:
+    source_file, task_file = EXAMPLES / "saxpy.cu", EXAMPLES / "saxpy.evolve.py"
+    task = Task(task_file, source_file, TaskKind.LAUNCHES, "", ("saxpy",), has_reference=True, has_domain=True)
+    source = source_file.read_text()
+    opened = bench.host.open(task, source, "no-gpu")
+    assert "not run" in opened.notes[0]
+    assert [(k.name, k.registers > 0) for k in opened.baseline.kernels] == [("saxpy", True)]
+    assert opened.baseline.launches[0].grid == (65536, 1, 1)
+    verdict = compose(opened, bench.judge(opened, source), target="sm_90", stage=Stage.SCREENING)
+    assert (verdict.correctness, verdict.speed) == (Correctness.UNVERIFIED, Speed.UNMEASURED)
+    assert verdict.reason == "no GPU: a CUDA kernel can be compiled here, not run"
+    broken = bench.judge(opened, source.replace("int i =", "itn i ="))
+    assert broken.failure is not None
+    assert (broken.failure.kind, broken.failure.line) == ("compile-error", 4)
+    missing = bench.judge(opened, source.replace("void saxpy", "void saxpi"))
+    assert missing.failure is not None and "'saxpy'" in missing.failure.message
+
+
+def test_host_restarts_after_its_death(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as log:
+        first = JudgeHost.start(Path(sys.executable), tmp_path / "spool", "sm_90", 1, log)
+        first._process.kill()
+        first.close()
+        assert not first.alive
+        second = JudgeHost.start(Path(sys.executable), tmp_path / "spool", "sm_90", 1, log)
+        assert second.alive and second.info.missing == ()
+        second.close()
