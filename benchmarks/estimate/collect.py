@@ -106,8 +106,8 @@ def _joined(compiled: dict[str, Any], profiled: dict[str, Any]) -> dict[str, Any
 def _work(stage: str, folder: Path) -> None:
     from evolve_core.judge.host.warm import warm_up
 
-    warm_up()  # torch, triton and the host's steps: imported once here, for every forked child
     jobs = json.loads((folder / "jobs.json").read_text(encoding="utf-8"))
+    warm_up(jobs[0]["target"])  # imports torch, triton and the host's steps once, for every forked child
     shapes = {job["kernel"]: _shapes(job["kernel"], job["task"], folder) for job in jobs}
     running: list[int] = []
     for number, job in enumerate(jobs):

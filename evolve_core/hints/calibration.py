@@ -13,6 +13,9 @@ L2_SHARE: Final = 0.7
 DEPENDENT_ISSUE_CYCLES: Final = 2.5
 """Clocks between two instructions of one warp: 4 for a dependent one, less where neighbours are independent."""
 
+ISSUE_EFFICIENCY: Final = 0.9
+"""Share of the issue slots that instruction streams fill: two-pass softmax in h200-variants.json, which they bound."""
+
 LOOP_STEP_CYCLES: Final = 30.0
 """Counter, branch and address updates at the end of a step, none of which overlaps with the next step's loads."""
 
@@ -25,8 +28,8 @@ WARP_REDUCTION_CYCLES: Final = 150.0
 PROGRAM_REDUCTION_CYCLES: Final = 90.0
 """Two trips through shared memory and two barriers, when more than one warp takes part."""
 
-BARRIER_CYCLES_PER_WARP: Final = 4.0
-"""What each further warp adds to a barrier."""
+BARRIER_CYCLES_PER_WARP: Final = 10.0
+"""What each further warp adds to a reduction across warps: softmax with 8 to 32 warps in h200-variants.json."""
 
 DISPATCH_NS: Final = 80.0
 """From one program to the next on one SM, when there is room for it: about 0.6 ns for each program on a large GPU."""

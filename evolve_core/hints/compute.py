@@ -40,7 +40,8 @@ def instructions_per_warp(facts: KernelFacts, work: WorkProfile, target: Target)
 
 def issue_cycles(facts: KernelFacts, work: WorkProfile, target: Target) -> float:
     """Clocks of an SM's issue slots per program."""
-    return facts.num_warps * instructions_per_warp(facts, work, target) / target.per_clock.warp_instructions
+    slots = target.per_clock.warp_instructions * c.ISSUE_EFFICIENCY
+    return facts.num_warps * instructions_per_warp(facts, work, target) / slots
 
 
 def tensor_cycles(facts: KernelFacts, work: WorkProfile, target: Target) -> float:

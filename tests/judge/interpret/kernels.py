@@ -239,6 +239,19 @@ def row_sums(x, weight):
 
 
 @triton.jit
+def reload_kernel(x_ptr, out_ptr, BLOCK: tl.constexpr):
+    offsets = tl.arange(0, BLOCK)
+    total = tl.sum(tl.load(x_ptr + offsets), axis=0)
+    tl.store(out_ptr + offsets, tl.load(x_ptr + offsets) / total)
+
+
+def reload(x):
+    out = torch.empty_like(x)
+    reload_kernel[(1,)](x, out, BLOCK=BLOCK)
+    return out
+
+
+@triton.jit
 def loops_kernel(out_ptr, outer, inner):
     count = 0
     for _ in range(outer):

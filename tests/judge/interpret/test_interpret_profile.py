@@ -27,12 +27,22 @@ def test_every_byte_of_an_addition(ask: Callable) -> None:
     assert work["out_of_bounds"] == []
 
 
-@pytest.mark.parametrize(("stride", "sectors"), [(1, 32), (2, 64), (8, 256), (16, 256)])
-def test_strided_lanes_touch_more_sectors_for_the_same_bytes(ask: Callable, stride: int, sectors: int) -> None:
+def test_a_load_after_a_reduction_is_another_trip_to_memory(ask: Callable) -> None:
+    assert profile(ask, "softmax", '{"x": torch.zeros(64, 256)}', "softmax")["per_program"]["memory_trips"] == 1
+    assert profile(ask, "reload", '{"x": torch.zeros(64)}')["per_program"]["memory_trips"] == 2
+
+
+@pytest.mark.parametrize(
+    ("stride", "sectors", "lines"), [(1, 32, 8), (2, 64, 16), (8, 256, 64), (16, 256, 128), (32, 256, 256)]
+)
+def test_strided_lanes_touch_more_sectors_for_the_same_bytes(
+    ask: Callable, stride: int, sectors: int, lines: int
+) -> None:
     tensor = f"torch.zeros({4096 * stride})"
     work = profile(ask, "add", f'{{"a": {tensor}, "b": {tensor}, "n": 4096, "stride": {stride}}}')["per_program"]
     assert work["load_bytes"] == 2 * 256 * 4
     assert work["load_sectors"] == 2 * sectors
+    assert work["load_lines"] == 2 * lines
 
 
 def test_the_last_program_counts_for_itself_only(ask: Callable) -> None:
@@ -46,6 +56,8 @@ def test_rows_that_share_a_weight(ask: Callable) -> None:
     per_program = work["per_program"]
     assert (per_program["loop_steps"], per_program["loops"], per_program["reductions"]) == (16, 1, 1)
     assert per_program["unique_sectors"] == 1024 * 4 / 32 + 8
+    # Sixteen steps each wait for their load; the weight leaves with the last of them.
+    assert per_program["memory_trips"] == 16
     # The row's sums of 16 steps, then 64 products and 64 additions of the reduction.
     assert per_program["fp_ops"] == 16 * 64 + 64 + 64
     assert work["compulsory_bytes"] == pytest.approx(512 * 1024 * 4 + 64 * 4 + 512 * 4)

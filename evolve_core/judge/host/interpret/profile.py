@@ -235,12 +235,16 @@ class _Profiler:
         if access.kind == "atomic":
             counts.add("atomic_ops", access.addresses.size)
         else:
-            counts.add(f"{side}_lines", line_count(sectors))
+            counts.add(f"{side}_lines", line_count(sectors, self._storage_start(access)))
             counts.add(f"{side}_bytes", size)
             counts.add(f"{side}_sectors", sectors.size)
             self._program.seen[f"{side}_sectors"] = self._program.seen.get(f"{side}_sectors", 0.0) + sectors.size
         if sectors.size:
             self._program.traffic.add(side == "store", access.origin, sectors)
+
+    def _storage_start(self, access: Access) -> int:
+        known = self.launches[-1].memory.allocations
+        return next((known[name].start for name in access.origin if name in known), 0)
 
 
 def _only(access: Access, inside: Any) -> Access:

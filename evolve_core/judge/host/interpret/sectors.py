@@ -30,11 +30,14 @@ def sectors_of(addresses: Any, item_bytes: int) -> tuple[Any, int]:
     return sectors[new], distinct * item_bytes
 
 
-def line_count(sectors: Any) -> int:
-    """Distinct 128-byte cache lines behind ascending sectors: what the L1's tags are asked for."""
+def line_count(sectors: Any, storage_start: int) -> int:
+    """Distinct 128-byte cache lines behind ascending sectors: what the L1's tags are asked for.
+
+    Lines are counted from the start of the storage: a GPU's allocator aligns that to lines, a CPU's does not.
+    """
     if not sectors.size:
         return 0
-    lines = sectors >> _SECTORS_IN_LINE_LOG2
+    lines = (sectors - np.uint64(storage_start // SECTOR_BYTES)) >> _SECTORS_IN_LINE_LOG2
     return 1 + int(np.count_nonzero(lines[1:] != lines[:-1]))
 
 
