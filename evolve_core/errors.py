@@ -5,7 +5,10 @@
     ├── JournalError          the journal cannot be used
     │   ├── JournalTooNew     it was written by a newer kernel-evolve
     │   └── JournalFull       the disk is full, or the journal cannot grow
-    └── RunError              a run cannot start or go on
+    ├── RunError              a run cannot start or go on
+    ├── JudgeRefused          the judge cannot work on this task here (judge/session.py)
+    ├── KnowledgeError        the knowledge base cannot be used (knowledge/errors.py)
+    └── MissingExtra          a language model's SDK is not installed (models/provider.py)
 
 Each message names the cause and the next step; it is shown to the user as it stands.
 """

@@ -153,7 +153,7 @@ def _replay(search: Search, earlier: tuple[CandidateRecord, ...]) -> tuple[Candi
 
 def _no_gain(search: Search, how: str) -> str:
     correct = len(search.archive.ranking())
-    return f"No gain: {search.judged} candidates judged, {correct} correct, none better than yours ({how})."
+    return f"No gain: of {search.judged} candidates {correct} were correct, none better than yours ({how})."
 
 
 def new_seed() -> int:
