@@ -83,10 +83,11 @@ class App:
         for change in params.content_changes:
             document.apply(change, self.encoding)
         document.version = params.text_document.version
-        document.parse(patiently=True)
+        is_parsed = document.parse(patiently=True)
         if document.is_task or _launch_shape(document) != before:
             self._look_for_tasks(document)
-        self.publish(document)
+        if is_parsed:
+            self.publish(document)
         # Offers are computed anew, and slow parses done, once typing pauses.
         self.wake.set()
 
