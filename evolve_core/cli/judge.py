@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from evolve_core.cli.defaults import TARGET
+from evolve_core.cli.defaults import TARGET, known_target
 from evolve_core.cli.main import COULD_NOT_RUN, FOUND
 from evolve_core.cli.selection import read_source, select, select_task
 from evolve_core.errors import UsageError
@@ -45,7 +45,13 @@ def command(
     resolution = resolve(root, os.environ, explicit=python, beside=selection.path.parent)
     with tempfile.TemporaryDirectory(prefix="kernel-evolve-") as spool, (Path(spool) / "host.log").open("ab") as log:
         judge = TaskJudge.open(
-            chosen, selection.text, python=resolution.python, spool=Path(spool), target=target, workers=1, log=log
+            chosen,
+            selection.text,
+            python=resolution.python,
+            spool=Path(spool),
+            target=known_target(target),
+            workers=1,
+            log=log,
         )
         with closing(judge):
             judgement = judge.submit("candidate", source, Stage(stage)).result()

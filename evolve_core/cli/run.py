@@ -13,7 +13,7 @@ from types import FrameType
 
 import click
 
-from evolve_core.cli.defaults import BUDGET, PROPOSERS, TARGET
+from evolve_core.cli.defaults import BUDGET, PROPOSERS, TARGET, known_target
 from evolve_core.cli.main import COULD_NOT_RUN
 from evolve_core.cli.selection import select, select_task
 from evolve_core.cli.watch import watching
@@ -95,7 +95,7 @@ def _spec(
         base_source=source,
         task_file=str(task.task_file),
         entry=task.entry,
-        target=target or TARGET,
+        target=known_target(target),
         seed=seed,
         budget_seconds=limits.seconds,
         budget_candidates=limits.candidates,

@@ -27,7 +27,7 @@ SEGFAULT = SOFTMAX.replace(
     ("source", "task", "fragments"),
     [
         pytest.param("", "raise ValueError('no data')\n" + TASK, ("no data", "softmax.evolve.py"), id="task raises"),
-        pytest.param("", TASK.replace(LISTED, "[(0, 16)]"), ("0 elements",), id="empty"),
+        pytest.param("", TASK.replace(LISTED, "[(0, 16)]"), ("no elements in 'x'",), id="empty"),
         pytest.param("", TASK.replace(LISTED, "[]"), ("workloads()",), id="no workloads"),
         pytest.param(ENDLESS, "", ("softmax",), id="never terminates"),
         pytest.param(SEGFAULT, "", ("softmax",), id="segfault"),
@@ -54,8 +54,12 @@ def test_an_interpreter_without_torch(evolve, tmp_path):
     assert "torch" in ended.run.reason and str(bare) in ended.run.reason, ended.run.reason
 
 
-def test_a_proposer_and_a_target_that_do_not_exist(evolve):
+def test_a_proposer_that_does_not_exist(evolve):
     ended = evolve("softmax", "--proposers", "magic")
     assert ended.run is not None and ended.run.state is RunState.FAILED and "'magic'" in ended.run.reason
-    ended = evolve("softmax", "--run-id", "r2", "--target", "sm_1")
-    assert ended.returncode == 2 and "sm_90" in ended.stdout + ended.stderr
+
+
+def test_a_target_that_does_not_exist(evolve):
+    ended = evolve("softmax", "--target", "sm_1")
+    assert ended.returncode == 2 and ended.run is None
+    assert "sm_1" in ended.stderr and "sm_90" in ended.stderr
