@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -89,7 +90,7 @@ def add(run_id: str, workspace: Path | None, url: str | None) -> None:
 @command.command(name="export")
 @click.argument("file", type=click.File("w", encoding="utf-8"), default="-")
 @url_option
-def export(file: click.utils.LazyFile, url: str | None) -> None:
+def export(file: TextIO, url: str | None) -> None:
     """Write everything as JSON lines, in an order that can be diffed."""
     with open_store(url) as store:
         for line in export_lines(store):
@@ -99,7 +100,7 @@ def export(file: click.utils.LazyFile, url: str | None) -> None:
 @command.command(name="import")
 @click.argument("file", type=click.File("r", encoding="utf-8"))
 @url_option
-def import_(file: click.utils.LazyFile, url: str | None) -> None:
+def import_(file: TextIO, url: str | None) -> None:
     """Add what `kb export` wrote, all of it or nothing."""
     with open_store(url) as store:
         imported = import_lines(store, file, file.name)
