@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -92,8 +93,9 @@ def first_line(statement: ast.stmt) -> int:
     return min([statement.lineno, *(d.lineno for d in decorators)])
 
 
+@functools.lru_cache(maxsize=16)
 def parse_code(source: str) -> Code | None:
-    """None where the text is no Python."""
+    """None where the text is no Python. Kept for the last few texts: many rules look at one. Nobody changes a tree."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):

@@ -110,6 +110,8 @@ class Inference:
         before, initial = dict(self.env), dict(self.initial)
         self._block(node.body)
         for name, shape in before.items():
+            if self.env.get(name) is None:
+                raise UnsupportedError(f"line {node.lineno}: {name} has one shape or another inside the loop")
             if self.env[name] != shape:
                 start = initial.get(name)
                 if start is None or self.env[name] != Shape.ROW:
@@ -119,7 +121,7 @@ class Inference:
                 before[name] = Shape.ROW
         self.env = self.env | before
         self._block(node.body)
-        if any(self.env[name] != shape for name, shape in before.items()):
+        if any(self.env.get(name) != shape for name, shape in before.items()):
             raise UnsupportedError(f"line {node.lineno}: shapes inside the loop do not settle")
 
     def _branches(self, node: ast.If) -> None:

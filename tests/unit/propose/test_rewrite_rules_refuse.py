@@ -133,6 +133,14 @@ REFUSED = {
         rows(ROW_SUM + "y = tl.cumsum(x, axis=0)\ntl.store(out_ptr + row, tl.sum(y))"),
         "a call of tl.cumsum",
     ),
+    "rows-per-program: one shape or another": (
+        "rows-per-program",
+        rows(
+            ROW_SUM + "total = tl.sum(x)\nfor i in range(0, n):\n    if n > i:\n        total = x\n"
+            "    else:\n        total = tl.sum(x)\ntl.store(out_ptr + row, tl.sum(x))"
+        ),
+        "one shape or another",
+    ),
     "rows-per-program: hidden grid": (
         "rows-per-program",
         rows(ROW_SUM + "tl.store(out_ptr + row, tl.sum(x))", grid="make_grid(rows)"),
