@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import torch
+import triton
 from torch.overrides import TorchFunctionMode
 
 _ALLOCATE = {
@@ -16,6 +19,9 @@ _ALLOCATE = {
 }
 _POISON_INTEGER = 0x5A
 _IS_CUDA = torch.Tensor.is_cuda.__get__
+_DEVICE = torch.Tensor.device.__get__
+_OURS = tuple(str(Path(file).parent) for file in (__file__, str(triton.__file__), str(torch.__file__)))
+"""Who must see the truth about where a tensor is: this package, triton's interpreter, torch."""
 
 
 class InterpretedHost(TorchFunctionMode):
@@ -27,8 +33,11 @@ class InterpretedHost(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func == _IS_CUDA:  # a fresh wrapper on every access: equal, never identical
-            return True
+        # The getters are fresh wrappers on every access: equal, never identical.
+        if func in (_IS_CUDA, _DEVICE):
+            asked_by_host_code = not sys._getframe(1).f_code.co_filename.startswith(_OURS)
+            if asked_by_host_code:
+                return True if func == _IS_CUDA else torch.device("cuda", 0)
         if func is torch.Tensor.cuda:
             return args[0]
         if _mentions_cuda(kwargs.get("device")):

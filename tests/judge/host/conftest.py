@@ -47,6 +47,12 @@ class Bench:
         self.host.close()
         self._log.close()
 
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.close()
+
 
 def as_task(source_file: Path, task_file: Path, entry: str) -> Task:
     return Task(task_file, source_file, TaskKind.ENTRY, entry, (), has_reference=True, has_domain=True)

@@ -163,7 +163,8 @@ def test_host_code_that_speaks_of_cuda(bench: Bench, doubling: OpenedTask) -> No
     speaking = changed(
         "    out = torch.empty_like(x)",
         "    x = x.cuda()[:].view(-1)[0:]\n"
-        "    assert x.is_cuda and torch.cuda.get_device_properties(x.device).multi_processor_count > 0\n"
+        "    assert x.device.type == 'cuda' and x.is_cuda\n"
+        "    assert torch.cuda.get_device_properties(x.device).multi_processor_count > 0\n"
         '    out = torch.empty(x.shape, device="cuda", dtype=x.dtype)',
     )
     observed = bench.judge(doubling, speaking)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 
 import pytest
-from conftest import DOUBLE, Bench
+from conftest import DOUBLE, DOUBLE_TASK, Bench
 
 from evolve_core.judge.client import HostDied, JudgeHost, OpenedTask
 from evolve_core.judge.compose import compose
@@ -199,28 +200,23 @@ def test_fork_bomb_is_contained(bench: Bench, doubling: OpenedTask) -> None:
 
 def test_killed_host_leaves_nothing(tmp_path: Path) -> None:
     mark = f"{50000 + os.getpid() % 10000}.75"
-    bench = Bench(tmp_path)
-    from conftest import DOUBLE_TASK
-
-    opened = bench.open(DOUBLE, DOUBLE_TASK)
     source = in_host(only_interpreted(STUBBORN.format(seconds=mark) + "\nimport time; time.sleep(3600)"), DOUBLE)
     errors: list[BaseException] = []
-    thread = _in_background(bench.host, opened, source, errors)
-    for _ in range(300):
-        if sleepers(mark):
-            break
-        time.sleep(0.1)
-    assert sleepers(mark)
-    bench.host._process.kill()
-    thread.join(30)
-    assert [type(error) for error in errors] == [HostDied]
-    assert wait_until_gone(mark) == []
-    bench.close()
+    with Bench(tmp_path) as bench:
+        opened = bench.open(DOUBLE, DOUBLE_TASK)
+        thread = _in_background(bench.host, opened, source, errors)
+        for _ in range(300):
+            if sleepers(mark):
+                break
+            time.sleep(0.1)
+        assert sleepers(mark)
+        bench.host._process.kill()
+        thread.join(30)
+        assert [type(error) for error in errors] == [HostDied]
+        assert wait_until_gone(mark) == []
 
 
-def _in_background(host: JudgeHost, opened: OpenedTask, source: str, errors: list[BaseException]):  # type: ignore[no-untyped-def]
-    import threading
-
+def _in_background(host: JudgeHost, opened: OpenedTask, source: str, errors: list[BaseException]) -> threading.Thread:
     def judge() -> None:
         try:
             host.judge(opened, "candidate", source, Stage.SCREENING, 120.0)

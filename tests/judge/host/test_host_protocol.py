@@ -109,8 +109,6 @@ def test_requests_overlap(bench: Bench, doubling: OpenedTask) -> None:
 
 
 def test_closed_host_makes_waiting_calls_fail(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
-    opened = bench.open(DOUBLE, DOUBLE_TASK)
     errors: list[BaseException] = []
 
     def judge() -> None:
@@ -119,26 +117,26 @@ def test_closed_host_makes_waiting_calls_fail(tmp_path: Path) -> None:
         except (HostDied, HostError) as error:
             errors.append(error)
 
-    waiting = threading.Thread(target=judge)
-    waiting.start()
-    time.sleep(1.0)
-    bench.close()
+    with Bench(tmp_path) as bench:
+        opened = bench.open(DOUBLE, DOUBLE_TASK)
+        waiting = threading.Thread(target=judge)
+        waiting.start()
+        time.sleep(1.0)
     waiting.join(30)
     assert len(errors) == 1
     with pytest.raises(HostDied):
         bench.judge(opened, DOUBLE)
-    bench.close()
 
 
 def test_amd_target(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, target="gfx942")
-    opened = bench.open(DOUBLE, DOUBLE_TASK)
-    facts = opened.baseline.kernels[0]
-    assert (facts.target == "gfx942" and facts.registers > 0 and 128 in facts.load_bits) or 64 in facts.load_bits
-    observed = bench.judge(opened, DOUBLE.replace("256", "1024"))
+    with Bench(tmp_path, target="gfx942") as bench:
+        opened = bench.open(DOUBLE, DOUBLE_TASK)
+        facts = opened.baseline.kernels[0]
+        assert facts.target == "gfx942" and facts.registers > 0 and facts.load_bits == (32,)
+        observed = bench.judge(opened, DOUBLE.replace("256", "1024"))
+    assert 128 in observed.kernels[0].load_bits
     verdict = compose(opened, observed, target="gfx942", stage=Stage.SCREENING)
     assert (verdict.correctness, verdict.speed) == (Correctness.CORRECT, Speed.ESTIMATED)
-    bench.close()
 
 
 def test_cuda_file_is_compiled_and_stays_unverified(bench: Bench) -> None:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import DOUBLE, DOUBLE_TASK, Bench, as_task
+from conftest import DOUBLE, DOUBLE_TASK, EXAMPLES, Bench, as_task
 
 from evolve_core.judge.client import HostError, JudgeHost
 from evolve_core.judge.observation import Outcome
@@ -168,13 +168,17 @@ def test_values_other_than_tensors(bench: Bench) -> None:
     assert bench.judge(opened, source).failure is None
 
 
-def test_examples_open_and_their_own_source_is_correct(bench: Bench) -> None:
-    for name in ("softmax", "layernorm", "matmul", "swiglu"):
-        opened = bench.open_example(name)
-        assert opened.notes == (), name
-        observed = bench.host.judge(opened, "same", opened.source, Stage.SCREENING, 120.0)
-        assert observed.failure is None, name
-        assert {launch.workload for launch in observed.launches} == {p.workload for p in observed.work}
+EXAMPLE_NAMES = sorted(file.name.partition(".")[0] for file in EXAMPLES.glob("*.evolve.py"))
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLE_NAMES if (EXAMPLES / f"{name}.py").exists()])
+def test_example_opens_and_its_own_source_is_correct(bench: Bench, name: str) -> None:
+    opened = bench.open_example(name)
+    assert opened.notes == ()
+    observed = bench.host.judge(opened, "same", opened.source, Stage.SCREENING, 120.0)
+    assert observed.failure is None
+    assert {check.outcome for check in observed.checks} == {Outcome.COMPARED}
+    assert {launch.workload for launch in observed.launches} == {profile.workload for profile in observed.work}
 
 
 def start(python: Path, folder: Path) -> JudgeHost:
@@ -206,13 +210,12 @@ def test_interpreter_that_does_not_exist(tmp_path: Path) -> None:
 
 def test_secrets_do_not_reach_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-secret")
-    bench = Bench(tmp_path)
     source = DOUBLE.replace(
         "def double(x):", "import os\nassert 'ANTHROPIC_API_KEY' not in os.environ\n\n\ndef double(x):"
     )
-    assert bench.open(source, DOUBLE_TASK).baseline.failure is None
+    with Bench(tmp_path) as bench:
+        assert bench.open(source, DOUBLE_TASK).baseline.failure is None
     assert b"sk-secret" not in bench.log_file.read_bytes()
-    bench.close()
 
 
 def test_host_of_this_interpreter_says_what_it_has(bench: Bench) -> None:
