@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from evolve_core.errors import KernelEvolveError
 from evolve_core.judge.host.gpu.nvml import list_devices
 from evolve_core.judge.session import Judgement, TaskJudge
 from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Verdict
@@ -48,6 +49,7 @@ class Judges:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._open: dict[str, TaskJudge] = {}
+        self._refused: dict[str, KernelEvolveError] = {}
 
     def judge(self, name: str, source: str, stage: Stage) -> Verdict:
         judgement: Judgement = self._of(name).submit("c1", source, stage).result(400)
@@ -58,8 +60,14 @@ class Judges:
             judge.close()
 
     def _of(self, name: str) -> TaskJudge:
+        if name in self._refused:
+            raise self._refused[name]
         if name not in self._open:
-            self._open[name] = self._begin(name)
+            try:
+                self._open[name] = self._begin(name)
+            except KernelEvolveError as refused:
+                self._refused[name] = refused
+                raise
         return self._open[name]
 
     def _begin(self, name: str) -> TaskJudge:

@@ -12,9 +12,11 @@ import torch
 from .. import tasks
 from ..buffers import flatten_outputs
 from ..compare import compare_outputs
+from ..errors import StepError
 from ..loading import entry_of, load_source
 from ..oracle import reference_truth
 from .cuda_task import cuda_runner
+from .fresh import judge_in_new_interpreter
 from .job import COMPILE_TIMEOUT_S, GpuJob, Named, Runner
 from .run import judge_on_gpu
 
@@ -26,6 +28,12 @@ def judge_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     ``payload``: ``task_text``, ``task_file``, ``source_file``, ``entry``, ``kind`` ("entry" or "launches"),
     ``baseline`` and ``candidate`` (source texts; candidate None: the baseline against itself), ``stage``,
     ``device_uuid``, ``lock_folder``, ``deadline_s``, and ``checked`` and ``timed`` as lists of ``{id, recipe}``."""
+    if torch.cuda._is_in_bad_fork():
+        result = judge_in_new_interpreter(payload, folder)
+        if result is None:
+            message = "the judge's GPU process ended before it could answer; see the run's log"
+            raise StepError("host-failure", message)
+        return result
     timed, checked = _recipes(payload["timed"]), _recipes(payload["checked"] or payload["timed"])
     recipes = {**timed, **checked}
     task = cache(lambda: tasks.load_task(payload["task_text"], Path(payload["task_file"]), _fresh(folder / "task")))
