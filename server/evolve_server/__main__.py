@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -17,5 +18,13 @@ def main() -> None:
         engine_main()
 
 
+def _forget_working_folder() -> None:
+    """``python -m`` looks for modules in the working folder first: the user's, with any ``json.py`` in it."""
+    here = os.getcwd()  # noqa: PTH109  # pathlib is not loaded yet, and need not be
+    if sys.path[:1] in ([here], [""]) and not __file__.startswith(os.path.join(here, "")):  # noqa: PTH118
+        del sys.path[0]
+
+
 if __name__ == "__main__":
+    _forget_working_folder()
     main()

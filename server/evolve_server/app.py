@@ -53,6 +53,7 @@ class App:
     refresher: Refresher = field(init=False)
     _published: dict[str, list[types.Diagnostic]] = field(default_factory=dict)
     _status: ServerStatus | None = None
+    _workspaces: dict[Path, Path] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def reconfigured(self, settings: Settings) -> None:
@@ -113,7 +114,15 @@ class App:
         return self.view.documents.get(uri)
 
     def workspace(self, path: Path) -> Path:
-        return workspace_of(path, self.folders)
+        """The project that holds a file; found once per folder, as it takes a look at every folder above."""
+        if path.parent not in self._workspaces:
+            self._workspaces[path.parent] = workspace_of(path, self.folders)
+        return self._workspaces[path.parent]
+
+    def use_folders(self, folders: tuple[Path, ...]) -> None:
+        self.folders = folders
+        self._workspaces.clear()
+        self.wake.set()
 
     def workspace_of_run(self, run: RunView) -> Path:
         return self.workspace(Path(run.record.spec.source_file))

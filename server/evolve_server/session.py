@@ -57,8 +57,7 @@ def configuration_changed(app: App, params: types.DidChangeConfigurationParams) 
 def folders_changed(app: App, params: types.DidChangeWorkspaceFoldersParams) -> None:
     gone = {path_of(folder.uri) for folder in params.event.removed}
     fresh = [path for folder in params.event.added if (path := path_of(folder.uri)) is not None]
-    app.folders = tuple(dict.fromkeys([*(f for f in app.folders if f not in gone), *fresh]))
-    app.wake.set()
+    app.use_folders(tuple(dict.fromkeys([*(f for f in app.folders if f not in gone), *fresh])))
 
 
 def cancel_by_token(app: App, params: types.WorkDoneProgressCancelParams) -> None:

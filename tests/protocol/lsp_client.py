@@ -108,6 +108,7 @@ class Lsp:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
+                cwd=root,
                 env=env,
                 limit=1 << 24,
             )
