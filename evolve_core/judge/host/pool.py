@@ -79,6 +79,10 @@ class Zygote:
         ours, theirs = socket.socketpair()
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
         environment.pop("TRITON_INTERPRET", None)
+        # A zygote that initialised CUDA could never fork a child that uses it. With no visible device and the count
+        # asked of NVML, even torch.cuda.is_available() stays clear of it; the GPU's step makes its device visible.
+        environment["CUDA_VISIBLE_DEVICES"] = ""
+        environment["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
         if self._interpreting:
             environment["TRITON_INTERPRET"] = "1"
         script = str(Path(__file__).resolve().parent / "__main__.py")

@@ -67,8 +67,11 @@ def _preload(target: str, *, interpreting: bool) -> None:
                 with contextlib.suppress(ImportError):
                     importlib.import_module(name, __package__)
         else:
+            from torch._subclasses import fake_tensor
             from torch._subclasses.fake_tensor import FakeTensorMode
 
+            # It makes a real tensor on the device "to initialise it": here, and in every child, nothing may.
+            fake_tensor.init_gpu_context = lambda device: None
             # Entering it once imports torch._dynamo, over a second that every child would pay again.
             with FakeTensorMode(allow_non_fake_inputs=True):
                 torch.empty(1)
