@@ -127,8 +127,8 @@ class JudgeHost:
     def start(cls, python: Path, spool: Path, target: str, workers: int, log: IO[bytes]) -> JudgeHost:
         """Start ``python`` on the host's files and say hello. ``log`` receives the host's stderr.
 
-        Raises HostError where the interpreter cannot be started, HostDied where it ends before it answers. Missing torch
-        or triton is no error here: see ``info.missing``; ``open`` will refuse.
+        Raises HostError where the interpreter cannot be started, HostDied where it ends before it answers. That torch
+        or triton is missing is no error here: see ``info.missing``; ``open`` will refuse.
         """
         script = Path(__file__).resolve().parent / "host" / "__main__.py"
         try:

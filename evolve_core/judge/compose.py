@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from statistics import median
 from typing import Any
 
 from evolve_core.hints.model import KernelFacts, WorkProfile
@@ -18,7 +19,7 @@ from evolve_core.judge.client import OpenedTask
 from evolve_core.judge.correctness import Accepted, Rejected, judge_checks
 from evolve_core.judge.observation import Check, Observation, Outcome, SeenFailure
 from evolve_core.judge.reproduce import reproduction
-from evolve_core.judge.timing import Measured, Samples, measure
+from evolve_core.judge.timing import Measured, Samples, measure, null_delta
 from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Trust, Verdict, WorkloadVerdict
 from evolve_core.targets import Target, load
 from evolve_core.task.model import Task, TaskKind
@@ -102,7 +103,7 @@ def _wrong(opened: OpenedTask, observed: Observation, check: Check, reason: str,
 
 
 def _rejected(opened: OpenedTask, observed: Observation, judged: Rejected, stage: Stage, source: str) -> Verdict:
-    check = _rejected_check(observed.checks)
+    check = judged.check
     reason = f"wrong on {_label(opened, check)} (seed {check.seed}): {judged.reason}" if check else judged.reason
     verdict = _wrong(opened, observed, check or observed.checks[0], reason, stage, source)
     if not judged.cheating:
@@ -117,11 +118,6 @@ def _rejected(opened: OpenedTask, observed: Observation, judged: Rejected, stage
         environment=observed.environment,
         reproduce=verdict.reproduce,
     )
-
-
-def _rejected_check(checks: Sequence[Check]) -> Check | None:
-    """The smallest workload that is rejected on its own: the easiest one to look at."""
-    return next((check for check in checks if isinstance(judge_checks([check]), Rejected)), None)
 
 
 def _unverified(opened: OpenedTask, observed: Observation, reason: str, stage: Stage) -> Verdict:
@@ -162,11 +158,14 @@ def _origin(opened: OpenedTask, check: Check) -> str:
 
 def _measured(opened: OpenedTask, observed: Observation, stage: Stage, finalists: int) -> Verdict:
     samples = [
-        Samples(timing.workload, timing.process, timing.baseline_ns, timing.candidate_ns) for timing in observed.timing
+        Samples(timing.workload, timing.process, timing.baseline_ns, timing.candidate_ns, empty_ns=timing.empty_ns)
+        for timing in observed.timing
     ]
     labels = {one.id: one.label for one in opened.workloads}
     weights = {one.id: one.weight for one in opened.workloads}
-    result: Measured = measure(samples, stage=stage, labels=labels, weights=weights, finalists=finalists)
+    result: Measured = measure(
+        samples, stage=stage, labels=labels, weights=weights, finalists=finalists, delta=_machine_delta(opened)
+    )
     return Verdict(
         correctness=Correctness.CORRECT,
         speed=result.speed,
@@ -180,6 +179,12 @@ def _measured(opened: OpenedTask, observed: Observation, stage: Stage, finalists
         workloads=(*result.workloads, *_error_workloads(opened, observed)),
         environment=observed.environment,
     )
+
+
+def _machine_delta(opened: OpenedTask) -> float:
+    """The smallest difference that this machine can tell: the user's kernel was timed against itself at the start."""
+    pairs = [(timing.baseline_ns, timing.candidate_ns) for timing in opened.baseline.timing]
+    return null_delta([median(math.log(a / b) for a, b in zip(*pair, strict=True)) for pair in pairs if pair[0]])
 
 
 def _estimated(opened: OpenedTask, observed: Observation, target: Target, stage: Stage) -> Verdict:

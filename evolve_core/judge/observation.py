@@ -109,6 +109,8 @@ class Timing:
     candidate_ns: tuple[float, ...]
     cold_l2: bool
     all_outputs_checked: bool
+    empty_ns: float = 0.0
+    """What an empty measured region costs on this device; 0: not calibrated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +244,7 @@ def _timing(data: Mapping[str, Any]) -> Timing:
         candidate_ns=tuple(float(ns) for ns in data["candidate_ns"]),
         cold_l2=bool(data["cold_l2"]),
         all_outputs_checked=bool(data["all_outputs_checked"]),
+        empty_ns=float(data.get("empty_ns") or 0.0),
     )
 
 
