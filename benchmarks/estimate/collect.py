@@ -1,10 +1,10 @@
-"""Facts and work profiles of hand-made variants of the examples, for one target: what the estimate is made of, as JSON.
+"""Facts and work profiles of hand-made variants of the examples, for one target: what the estimate is made of.
 
-    python -m benchmarks.estimate.collect OUT.json [--measured VARIANTS.json] [--target sm_90] [--kernels softmax,matmul]
+    python -m benchmarks.estimate.collect OUT.json [--measured VARIANTS.json] [--target sm_90] [--kernels A,B]
 
 Needs torch and triton in this interpreter, and no GPU. With ``--measured`` the sources come from that file, so that
-exactly what was measured is compiled; without it they come from ``tests/gpu/variants.py``. About two minutes on two cores when
-Triton's cache (``--cache``) is warm, ten when it is not.
+exactly what was measured is compiled; without it they come from ``tests/gpu/variants.py``. Takes a few minutes on two
+cores, most of it compiling what is not in Triton's cache (``--cache``) yet.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _run_worker(stage: str, interpret: str, folder: Path, cache: str) -> None:
 
 
 def _gathered(jobs: list[dict[str, Any]], folder: Path) -> dict[str, Any]:
-    """Kernel → variant → {"facts": […], "workloads": {label: [{"facts": index, "work": profile}]}} or {"failed": why}."""
+    """Kernel → variant → {"facts": […], "workloads": {label: [{"facts": index, "work": …}]}} or {"failed": why}."""
     found: dict[str, Any] = {}
     for number, job in enumerate(jobs):
         stages = {s: json.loads((folder / f"{s}-{number}.json").read_text()) for s in ("compile", "profile")}

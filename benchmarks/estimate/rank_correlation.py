@@ -2,13 +2,14 @@
 
     python -m benchmarks.estimate.rank_correlation [--table KERNEL]
 
-Measured times: ``benchmarks/results/h200-variants.json`` (its environment says how). Facts and work profiles of the same
-sources: ``benchmarks/estimate/facts-sm_90.json``, made by ``collect.py --measured``. No torch, no GPU.
+Measured times: ``benchmarks/results/h200-variants.json`` (its environment says how). Facts and work profiles of the
+same sources: ``benchmarks/estimate/facts-sm_90.json``, made by ``collect.py --measured``. No torch, no GPU.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ FACTS = HERE / "facts-sm_90.json"
 DEVICE = "h200"
 GOAL = 0.8
 """Spearman correlation that the estimate is to reach on each kernel."""
+
+CLEAR = 1.05
+"""Two measured times this far apart are different: the same kernel, measured twice there, moves by up to 1.6 %."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +49,12 @@ def main() -> None:
     parser.add_argument("--table", default="", help="also print every variant of this kernel")
     arguments = parser.parse_args()
     compared = compare(arguments.measured, arguments.facts, load(arguments.device))
-    print(f"{'kernel':10s} {'workload':44s} {'variants':>8s} {'Spearman':>9s}  best of all: chosen by the estimate / measured")
+    print(f"{'kernel':10s} {'workload':40s} variants Spearman clear pairs right  estimate's choice / best, measured")
     for (kernel, workload), variants in compared.items():
-        print(f"{kernel:10s} {workload:44s} {len(variants):8d} {_spearman_of(variants):9.2f}  {_choice(variants)}")
+        right, clear = clear_pairs(variants)
+        pairs = f"{right / clear:6.1%} of {clear}" if clear else "no clear pair"
+        rank = f"{len(variants):8d} {_spearman_of(variants):8.2f}"
+        print(f"{kernel:10s} {workload:40s} {rank} {pairs:>17s}  {_choice(variants)}")
         if kernel == arguments.table:
             _print_table(variants)
     for kernel, value in by_kernel(compared).items():
@@ -108,6 +115,19 @@ def by_kernel(compared: dict[tuple[str, str], list[Variant]]) -> dict[str, float
     for (kernel, _), variants in compared.items():
         values.setdefault(kernel, []).append(_spearman_of(variants))
     return {kernel: sum(found) / len(found) for kernel, found in values.items()}
+
+
+def clear_pairs(variants: list[Variant]) -> tuple[int, int]:
+    """(ordered rightly, all) pairs of variants whose measured times differ by more than ``CLEAR``.
+
+    Where most variants take the same time, Spearman's correlation compares noise with noise; these pairs do not.
+    """
+    clear = [
+        (a, b)
+        for a, b in itertools.combinations(sorted(variants, key=lambda v: v.measured_us), 2)
+        if b.measured_us > CLEAR * a.measured_us
+    ]
+    return sum(a.estimated_us < b.estimated_us for a, b in clear), len(clear)
 
 
 def _spearman_of(variants: list[Variant]) -> float:

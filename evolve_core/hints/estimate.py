@@ -62,7 +62,7 @@ def estimate(facts: KernelFacts, work: WorkProfile, target: Target) -> Estimate:
         return Estimate(math.inf, "launch", 0.0, 0.0, 0.0, 0.0, 0.0, False, reason or "no program fits on an SM")
     setting = _Setting(facts, work, target, here, traffic(facts, work, target, here.programs_per_sm))
     terms = _terms(setting)
-    contended_us = _combined([us for name, us in terms.items() if name != "launch"])
+    contended_us = _combined(terms)
     busy_us = max(contended_us + _ramp_us(setting), terms["launch"], floor_us(work, target))
     time_us = target.limits.launch_overhead_us + busy_us
     bound = max(terms, key=lambda name: terms[name])
@@ -97,7 +97,14 @@ def _terms(s: _Setting) -> dict[str, float]:
     }
 
 
-def _combined(busy_us: list[float]) -> float:
+def _combined(terms: dict[str, float]) -> float:
+    """Resources that hinder each other when all of them are busy.
+
+    The matrix units' time is part of the programs' serial chain, so only the longer of the two counts. Starting
+    programs hinders nothing else and stays out.
+    """
+    chain = max(terms["tensor"], terms["latency"])
+    busy_us = [chain, *(terms[name] for name in ("dram", "l2", "fp32", "special", "issue"))]
     return math.pow(math.fsum(us**c.OVERLAP_POWER for us in busy_us), 1.0 / c.OVERLAP_POWER)
 
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evolve_core.hints.estimate import estimate, floor_us
@@ -102,6 +102,7 @@ facts = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(facts, works, st.sampled_from(names()))
 def test_never_below_the_roofline_and_always_a_number_or_a_reason(k: KernelFacts, w: WorkProfile, name: str) -> None:
     target = load(name)
@@ -117,12 +118,12 @@ def test_never_below_the_roofline_and_always_a_number_or_a_reason(k: KernelFacts
 
 
 GROWING = [
-    "load_bytes_per_program", "store_bytes_per_program", "load_sectors_per_program", "store_sectors_per_program",
-    "unique_sectors_per_program", "fp_ops_per_program", "special_ops_per_program", "reductions_per_program",
-    "atomic_ops_per_program",
+    "load_bytes_per_program", "store_bytes_per_program", "store_sectors_per_program", "unique_sectors_per_program",
+    "fp_ops_per_program", "special_ops_per_program", "reductions_per_program", "atomic_ops_per_program",
 ]  # fmt: skip
 
 
+@settings(deadline=None)
 @given(facts, works, st.sampled_from(GROWING), st.floats(1.01, 10))
 def test_more_work_is_never_faster(k: KernelFacts, w: WorkProfile, field: str, factor: float) -> None:
     w = replace(w, unique_sectors_per_program=min(w.unique_sectors_per_program, w.load_sectors_per_program))
@@ -131,11 +132,15 @@ def test_more_work_is_never_faster(k: KernelFacts, w: WorkProfile, field: str, f
         more = replace(
             more, load_sectors_per_program=max(more.load_sectors_per_program, more.unique_sectors_per_program)
         )
+    if field == "store_sectors_per_program":
+        added = 32 * w.programs * (more.store_sectors_per_program - w.store_sectors_per_program)
+        more = replace(more, compulsory_bytes=w.compulsory_bytes + added)  # what is stored must move
     here, there = estimate(k, w, H100), estimate(k, more, H100)
     if here.launchable:
-        assert there.time_us >= here.time_us * (1 - 1e-9) or field in ("load_sectors_per_program",)
+        assert there.time_us >= here.time_us * (1 - 1e-9)
 
 
+@settings(deadline=None)
 @given(works, st.floats(1.1, 4))
 def test_more_bytes_that_must_move_are_never_faster(w: WorkProfile, factor: float) -> None:
     assert us(COPY, replace(w, compulsory_bytes=w.compulsory_bytes * factor)) >= us(COPY, w) * (1 - 1e-9)

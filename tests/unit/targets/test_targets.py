@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evolve_core.targets import UnknownTarget, load, names
@@ -77,6 +77,7 @@ def test_occupancy_is_the_calculators(
     assert found.fraction == pytest.approx(programs * warps / load(name).sm.max_warps)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(names()),
     st.integers(1, 255),
@@ -95,6 +96,7 @@ def test_more_of_anything_never_raises_occupancy(
     assert occupancy(target, registers, shared + more_shared, warps).programs_per_sm <= here.programs_per_sm
 
 
+@settings(deadline=None)
 @given(st.sampled_from(names()), st.integers(1, 512), st.integers(0, 300_000), st.sampled_from([1, 2, 4, 8, 16, 32]))
 def test_a_program_that_may_start_fits(name: str, registers: int, shared: int, warps: int) -> None:
     target = load(name)
