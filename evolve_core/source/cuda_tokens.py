@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 COMMENT = rb"//(?:[^\n\\]|\\\r?\n|\\.)*|/\*.*?(?:\*/|\Z)"
 RAW_STRING = rb'R"(?P<delimiter>[^\s()\\]{0,16})\(.*?(?:\)(?P=delimiter)"|\Z)'
@@ -33,8 +33,8 @@ _TOKEN = re.compile(
 _OPEN = {b"(": b")", b"[": b"]", b"{": b"}"}
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
+    # A named tuple is made several times faster than a frozen dataclass, and a file has tens of thousands of these.
     text: bytes
     start: int
     end: int

@@ -223,14 +223,14 @@ def test_launches_name_their_kernels(tmp_path: Path) -> None:
             "def workloads(): yield",
             TaskProblemKind.NO_ENTRY,
             snapshot(
-                'scale.evolve.py defines no launches(), which a CUDA file needs in place of an entry; add a generator that yields the launches of scale.cu and returns the output'
+                "scale.evolve.py defines no launches(), which a CUDA file needs in place of an entry; add a generator that yields the launches of scale.cu and returns the output"
             ),
         ),
         (
             'entry = "scale"\ndef workloads(): yield',
             TaskProblemKind.NO_ENTRY,
             snapshot(
-                'scale.evolve.py defines no launches(), which a CUDA file needs in place of an entry; add a generator that yields the launches of scale.cu and returns the output'
+                "scale.evolve.py defines no launches(), which a CUDA file needs in place of an entry; add a generator that yields the launches of scale.cu and returns the output"
             ),
         ),
         (
