@@ -16,7 +16,7 @@ from typing import Any
 
 from evolve_core.judge.host.gpu.forking import fork_child
 from evolve_core.judge.host.gpu.nvml import list_devices
-from evolve_core.judge.host.gpu.step import judge_step
+from evolve_core.judge.host.gpu.step import observe as observe_here
 
 from .candidates import CUDA_SOURCE, CUDA_TASK, SCREENED
 from .variants import example, variants
@@ -63,7 +63,7 @@ def observe(name: str, candidate: str | None, stage: str, *, kind: str = "entry"
         job = Path(folder) / "job"
         job.mkdir()
         child = fork_child(
-            lambda: report.write_text(json.dumps(judge_step(payload, job))) and None, "step", DEADLINE_S, ()
+            lambda: report.write_text(json.dumps(observe_here(payload, job))) and None, "step", DEADLINE_S, ()
         )
         child.wait(DEADLINE_S)
         return json.loads(report.read_text())

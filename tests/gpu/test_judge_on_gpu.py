@@ -82,9 +82,8 @@ class Judges:
         kernel = name if cuda else f"{name}_kernel"
         task = Task(task_file, file, kind, "" if cuda else name, (kernel,), True, "def domain" in text)
         with (folder / "host.log").open("wb") as log:
-            return TaskJudge.open(
-                task, source, python=Path(sys.executable), spool=folder / "spool", target="sm_90", workers=2, log=log
-            )
+            python, spool = Path(sys.executable), folder / "spool"
+            return TaskJudge.open(task, source, python=python, spool=spool, target="sm_90", workers=2, log=log)
 
 
 @pytest.fixture(scope="module")
@@ -100,9 +99,7 @@ def test_screening(judges: Judges, label: str, monkeypatch: pytest.MonkeyPatch) 
     if label == "broken endless":
         monkeypatch.setattr("evolve_core.judge.session.SCREENING_DEADLINE_S", 15.0)
     verdict = judges.judge(name, source or "", Stage.SCREENING)
-    print(
-        f"{label}: {verdict.correctness}, {verdict.failure}, {verdict.ratio and round(verdict.ratio, 3)}, {verdict.reason}"
-    )
+    print(f"{label}: {verdict.correctness}, {verdict.failure}, ratio {verdict.ratio}, {verdict.reason}")
     assert not verdict.is_winner
     if label in FAILS:
         assert verdict.failure in FAILS[label]

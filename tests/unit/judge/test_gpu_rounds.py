@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from evolve_core.judge.host.compare import compare_outputs
-from evolve_core.judge.host.gpu import bench
+from evolve_core.judge.host.gpu import bench, run
 from evolve_core.judge.host.gpu.clock import Sample
 from evolve_core.judge.host.gpu.distributions import VARIED
 from evolve_core.judge.host.gpu.job import GpuJob, Named, Runner
@@ -228,3 +228,18 @@ def test_a_device_held_by_another_run_is_contended(job: GpuJob, tmp_path: Path) 
         failure = judged(job, double, deadline_s=0.2)["failure"]
     assert failure["kind"] == "contended"
     assert "another measurement" in failure["message"]
+
+
+def test_only_what_stays_busy_while_we_wait_is_somebody_elses(job: GpuJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "_LOAD_PERIOD_S", 0.0)
+    loads = [80, 40, 0]
+
+    def fading(uuid: str) -> dict[str, Any]:
+        return {"busy_percent": loads.pop(0) if loads else 0, "processes": [4242], "throttle": []}
+
+    monkeypatch.setattr(run, "device_state", fading)
+    assert judged(job, double)["failure"] is None
+    monkeypatch.setattr(run, "device_state", lambda uuid: {"busy_percent": 90, "processes": [4242]})
+    failure = judged(job, double)["failure"]
+    assert failure["kind"] == "contended"
+    assert "4242" in failure["message"]

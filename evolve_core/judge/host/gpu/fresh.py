@@ -1,7 +1,7 @@
-"""Run the GPU step in a new interpreter, for a host in which something has already initialised CUDA.
+"""Run the GPU step in a new interpreter: one in which nothing has asked CUDA anything yet.
 
-A process that did that cannot fork children that use CUDA, and it is easily done: one import that asks whether there
-is a GPU is enough. A new interpreter costs the import of torch and triton (seconds), so this is the second choice.
+Only such a process can fork children that use CUDA, and it is easily spoilt: one import that asks whether there is a
+GPU is enough. It costs the import of torch and triton, some seconds a request.
 
 Run as a script it is the other side: the request comes on stdin, the answer leaves on the descriptor named in the
 arguments."""
@@ -50,7 +50,7 @@ def judge_in_new_interpreter(payload: dict[str, Any], folder: Path) -> dict[str,
 def _main(folder: Path, answer_to: int) -> None:
     payload = json.load(sys.stdin)
     step = importlib.import_module(".gpu.step", _load_host())
-    result = step.judge_step(payload, folder)
+    result = step.observe(payload, folder)
     with os.fdopen(answer_to, "wb") as out:
         out.write(json.dumps(result).encode())
 

@@ -26,6 +26,7 @@ from .slots import Slot
 __all__ = ["GpuJob", "judge_on_gpu"]
 
 _DIE_S = 5.0
+_LOAD_LOOKS, _LOAD_PERIOD_S = 4, 0.5
 
 
 class Child(Protocol):
@@ -58,8 +59,7 @@ def judge_on_gpu(job: GpuJob, fork: Fork = fork_child) -> dict[str, Any]:
 
 
 def _rounds(job: GpuJob, fork: Fork, deadline: float) -> dict[str, Any]:
-    before = device_state(job.device_uuid)
-    rivals = others_computing(before)
+    rivals = _rivals(job.device_uuid)
     if rivals:
         return _observation(
             _failure("contended", f"another process computes on this GPU (pids {rivals}); end it and run again")
@@ -74,6 +74,17 @@ def _rounds(job: GpuJob, fork: Fork, deadline: float) -> dict[str, Any]:
         if total["failure"] is not None:
             break
     return total
+
+
+def _rivals(uuid: str) -> list[int]:
+    """Processes that keep the device busy. Its load is an average over the last second, so our own last work may still
+    show beside an idle notebook's name: only what stays busy while we do nothing belongs to somebody else."""
+    for _ in range(_LOAD_LOOKS):
+        rivals = others_computing(device_state(uuid))
+        if not rivals:
+            return []
+        time.sleep(_LOAD_PERIOD_S)
+    return others_computing(device_state(uuid))
 
 
 def _one_round(job: GpuJob, fork: Fork, process: int, deadline: float) -> dict[str, Any]:

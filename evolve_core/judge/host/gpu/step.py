@@ -27,13 +27,18 @@ def judge_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
 
     ``payload``: ``task_text``, ``task_file``, ``source_file``, ``entry``, ``kind`` ("entry" or "launches"),
     ``baseline`` and ``candidate`` (source texts; candidate None: the baseline against itself), ``stage``,
-    ``device_uuid``, ``lock_folder``, ``deadline_s``, and ``checked`` and ``timed`` as lists of ``{id, recipe}``."""
-    if torch.cuda._is_in_bad_fork():
-        result = judge_in_new_interpreter(payload, folder)
-        if result is None:
-            message = "the judge's GPU process ended before it could answer; see the run's log"
-            raise StepError("host-failure", message)
-        return result
+    ``device_uuid``, ``lock_folder``, ``deadline_s``, and ``checked`` and ``timed`` as lists of ``{id, recipe}``.
+
+    The host's own process will not do: it has entered torch's FakeTensorMode, which counts the CUDA devices and,
+    finding none visible, replaces torch's device guard for good. A fork inherits both."""
+    result = judge_in_new_interpreter(payload, folder)
+    if result is None:
+        raise StepError("host-failure", "the judge's GPU process ended before it could answer; see the run's log")
+    return result
+
+
+def observe(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """``judge_step`` in this process, which must never have asked CUDA anything."""
     timed, checked = _recipes(payload["timed"]), _recipes(payload["checked"] or payload["timed"])
     recipes = {**timed, **checked}
     task = cache(lambda: tasks.load_task(payload["task_text"], Path(payload["task_file"]), _fresh(folder / "task")))
