@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -41,7 +42,7 @@ class Aliases:
         return dotted(node.func) in {f"{self.triton}.cdiv", f"{self.language}.cdiv"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Launch:
     """One ``kernel[grid](…)``. ``grid`` is the tuple behind it, None where the text does not show one.
 
@@ -58,7 +59,7 @@ class Launch:
     grid_shared: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class KernelCode:
     """One kernel inside its file. ``body`` is without the docstring."""
 
@@ -146,15 +147,16 @@ def find_aliases(tree: ast.Module) -> Aliases:
     return Aliases(triton, language)
 
 
-def find_kernels(code: Code, qualified_names: tuple[str, ...]) -> list[KernelCode]:
+@functools.lru_cache(maxsize=64)
+def find_kernels(code: Code, qualified_names: tuple[str, ...]) -> tuple[KernelCode, ...]:
     """The named kernels that this text defines as ``@triton.jit`` functions, in the order asked for."""
     aliases = find_aliases(code.tree)
     functions = {name: node for name, node in _functions(code.tree, "") if _is_jit(node)}
-    return [
+    return tuple(
         KernelCode(code, aliases, functions[name], tuple(_launches(code, functions[name])))
         for name in qualified_names
         if name in functions
-    ]
+    )
 
 
 def _functions(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.FunctionDef]]:

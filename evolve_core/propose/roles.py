@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from enum import StrEnum
 
 from evolve_core.propose.kernel_code import KernelCode, argument
@@ -87,10 +88,14 @@ def _is_name(node: ast.AST | None, name: str) -> bool:
     return isinstance(node, ast.Name) and node.id == name
 
 
+@functools.lru_cache(maxsize=64)
+def _program_names(kernel: KernelCode) -> frozenset[str]:
+    return derived_names(kernel, None, [call for call, _ in kernel.program_ids()])
+
+
 def _strides(kernel: KernelCode, name: str) -> tuple[bool, bool]:
     """Whether the program id, and whether a loop, strides by ``name``."""
-    programs = derived_names(kernel, None, [call for call, _ in kernel.program_ids()])
-    loops = loop_names(kernel)
+    programs, loops = _program_names(kernel), loop_names(kernel)
     by_program = by_loop = False
     for node in (n for s in kernel.body for n in ast.walk(s)):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):

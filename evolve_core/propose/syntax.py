@@ -20,7 +20,7 @@ class Splice:
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Code:
     """The text of one Python file with its tree. ``line_starts`` are byte offsets; ``parents`` maps child to parent."""
 

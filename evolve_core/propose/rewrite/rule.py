@@ -50,7 +50,7 @@ def apply_rule(rule: Rule, source: str, kernel_name: str, settings: Settings) ->
     the kernel's own excepted: a rule may add parameters to it, behind those it has.
     """
     code = parse_code(source)
-    kernels = find_kernels(code, (kernel_name,)) if code is not None else []
+    kernels = find_kernels(code, (kernel_name,)) if code is not None else ()
     if not kernels:
         return Refusal(f"the file has no Triton kernel {kernel_name}, or does not parse")
     kernel = kernels[0]
