@@ -13,7 +13,7 @@ import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .errors import StepError
+from .errors import StepError, disk_full
 from .sandbox import Limits, apply_limits, die_with_parent, enter_namespaces
 from .steps import UNTRUSTED, find_step
 
@@ -66,11 +66,21 @@ def _outcome(step: str, payload: dict[str, Any], folder: Path) -> dict[str, Any]
         result = {"error": error.as_json()}
     except MemoryError:
         result = {"error": {"kind": "out-of-memory", "message": "the process ran out of its memory limit"}}
-    except BaseException:  # noqa: BLE001 - the one boundary of this process; the host reports it with its log
-        kind = "crash" if step in UNTRUSTED else "host-failure"
-        result = {"error": {"kind": kind, "message": traceback.format_exc(limit=-12)}}
+    except BaseException as error:  # noqa: BLE001 - the one boundary of this process
+        traceback.print_exc()
+        result = {"error": _escaped(step, error)}
     result["wall_s"] = round(time.monotonic() - began, 4)
     return result
+
+
+def _escaped(step: str, error: BaseException) -> dict[str, str]:
+    """What nothing in the step expected: a candidate's doing, a full disk, or our own fault. The log has the rest."""
+    if why := disk_full(error):
+        return {"kind": "host-failure", "message": why}
+    if isinstance(error, SystemExit):
+        return {"kind": "crash", "message": f"it called sys.exit({error.code!r})"}
+    kind = "crash" if step in UNTRUSTED else "host-failure"
+    return {"kind": kind, "message": f"{type(error).__name__}: {error}"[:2000]}
 
 
 def _report(pipe: int, result: dict[str, Any]) -> NoReturn:

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from typing import Any
+
+
+def disk_full(error: BaseException) -> str:
+    """A sentence where the error is a full disk (or quota), else ""."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full ({error.filename or 'spool folder'}): free some space and run again"
+    return ""
 
 
 @dataclass

@@ -7,6 +7,7 @@ bookkeeping of what they said. No verdict is formed; see docs/judge-host-protoco
 from __future__ import annotations
 
 import secrets
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -80,6 +81,8 @@ class Judge:
         """A step that runs the user's task module and no candidate. Its failures end the request."""
         result = self.step(step, payload, cancel, folder=folder)
         if result.error is not None:
+            if result.error.kind == "host-failure":
+                print(f"judge host: step {step}:\n{result.log}", file=sys.stderr, flush=True)
             raise result.error
         if result.how == "timeout":
             raise StepError(

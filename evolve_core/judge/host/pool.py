@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,10 @@ class Cancel:
 class Zygote:
     """One process of zygote.py. Thread-safe."""
 
-    def __init__(self, target: str, *, interpreting: bool) -> None:
+    def __init__(self, target: str, on_death: Callable[[], None], *, interpreting: bool) -> None:
+        """``on_death`` is called from a thread when the zygote ends although nobody closed it."""
         self._target = target
+        self._on_death = on_death
         self._interpreting = interpreting
         self._numbers = itertools.count(1)
         self._waiting: dict[int, tuple[threading.Event, list[dict[str, Any]]]] = {}
@@ -109,6 +112,8 @@ class Zygote:
         with self._lock:
             orphans = list(self._waiting.values())
             self._waiting.clear()
+        if self._channel is not None and not self.ready.get("missing"):
+            self._on_death()
         for event, box in orphans:
             box.append({"how": "zygote-died", "exit": -1, "result": "", "log": "", "wall_s": 0.0})
             event.set()
@@ -193,8 +198,8 @@ class Zygote:
     def close(self) -> None:
         """Close the channel: the zygote kills its descendants and ends. Killed itself where it does not."""
         if self._channel is not None:
-            self._channel.shutdown(socket.SHUT_RDWR)
-            self._channel = None
+            channel, self._channel = self._channel, None
+            channel.shutdown(socket.SHUT_RDWR)
         if self._process is not None:
             try:
                 self._process.wait(10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import sys
 import threading
 import traceback
@@ -12,10 +13,10 @@ from typing import Any
 
 from .descendants import kill_everything
 from .devices import find_devices
-from .errors import StepError
+from .errors import StepError, disk_full
 from .judging import Judge
 from .opened import TaskText
-from .pool import Cancel, Zygote, protect_host
+from .pool import Cancel, Zygote, protect_host, remove_folder
 from .sandbox import probe
 from .wire import Writer, read_messages
 
@@ -29,6 +30,7 @@ class Server:
         self._lock = threading.Lock()
         self._zygotes: list[Zygote] = []
         self._judge: Judge | None = None
+        self._spool: Path | None = None
 
     def serve(self, descriptor: int) -> None:
         """Until the client closes, or says ``shutdown``."""
@@ -57,10 +59,11 @@ class Server:
             answer: dict[str, Any] = {"result": self._dispatch(message, cancel)}
         except StepError as error:
             answer = {"error": error.as_json()}
-        except Exception:  # noqa: BLE001 - the boundary of this process: log it, answer, go on
+        except Exception as error:  # noqa: BLE001 - the boundary of this process: log it, answer, go on
             text = traceback.format_exc()
             print(text, file=sys.stderr, flush=True)
-            answer = {"error": StepError("host-failure", f"the judge host failed: {text.splitlines()[-1]}").as_json()}
+            why = disk_full(error) or f"the judge host failed: {text.splitlines()[-1]}; see the run's log"
+            answer = {"error": StepError("host-failure", why).as_json()}
         with self._lock:
             self._requests.pop(message.get("id"), None)
         try:
@@ -84,12 +87,14 @@ class Server:
     def _hello(self, params: dict[str, Any]) -> dict[str, Any]:
         if params["protocol"] != PROTOCOL:
             raise StepError("bad-request", f"this host speaks protocol {PROTOCOL}, not {params['protocol']}")
-        spool = Path(params["spool"]).resolve()
-        spool.mkdir(parents=True, exist_ok=True)
+        spool = Path(params["spool"]).resolve() / f"host-{os.getpid()}-{secrets.token_hex(4)}"
+        spool.mkdir(parents=True)
+        self._spool = spool
         target = str(params["target"])
         if not re.fullmatch(r"sm_\d+a?|gfx[0-9a-f]+", target):
             raise StepError("bad-request", f"unknown target {target!r}: use a name such as sm_90 or gfx942")
-        plain, interpreting = Zygote(target, interpreting=False), Zygote(target, interpreting=True)
+        plain = Zygote(target, _end_with_zygote, interpreting=False)
+        interpreting = Zygote(target, _end_with_zygote, interpreting=True)
         self._zygotes = [plain, interpreting]
         probe_folder = spool / "probe"
         probe_folder.mkdir(exist_ok=True)
@@ -147,6 +152,15 @@ class Server:
             cancel.wanted = True
         for zygote in self._zygotes:
             zygote.close()
+        if self._spool is not None:
+            remove_folder(self._spool)
+
+
+def _end_with_zygote() -> None:
+    """Without its zygotes the host is of no use: end, so that the client notices and starts another one."""
+    print("judge host: a zygote ended unexpectedly; the host ends with it", file=sys.stderr, flush=True)
+    kill_everything()
+    os._exit(1)
 
 
 def _read(file: Path) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -155,6 +157,24 @@ def test_cuda_file_is_compiled_and_stays_unverified(bench: Bench) -> None:
     assert (broken.failure.kind, broken.failure.line) == ("compile-error", 4)
     missing = bench.judge(opened, source.replace("void saxpy", "void saxpi"))
     assert missing.failure is not None and "'saxpy'" in missing.failure.message
+
+
+def test_dead_zygote_ends_the_host(tmp_path: Path) -> None:
+    with Bench(tmp_path) as bench:
+        opened = bench.open(DOUBLE, DOUBLE_TASK)
+        children = Path(f"/proc/{bench.host._process.pid}/task/{bench.host._process.pid}/children").read_text().split()
+        os.kill(int(children[0]), signal.SIGKILL)
+        with pytest.raises(HostDied):
+            bench.judge(opened, SLOW, 600.0)
+        for child in children:
+            assert not Path(f"/proc/{child}").exists()
+
+
+def test_spool_is_empty_after_the_host(tmp_path: Path) -> None:
+    with Bench(tmp_path) as bench:
+        bench.judge(bench.open(DOUBLE, DOUBLE_TASK), DOUBLE)
+        assert list((tmp_path / "spool").iterdir())
+    assert list((tmp_path / "spool").iterdir()) == []
 
 
 def test_host_restarts_after_its_death(tmp_path: Path) -> None:
