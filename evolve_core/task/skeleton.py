@@ -6,6 +6,8 @@ It imports nothing of ours, runs as it stands where the text told enough, and sa
 from __future__ import annotations
 
 import ast
+import keyword
+import re
 import warnings
 from pathlib import Path
 
@@ -96,7 +98,11 @@ def _dimension_names(shown: list[HostParameter]) -> dict[str, str]:
     for parameter in shown:
         for dim in parameter.dims or ():
             taken = _RESERVED | (parameters - {dim})
-            names.setdefault(dim, f"{dim}_size" if dim in taken or not dim.isidentifier() else dim)
+            # An axis without a name of its own is called after its tensor, as `x_-1`.
+            written = re.sub(r"\W", "", dim)
+            while dim not in names and (written in taken or written in names.values() or keyword.iskeyword(written)):
+                written += "_size"
+            names.setdefault(dim, written)
     return names
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from evolve_core.source.model import Kernel, Language
 from evolve_core.source.parse import SourceTree, parse
+from evolve_core.task.skeleton import skeleton
 
 ROOT = Path(__file__).parents[2]
 
@@ -126,6 +127,22 @@ def test_spans_hold_the_text_of_the_kernel(corpus: list[Path]) -> None:
             indented = " " * kernel.span.start_column + source
             (function,) = ast.parse(f"if True:\n{indented}" if kernel.span.start_column else indented).body
             assert isinstance(function, ast.If if kernel.span.start_column else ast.FunctionDef)
+
+
+def test_every_skeleton_is_python_that_names_a_function_of_the_file(corpus: list[Path]) -> None:
+    named = total = 0
+    for path in corpus:
+        text = path.read_text(encoding="utf-8")
+        parsed = parse(text, Language.TRITON)
+        functions = {d.qualified_name for d in parsed.definitions}
+        # One kernel a file: those of one file mostly share their host.
+        for kernel in parsed.kernels[:1]:
+            module = ast.parse(skeleton(path, parsed, text, kernel))
+            (entry,) = (n.value for n in module.body if isinstance(n, ast.Assign))
+            assert isinstance(entry, ast.Constant)
+            total += 1
+            named += entry.value in functions
+    assert named > 0.9 * total
 
 
 def test_an_edit_in_each_file_gives_what_a_fresh_reading_gives(corpus: list[Path]) -> None:
