@@ -61,9 +61,9 @@ def _flops_per_clock(facts: KernelFacts, dtype: str, target: Target) -> float:
 
 def _efficiency(facts: KernelFacts, work: WorkProfile, dtype: str, target: Target) -> float:
     """Share of the peak: what the instruction reaches at best, times what shared memory can feed it with."""
-    if facts.tensor_core == "wgmma":
+    if facts.tensor_core in ("wgmma", "tcgen05"):  # both read their operands from shared memory, asynchronously
         return c.WGMMA_EFFICIENCY * _fed(facts, work, dtype, target, _wgmma_operand_elements)
-    if facts.tensor_core == "mma":
+    if facts.tensor_core in ("mma", "wmma"):
         best = c.MMA_ON_HOPPER if target.architecture in ("sm_90", "sm_100") else c.MMA_EFFICIENCY
         return best * _fed(facts, work, dtype, target, _mma_operand_elements)
     return c.MFMA_EFFICIENCY if facts.tensor_core == "mfma" else c.VECTOR_DOT_EFFICIENCY

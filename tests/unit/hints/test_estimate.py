@@ -118,23 +118,27 @@ def test_never_below_the_roofline_and_always_a_number_or_a_reason(k: KernelFacts
 
 
 GROWING = [
-    "load_bytes_per_program", "store_bytes_per_program", "store_sectors_per_program", "unique_sectors_per_program",
-    "fp_ops_per_program", "special_ops_per_program", "reductions_per_program", "atomic_ops_per_program",
+    "load_bytes_per_program", "store_bytes_per_program", "fp_ops_per_program", "special_ops_per_program",
+    "reductions_per_program", "atomic_ops_per_program",
+]  # fmt: skip
+TRAFFIC = [
+    "load_bytes_per_program", "store_bytes_per_program", "load_sectors_per_program", "store_sectors_per_program",
+    "unique_sectors_per_program", "wave_unique_sectors", "compulsory_bytes",
 ]  # fmt: skip
 
 
 @settings(deadline=None)
 @given(facts, works, st.sampled_from(GROWING), st.floats(1.01, 10))
 def test_more_work_is_never_faster(k: KernelFacts, w: WorkProfile, field: str, factor: float) -> None:
-    w = replace(w, unique_sectors_per_program=min(w.unique_sectors_per_program, w.load_sectors_per_program))
-    more = replace(w, **{field: getattr(w, field) * factor + 1})
-    if field == "unique_sectors_per_program":
-        more = replace(
-            more, load_sectors_per_program=max(more.load_sectors_per_program, more.unique_sectors_per_program)
-        )
-    if field == "store_sectors_per_program":
-        added = 32 * w.programs * (more.store_sectors_per_program - w.store_sectors_per_program)
-        more = replace(more, compulsory_bytes=w.compulsory_bytes + added)  # what is stored must move
+    here, there = estimate(k, w, H100), estimate(k, replace(w, **{field: getattr(w, field) * factor + 1}), H100)
+    if here.launchable:
+        assert there.time_us >= here.time_us * (1 - 1e-9)
+
+
+@settings(deadline=None)
+@given(facts, works, st.floats(1.01, 10))
+def test_more_traffic_of_the_same_kind_is_never_faster(k: KernelFacts, w: WorkProfile, factor: float) -> None:
+    more = replace(w, **{field: getattr(w, field) * factor for field in TRAFFIC})
     here, there = estimate(k, w, H100), estimate(k, more, H100)
     if here.launchable:
         assert there.time_us >= here.time_us * (1 - 1e-9)
@@ -185,6 +189,8 @@ def test_spills_cost() -> None:
 def test_a_product_without_matrix_instructions_costs() -> None:
     assert us(replace(MATMUL, tensor_core=None), MATMUL_WORK) > 5 * us(MATMUL, MATMUL_WORK)
     assert us(replace(MATMUL, tensor_core="mma"), MATMUL_WORK) > us(MATMUL, MATMUL_WORK)
+    without = us(replace(MATMUL, tensor_core=None), MATMUL_WORK, "sm_100")
+    assert us(replace(MATMUL, tensor_core="tcgen05"), MATMUL_WORK, "sm_100") < without / 5
 
 
 def test_what_programs_share_need_not_come_from_dram_again() -> None:
