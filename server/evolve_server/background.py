@@ -150,7 +150,9 @@ class Background:
         return True
 
     async def _read_journals(self) -> bool:
-        snapshot = await self.off_loop(self._book.poll, self._workspaces())
+        documents = self._app.view.documents.values()
+        open_files = frozenset(str(d.path) for d in documents if d.is_source and d.path is not None)
+        snapshot = await self.off_loop(self._book.poll, self._workspaces(), open_files)
         if snapshot is None:
             return False
         self._take(snapshot)

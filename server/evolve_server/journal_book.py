@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import time
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,53 +28,97 @@ class Snapshot:
     problem: str
 
 
+WINNERS_PER_KERNEL = 8
+"""Winners are loaded and parsed for this many runs of a kernel; what is older is history for the reports."""
+SHARE_OF_A_CORE = 0.1
+"""Reading a long journal pauses for so long that it never takes more than this."""
+
+
 class JournalBook:
     """Used from one thread only. What was read stays when a journal cannot be read any more."""
 
     def __init__(self) -> None:
         self._readers: dict[Path, JournalReader] = {}
-        self._runs: dict[Path, tuple[RunView, ...]] = {}
+        self._records: dict[Path, tuple[RunRecord, ...]] = {}
         self._problems: dict[Path, str] = {}
+        self._due: set[Path] = set()
+        self._rested_at = 0.0
+        self._shown: frozenset[str] = frozenset()
+        self._followed: set[str] = set()
         self._finished: dict[tuple[str, float | None], RunView] = {}
 
-    def poll(self, workspaces: Iterable[Path]) -> Snapshot | None:
-        """Look at each journal; None where nothing has changed since the last call."""
-        # A list, not a generator: every journal is looked at, whatever the first one says.
-        moved = [self._poll(workspace) for workspace in workspaces]
-        return self._snapshot() if any(moved) else None
+    def poll(self, workspaces: Iterable[Path], open_files: frozenset[str]) -> Snapshot | None:
+        """Look at each journal; None where nothing has changed since the last call.
 
-    def _poll(self, workspace: Path) -> bool:
+        Winners are loaded for the runs of ``open_files`` (absolute paths) and of those that were active before.
+        """
+        problems = [self._look(workspace) for workspace in workspaces]
+        moved = self._read_what_is_due() or any(problems)
+        if not moved and open_files == self._shown:
+            return None
+        self._shown = open_files
+        return self._snapshot()
+
+    def _look(self, workspace: Path) -> bool:
+        """Notice a change, or that a journal cannot be read. Returns whether the problem is news."""
         is_new = workspace not in self._readers
         reader = self._readers.setdefault(workspace, JournalReader(workspace))
         before = self._problems.get(workspace, "")
         try:
-            if not reader.changed() and not is_new:
-                # A journal that vanished or was never there reads as empty.
-                return self._problems.pop(workspace, "") != ""
-            self._runs[workspace] = tuple(self._view(reader, record) for record in reader.runs())
+            if reader.changed() or is_new:
+                self._due.add(workspace)
             self._problems.pop(workspace, None)
         except JournalError as error:
             self._problems[workspace] = str(error)
-            return str(error) != before
-        return True
+        return self._problems.get(workspace, "") != before
 
-    def _view(self, reader: JournalReader, record: RunRecord) -> RunView:
-        if record.state is not RunState.DONE or not record.best:
-            return RunView(record)
-        key = (record.run_id, record.ended_at)
-        if key not in self._finished:
-            self._finished[key] = _with_winner(reader, record)
-        return self._finished[key]
+    def _read_what_is_due(self) -> bool:
+        if not self._due or time.monotonic() < self._rested_at:
+            return False
+        started = time.thread_time()
+        for workspace in self._due:
+            try:
+                self._records[workspace] = self._readers[workspace].runs()
+            except JournalError as error:
+                self._problems[workspace] = str(error)
+        self._due.clear()
+        self._rested_at = time.monotonic() + (time.thread_time() - started) / SHARE_OF_A_CORE
+        return True
 
     def _snapshot(self) -> Snapshot:
         by_file: dict[str, list[RunView]] = defaultdict(list)
-        for runs in self._runs.values():
-            for run in runs:
-                by_file[run.record.spec.source_file].append(run)
+        winners: Counter[tuple[str, str]] = Counter()
+        for workspace, records in self._records.items():
+            for record in records:
+                if not record.state.is_final:
+                    self._followed.add(record.run_id)
+                view = self._view(self._readers[workspace], record, winners)
+                if view is not None:
+                    by_file[record.spec.source_file].append(view)
         for runs_of_file in by_file.values():
             runs_of_file.sort(key=lambda run: run.record.created_at, reverse=True)
         problem = next(iter(self._problems.values()), "")
         return Snapshot({path: tuple(runs) for path, runs in by_file.items()}, problem)
+
+    def _view(self, reader: JournalReader, record: RunRecord, winners: Counter[tuple[str, str]]) -> RunView | None:
+        """The run as it is shown; None for a winner too old to be loaded, which would look like a run without one."""
+        source = record.spec.source_file
+        if record.state is not RunState.DONE or not record.best:
+            return RunView(record)
+        if source not in self._shown and record.run_id not in self._followed:
+            return RunView(record)
+        kernel = (source, record.spec.kernels[0])
+        winners[kernel] += 1
+        if winners[kernel] > WINNERS_PER_KERNEL:
+            return None
+        key = (record.run_id, record.ended_at)
+        if key not in self._finished:
+            try:
+                self._finished[key] = _with_winner(reader, record)
+            except JournalError:
+                # The next look at this journal says what is wrong with it.
+                return None
+        return self._finished[key]
 
 
 def _with_winner(reader: JournalReader, record: RunRecord) -> RunView:
