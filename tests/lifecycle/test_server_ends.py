@@ -215,3 +215,22 @@ async def test_two_servers_show_one_run(serve: Serve, workspace: Path, source: P
     await second.command("cancel", runId=run_id)
     for client in (first, second):
         assert await client.until_title(uri, lambda t: t == "Evolve") == ["Evolve"]
+
+
+async def test_an_interrupted_run_is_resumed_by_its_lens(
+    serve: Serve, workspace: Path, source: Path, stubborn: str
+) -> None:
+    client = await serve(options={"python": stubborn})
+    run_id = await started_run(client, source, workspace.parent)
+    [run] = runs(workspace)
+    os.kill(run.pid, signal.SIGKILL)
+    uri = source.as_uri()
+    await client.until_title(uri, lambda t: "interrupted" in t)
+    [lens, _] = await client.lenses(uri)
+    command = {key: lens["command"][key] for key in ("command", "arguments")}
+    assert await client.request("workspace/executeCommand", command) == {"runId": run_id}
+    await client.until_title(uri, lambda t: "judging your kernel" in t)
+    [again] = runs(workspace)
+    assert again.run_id == run_id and again.pid != run.pid
+    await client.command("cancel", runId=run_id)
+    await eventually(lambda: not mentioning(run_id), "without a runner")

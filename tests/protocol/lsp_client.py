@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -65,6 +66,10 @@ PLAIN: dict[str, Any] = {"name": "", "capabilities": {}}
 """A client that says nothing about itself."""
 
 
+def knowledge_of(root: Path) -> Path:
+    return root.parent / "knowledge.sqlite"
+
+
 class ResponseError(Exception):
     def __init__(self, error: dict[str, Any]) -> None:
         super().__init__(error["message"])
@@ -109,7 +114,8 @@ class Lsp:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 cwd=root,
-                env=env,
+                # A knowledge base of the test's own: what it learns is nobody's business, nor what others learned its.
+                env={**os.environ, "KERNEL_EVOLVE_KNOWLEDGE": str(knowledge_of(root)), **(env or {})},
                 limit=1 << 24,
             )
         client = cls(process, profile)
