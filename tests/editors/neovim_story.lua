@@ -22,7 +22,7 @@ local function lens_matching(pattern, seconds)
     if shown ~= '' and shown ~= seen.lenses[#seen.lenses] then
       table.insert(seen.lenses, shown)
     end
-    assert(not shown:match('^failed'), shown)
+    assert(not shown:match('^failed') and not shown:match('^no gain'), shown)
     return shown:match(pattern) ~= nil
   end)
   return seen.lenses[#seen.lenses]
@@ -62,7 +62,7 @@ local function play()
   end)
 
   lens_matching('^Evolve', 30)
-  vim.fn.search('def softmax_kernel')
+  vim.fn.search('def swiglu_kernel')
   vim.cmd.normal('w')
   local before = vim.api.nvim_buf_get_lines(0, 0, -1, false)
   vim.cmd.KernelEvolve('start')

@@ -121,11 +121,11 @@ def test_the_story_without_a_screen(story: Story) -> None:
 
 def test_the_story_on_the_screen(story: Story) -> None:
     before = story.source.read_text()
-    command = [str(installed(NEOVIM)), "-u", str(write_init(story)), "softmax.py"]
+    command = [str(installed(NEOVIM)), "-u", str(write_init(story)), "swiglu.py"]
     with on_screen(story, command) as screen:
         screen.shows(r"Evolve")
         screen.keep("1-lens")
-        screen.command("/def softmax_kernel")
+        screen.command("/def swiglu_kernel")
         screen.command("KernelEvolve")
         screen.shows(r"jit evolving \d", SECONDS)
         screen.keep("2-evolving")
@@ -135,7 +135,7 @@ def test_the_story_on_the_screen(story: Story) -> None:
         hover = screen.shows(r"(?i)workload")
         screen.keep("4-hover")
         screen.keys("Escape")
-        screen.keys("0", "C", "def softmax_kernel(x_ptr, out_ptr):", "Escape")
+        screen.keys("0", "C", "def swiglu_kernel(gate_ptr, up_ptr):", "Escape")
         screen.shows(r"was .*× faster.*source edited")
         screen.keep("5-edited")
         screen.keys("u")
@@ -152,10 +152,10 @@ def test_the_story_on_the_screen(story: Story) -> None:
 
 def test_cancelling_leaves_the_kernel_as_it_was_and_no_process(story: Story) -> None:
     before = story.source.read_text()
-    command = [str(installed(NEOVIM)), "-u", str(write_init(story)), "softmax.py"]
+    command = [str(installed(NEOVIM)), "-u", str(write_init(story)), "swiglu.py"]
     with on_screen(story, command) as screen:
         screen.shows(r"jit Evolve")
-        screen.command("/def softmax_kernel")
+        screen.command("/def swiglu_kernel")
         screen.command("KernelEvolve")
         screen.shows(r"jit (judging|evolving)", SECONDS)
         assert any("evolve_core run" in line for line in story.processes().values())
@@ -176,12 +176,12 @@ def test_cancelling_leaves_the_kernel_as_it_was_and_no_process(story: Story) -> 
 def test_a_missing_server_is_said_once_and_says_what_to_do(story: Story) -> None:
     init = write_init(story)
     init.write_text(init.read_text().replace(str(SERVER), "no-such-server"))
-    command = [str(installed(NEOVIM)), "-u", str(init), "softmax.py"]
+    command = [str(installed(NEOVIM)), "-u", str(init), "swiglu.py"]
     with on_screen(story, command) as screen:
         screen.shows(r'"no-such-server", which is not an executable file. See :checkhealth kernel_evolve')
         screen.keep("without-server")
-        screen.command("edit softmax.evolve.py")
-        screen.shows(r'entry = "softmax"')
+        screen.command("edit swiglu.evolve.py")
+        screen.shows(r'entry = "swiglu"')
         assert "no-such-server" not in screen.text()
         screen.command("checkhealth kernel_evolve")
         screen.shows(r"(?s)ERROR.*no-such-server.*Correct it")

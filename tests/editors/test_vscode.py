@@ -148,11 +148,11 @@ def test_a_missing_server_is_said_once_and_says_what_to_do(story: Story) -> None
 
 
 def test_a_missing_task_is_written_by_a_click(story: Story) -> None:
-    task = story.workspace / "softmax.evolve.py"
+    task = story.workspace / "swiglu.evolve.py"
     task.unlink()
     with code_server(story, SETTINGS) as url:
         seen = play("vscode_without_task.mjs", url, story)
-    assert "softmax.evolve.py" in seen["hover"]
-    assert 'entry = "softmax"' in task.read_text()
+    assert "swiglu.evolve.py" in seen["hover"]
+    assert 'entry = "swiglu"' in task.read_text()
     assert seen["notifications"] == []
     assert story.wait_for_no_process(20) == {}

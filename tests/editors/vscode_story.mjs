@@ -2,11 +2,11 @@
 
 import { MINUTE, plain, play } from "./vscode_workbench.mjs";
 
-const KERNEL = "def softmax_kernel";
+const KERNEL = "def swiglu_kernel";
 
 await play(async (workbench, { seconds }) => {
   const { page } = workbench;
-  await workbench.openFile("softmax.py");
+  await workbench.openFile("swiglu.py");
   const idle = await workbench.lensMatching(/^evolve/i, MINUTE);
   await workbench.picture("1-lens");
 

@@ -82,10 +82,10 @@ class Workbench {
     await this.page.keyboard.press("Enter");
   }
 
-  /** Waits for a lens; a run that failed is not waited for any longer. */
+  /** Waits for a lens; a run that ended without a winner is not waited for any longer. */
   async lensMatching(pattern, timeout) {
     const awaited = this.page.locator(LENS, { hasText: pattern }).first();
-    const failed = this.page.locator(LENS, { hasText: /^failed/ }).first();
+    const failed = this.page.locator(LENS, { hasText: /^(failed|no gain)/ }).first();
     await awaited.or(failed).first().waitFor({ timeout });
     const text = plain(await awaited.or(failed).first().innerText());
     if (!pattern.test(text)) {

@@ -8,6 +8,7 @@ return {
   filetypes = { 'python', 'cuda' },
   root_dir = kernel_evolve.root_dir,
   init_options = { trusted = true },
+  before_init = kernel_evolve.before_init,
   settings = { kernelEvolve = vim.empty_dict() },
   capabilities = kernel_evolve.capabilities,
   handlers = kernel_evolve.handlers,

@@ -13,6 +13,11 @@ export const SELECTOR = [
   { scheme: "file", language: "cuda-cpp" },
 ] as const;
 
+function settings(): unknown {
+  const plain: unknown = JSON.parse(JSON.stringify(vscode.workspace.getConfiguration("kernelEvolve")));
+  return withEditorPython(plain, { section: "kernelEvolve" });
+}
+
 export function createClient(
   server: ServerCommand,
   log: vscode.OutputChannel,
@@ -24,7 +29,8 @@ export function createClient(
     outputChannel: log,
     // A background tool never takes the focus; what went wrong is in the status item and in the log.
     revealOutputChannelOn: RevealOutputChannelOn.Never,
-    initializationOptions: { trusted: vscode.workspace.isTrusted },
+    // The settings come with the first message: a run started at once must not miss them.
+    initializationOptions: { trusted: vscode.workspace.isTrusted, kernelEvolve: settings() },
     synchronize: { configurationSection: "kernelEvolve" },
     middleware: {
       executeCommand,

@@ -59,6 +59,13 @@ function M.start_server(dispatchers)
   return vim.lsp.rpc.start(command, dispatchers)
 end
 
+--- The settings go with the first message: a run started at once must not miss them.
+function M.before_init(parameters, config)
+  local options = parameters.initializationOptions or {}
+  options.kernelEvolve = vim.tbl_get(config, 'settings', 'kernelEvolve')
+  parameters.initializationOptions = options
+end
+
 -- 0.11 can refresh lenses but does not say so, because nothing in it does it by itself; the handlers below do.
 M.capabilities = { workspace = { codeLens = { refreshSupport = true } } }
 
