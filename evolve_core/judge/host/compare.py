@@ -74,7 +74,13 @@ def _compare_one(
     if not (out.dtype.is_floating_point or out.dtype.is_complex):
         return {**check, **_integer_numbers(out, truth, native), "nonfinite_ok": True}
     check["nonfinite_ok"] = _same_nonfinite(out, rounded) or _same_nonfinite(out, native)
-    return {**check, **_errors(_real(out), _real(truth), _real(native), rounded, quantiles)}
+    numbers = _errors(_real(out), _real(truth), _real(native), rounded, quantiles)
+    return {**check, **{key: _representable(number) for key, number in numbers.items()}}
+
+
+def _representable(number: float | None) -> float | None:
+    """JSON knows no infinity: an error that overflows fp64 is as large as a number can be."""
+    return None if number is None or math.isnan(number) else min(max(number, -1e308), 1e308)
 
 
 def _strides(tensor: torch.Tensor) -> list[int]:

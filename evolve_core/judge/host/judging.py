@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .analysing import compiled, profile
 from .errors import StepError
 from .measuring import judge_on_gpu, open_on_gpu
 from .opened import CheckedWorkload, OpenTask, TaskText, code_of, task_of
@@ -35,7 +36,7 @@ class Judge:
     """Steps on two zygotes, at most ``workers`` children at once."""
 
     def __init__(self, plain: Zygote, interpreting: Zygote, spool: Path, target: str, workers: int) -> None:
-        self._plain = plain
+        self.plain = plain
         self._interpreting = interpreting
         self.spool = spool
         self.secret = spool / "secret"
@@ -61,17 +62,9 @@ class Judge:
 
         Unless it is the user's ``own`` code, it cannot see what their kernel gave, nor other candidates' folders.
         """
-        zygote = self._interpreting if step in ("run", "profile") else self._plain
+        zygote = self._interpreting if step in ("run", "profile") else self.plain
         where = folder or self.spool / "steps" / secrets.token_hex(8)
-        limits: dict[str, Any] = {"cpu_s": int(2 * deadline_s) + 2}
-        if step == "gpu":
-            # CUDA maps terabytes of address space, spins while it waits, and counts processes in the outer namespace.
-            limits = {
-                "cpu_s": int(8 * deadline_s) + 60,
-                "memory_bytes": None,
-                "file_bytes": 64 << 30,
-                "namespaces": False,
-            }
+        limits = _limits(step, deadline_s)
         if step in UNTRUSTED and not own:
             limits["hidden"] = [str(self.secret), str(self.spool / "steps")]
         result = zygote.run(step, {**payload, "target": self.target}, where, deadline_s, limits, cancel)
@@ -107,8 +100,8 @@ class Judge:
             return task, open_on_gpu(self, task, cancel)
         if text.is_cuda:
             task.notes.append("no GPU: a CUDA kernel can be compiled here, not run")
-            return task, self.compiled(task, text.source, cancel, own=True)
-        baseline = self.compiled(task, text.source, cancel, own=True)
+            return task, compiled(self, task, text.source, cancel, own=True)
+        baseline = compiled(self, task, text.source, cancel, own=True)
         task.checked, checks = self._native(task, described["checked"], cancel)
         baseline["checks"] = checks
         return task, baseline
@@ -208,7 +201,7 @@ class Judge:
         deadline = time.monotonic() + deadline_s
         if task.text.mode == "gpu":
             return judge_on_gpu(self, task, source, stage, deadline, cancel)
-        observation = self.compiled(task, source, cancel, own=False, deadline=deadline, profile=False)
+        observation = compiled(self, task, source, cancel, own=False, deadline=deadline, with_profile=False)
         if observation["failure"] or task.text.is_cuda:
             return observation
         checked = task.checked
@@ -218,7 +211,7 @@ class Judge:
         observation["checks"], observation["failure"] = self._checks(task, checked, source, deadline, cancel)
         if observation["failure"] or any(check["outcome"] != "compared" for check in observation["checks"]):
             return observation
-        self._profile(task, source, observation, deadline, cancel)
+        profile(self, task, source, observation, deadline, cancel)
         return observation
 
     def _checks(
@@ -258,79 +251,22 @@ class Judge:
         checks = [_check(one, check, answer) for (one, _), answer in found for check in answer["checks"]]
         return [*checks, *broken], failure
 
-    # -- compile and profile -------------------------------------------------------------------------------------
-
-    def compiled(
-        self,
-        task: OpenTask,
-        source: str,
-        cancel: Cancel,
-        *,
-        own: bool,
-        deadline: float | None = None,
-        profile: bool = True,
-    ) -> dict[str, Any]:
-        patience = STEP_PATIENCE_S if deadline is None else max(1.0, deadline - time.monotonic())
-        observation = self._empty_observation()
-        folder = self.spool / "steps" / secrets.token_hex(8)
-        workloads = [{key: one[key] for key in ("id", "label", "entries")} for one in task.timed]
-        payload = {**task_of(task.text), **code_of(task.text, source), "workloads": workloads}
-        step = "compile-cuda" if task.text.is_cuda else "compile"
-        result = self.children.submit(self.step, step, payload, cancel, patience, folder).result()
-        remove_folder(folder)
-        if result.value is not None:
-            observation.update({key: result.value[key] for key in ("kernels", "launches")})
-            observation["environment"]["notes"] = list(result.value["notes"])
-        elif result.error is not None and result.error.kind in ("needs-contents", "no-compiler"):
-            observation["environment"]["notes"] = [result.error.message]
-        else:
-            observation["failure"] = failure_of(result)
-            if own:
-                raise _own_failure(observation["failure"], task)
-            return observation
-        if profile and not task.text.is_cuda:
-            self._profile(task, source, observation, deadline, cancel)
-        return observation
-
-    def _profile(
-        self, task: OpenTask, source: str, observation: dict[str, Any], deadline: float | None, cancel: Cancel
-    ) -> None:
-        """Work of every timed workload. What cannot be profiled is a note: then there is no estimate for it."""
-        patience = STEP_PATIENCE_S if deadline is None else max(1.0, deadline - time.monotonic())
-        jobs = []
-        for one in task.timed:
-            payload = {
-                **code_of(task.text, source),
-                "workload": one["id"],
-                "entries": one["entries"],
-                "integers": one.get("integers"),
-            }
-            folder = self.spool / "steps" / secrets.token_hex(8)
-            jobs.append((one, folder, self.children.submit(self.step, "profile", payload, cancel, patience, folder)))
-        for one, folder, job in jobs:
-            result = job.result()
-            remove_folder(folder)
-            if result.value is not None:
-                observation["work"].extend(result.value["work"])
-            else:
-                why = failure_of(result)["message"]
-                observation["environment"]["notes"].append(f"no work profile for {one['label']}: {why}")
-
-    def _empty_observation(self) -> dict[str, Any]:
-        versions = {key: self._plain.ready.get(key) for key in ("python", "torch", "triton", "numpy")}
-        environment: dict[str, Any] = {"device": "none", "driver": None, "target": self.target, **versions, "notes": []}
-        return {
-            "failure": None,
-            "kernels": [],
-            "launches": [],
-            "work": [],
-            "checks": [],
-            "timing": [],
-            "environment": environment,
-        }
-
     def close(self) -> None:
         self.children.shutdown(wait=False, cancel_futures=True)
+
+
+def _limits(step: str, deadline_s: float) -> dict[str, Any]:
+    if step == "gpu":
+        # CUDA maps terabytes of address space, spins while it waits, and is not tried in namespaces yet.
+        return {
+            "cpu_s": int(8 * deadline_s) + 60,
+            "memory_bytes": None,
+            "file_bytes": 64 << 30,
+            "namespaces": False,
+        }
+    limits: dict[str, Any] = {"cpu_s": int(2 * deadline_s) + 2}
+    # NVRTC 13 dies of a limited address space (seen on an H200 machine); it compiles text and runs none of it.
+    return {**limits, "memory_bytes": None} if step == "compile-cuda" else limits
 
 
 def _in_shape(step: str, result: StepResult) -> StepResult:
@@ -379,11 +315,6 @@ def _broken_check(one: CheckedWorkload, failed: dict[str, Any], value: dict[str,
         "outputs": [],
         "out_of_bounds": value.get("out_of_bounds", []),
     }
-
-
-def _own_failure(failure: dict[str, Any], task: OpenTask) -> StepError:
-    file = failure.get("file") or task.text.source_file
-    return StepError("task-error", f"your own source cannot be judged: {failure['message']}", file, failure.get("line"))
 
 
 def _none_left(refused: list[str], disagreements: list[str]) -> str:

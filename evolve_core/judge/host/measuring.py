@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .analysing import compiled
 from .devices import find_devices
 from .errors import StepError
 from .opened import OpenTask
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
     from .judging import Judge
 
 OPEN_PATIENCE_S = 300.0
+GPU_GRACE_S = 90.0
 
 
 def open_on_gpu(judge: Judge, task: OpenTask, cancel: Cancel) -> dict[str, Any]:
     """Observe the user's own source against itself: facts, native errors, and the noise of this machine."""
-    observation = _compiled(judge, task, task.text.source, cancel, own=True)
+    observation = compiled(judge, task, task.text.source, cancel, own=True, with_profile=False)
     deadline = time.monotonic() + OPEN_PATIENCE_S
     _merge(observation, _measure(judge, task, None, "screening", deadline, cancel))
     failure = observation["failure"]
@@ -50,16 +52,10 @@ def judge_on_gpu(
     judge: Judge, task: OpenTask, source: str, stage: str, deadline: float, cancel: Cancel
 ) -> dict[str, Any]:
     """Observe one candidate: it must compile in the sandbox before it comes near the device."""
-    observation = _compiled(judge, task, source, cancel, own=False, deadline=deadline)
+    observation = compiled(judge, task, source, cancel, own=False, deadline=deadline, with_profile=False)
     if not observation["failure"]:
         _merge(observation, _measure(judge, task, source, stage, deadline, cancel))
     return observation
-
-
-def _compiled(
-    judge: Judge, task: OpenTask, source: str, cancel: Cancel, *, own: bool, deadline: float | None = None
-) -> dict[str, Any]:
-    return judge.compiled(task, source, cancel, own=own, deadline=deadline, profile=False)
 
 
 def _measure(
@@ -85,8 +81,9 @@ def _measure(
         "timed": listed,
     }
     folder = judge.spool / "steps" / secrets.token_hex(8)
-    # The step keeps its own deadline and says what it ran out of; the child's is only the backstop behind it.
-    result = judge.step("gpu", payload, cancel, left + 30.0, folder)
+    # The step keeps its own deadline and says what it ran out of; the child's is only the backstop behind it, with
+    # room for the import of torch in the fresh interpreter that the step starts.
+    result = judge.step("gpu", payload, cancel, left + GPU_GRACE_S, folder)
     remove_folder(folder)
     if isinstance(result.value, dict):
         return result.value

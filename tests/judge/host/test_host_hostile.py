@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -11,7 +12,7 @@ import pytest
 from conftest import DOUBLE, DOUBLE_TASK, Bench
 
 from evolve_core.judge.client import HostDied, JudgeHost, OpenedTask
-from evolve_core.judge.compose import compose
+from evolve_core.judge.compose import compose, evidence
 from evolve_core.judge.observation import Observation, Outcome
 from evolve_core.judge.verdict import Correctness, Failure, Stage, Verdict
 
@@ -240,6 +241,17 @@ def test_rejection_comes_with_a_script_that_shows_it(bench: Bench, doubling: Ope
     shown = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=True)
     candidate, own = (float(part.split()[-1]) for part in shown.stdout.split(", worst")[0].split(","))
     assert candidate > 1000 * own
+
+
+def test_evidence_is_json_and_holds_what_a_replay_needs(bench: Bench, doubling: OpenedTask) -> None:
+    observed = bench.judge(doubling, WRONG)
+    verdict = compose(doubling, observed, target="sm_90", stage=Stage.SCREENING, source=WRONG)
+    record = evidence(doubling.task, doubling, observed, verdict, candidate_id="c7", source=WRONG)
+    read = json.loads(json.dumps(record, allow_nan=False))
+    assert read["judged"]["source"] == WRONG and read["baseline"]["source"] == DOUBLE
+    assert {check["seed"] for check in read["judged"]["observation"]["checks"]}
+    assert read["task"]["task_sha256"] and read["environment"]["triton"]
+    assert read["verdict"]["correctness"] == "wrong"
 
 
 def test_outcomes_are_the_protocols(bench: Bench, doubling: OpenedTask) -> None:

@@ -1,0 +1,99 @@
+"""What can be known of a source without running it: the compiler's facts, its launches, the work of a few programs."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+
+from .errors import StepError
+from .opened import OpenTask, code_of, task_of
+from .outcomes import failure_of
+from .pool import Cancel, remove_folder
+
+if TYPE_CHECKING:
+    from .judging import Judge
+
+PATIENCE_S = 120.0
+"""For the user's own code: generous, because a wrong "timeout" on their own kernel misleads."""
+
+
+def compiled(
+    judge: Judge,
+    task: OpenTask,
+    source: str,
+    cancel: Cancel,
+    *,
+    own: bool,
+    deadline: float | None = None,
+    with_profile: bool = True,
+) -> dict[str, Any]:
+    """An observation with the compiler's facts and, unless ``with_profile`` is False, the work of every timed workload.
+
+    ``own``: the user's own source, for which failing to compile is an error of the request (StepError).
+    """
+    patience = PATIENCE_S if deadline is None else max(1.0, deadline - time.monotonic())
+    observation = _empty_observation(judge)
+    folder = judge.spool / "steps" / secrets.token_hex(8)
+    workloads = [{key: one[key] for key in ("id", "label", "entries")} for one in task.timed]
+    payload = {**task_of(task.text), **code_of(task.text, source), "workloads": workloads}
+    step = "compile-cuda" if task.text.is_cuda else "compile"
+    result = judge.children.submit(judge.step, step, payload, cancel, patience, folder).result()
+    remove_folder(folder)
+    if result.value is not None:
+        observation.update({key: result.value[key] for key in ("kernels", "launches")})
+        observation["environment"]["notes"] = list(result.value["notes"])
+    elif result.error is not None and result.error.kind in ("needs-contents", "no-compiler"):
+        observation["environment"]["notes"] = [result.error.message]
+    else:
+        observation["failure"] = failure_of(result)
+        if own:
+            raise _own_failure(observation["failure"], task)
+        return observation
+    if with_profile and not task.text.is_cuda:
+        profile(judge, task, source, observation, deadline, cancel)
+    return observation
+
+
+def profile(
+    judge: Judge, task: OpenTask, source: str, observation: dict[str, Any], deadline: float | None, cancel: Cancel
+) -> None:
+    """Work of every timed workload. What cannot be profiled is a note: then there is no estimate for it."""
+    patience = PATIENCE_S if deadline is None else max(1.0, deadline - time.monotonic())
+    jobs = []
+    for one in task.timed:
+        payload = {
+            **code_of(task.text, source),
+            "workload": one["id"],
+            "entries": one["entries"],
+            "integers": one.get("integers"),
+        }
+        folder = judge.spool / "steps" / secrets.token_hex(8)
+        jobs.append((one, folder, judge.children.submit(judge.step, "profile", payload, cancel, patience, folder)))
+    for one, folder, job in jobs:
+        result = job.result()
+        remove_folder(folder)
+        if result.value is not None:
+            observation["work"].extend(result.value["work"])
+        else:
+            why = failure_of(result)["message"]
+            observation["environment"]["notes"].append(f"no work profile for {one['label']}: {why}")
+
+
+def _empty_observation(judge: Judge) -> dict[str, Any]:
+    versions = {key: judge.plain.ready.get(key) for key in ("python", "torch", "triton", "numpy")}
+    environment: dict[str, Any] = {"device": "none", "driver": None, "target": judge.target, **versions, "notes": []}
+    return {
+        "failure": None,
+        "kernels": [],
+        "launches": [],
+        "work": [],
+        "checks": [],
+        "timing": [],
+        "environment": environment,
+    }
+
+
+def _own_failure(failure: dict[str, Any], task: OpenTask) -> StepError:
+    file = failure.get("file") or task.text.source_file
+    return StepError("task-error", f"your own source cannot be judged: {failure['message']}", file, failure.get("line"))
