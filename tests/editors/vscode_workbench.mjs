@@ -136,6 +136,7 @@ class Workbench {
     await this.page.mouse.move(box.x + 64, box.y + box.height / 2);
     const hover = this.page.locator(".monaco-hover:visible .hover-contents").filter({ hasText: pattern }).first();
     await hover.waitFor();
+    await this.page.waitForTimeout(400); // it fades in; a picture of it should not be pale
     return plain(await hover.innerText());
   }
 
