@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
 
-from evolve_server.documents import Document, open_document, path_of
+from evolve_server.documents import Document, open_document, path_of, uri_of
 from evolve_server.features.diagnostics import diagnostics_of, task_file_diagnostics
 from evolve_server.features.progress import Tokens
 from evolve_server.jobs import Cancel, Job, workspace_of
@@ -112,6 +112,11 @@ class App:
 
     def document(self, uri: str) -> Document | None:
         return self.view.documents.get(uri)
+
+    def uri_of(self, path: Path) -> str:
+        """The client's own spelling where it has the file open: clients escape different characters."""
+        document = self.view.document_of(path)
+        return document.uri if document is not None else uri_of(path)
 
     def workspace(self, path: Path) -> Path:
         """The project that holds a file; found once per folder, as it takes a look at every folder above."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
+from pygls.exceptions import JsonRpcException
 
 from evolve_core.journal.control import request_control
 from evolve_core.journal.model import Control, RunState
@@ -150,7 +151,7 @@ async def _review(app: App, subject: Subject, document: Document, view: KernelVi
         await showing.show_diff(app, run, document)
         if await showing.confirm(app, view, run):
             await apply(app, subject)
-    except (CommandFailed, OSError) as error:
+    except (JsonRpcException, OSError) as error:
         # The command was answered long ago: a message is the only way left to say this.
         app.show_error(str(error))
 

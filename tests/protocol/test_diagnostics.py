@@ -147,8 +147,17 @@ async def test_a_failed_run_is_said_at_the_kernel_until_it_is_edited(
     await client.until_diagnostics(uri, lambda found: not found)
 
 
-async def test_a_task_that_raises_is_said_in_the_task_file_too(serve: Serve, workspace: Path, source: Path) -> None:
-    reason = "The task module raised: softmax.evolve.py:7: NameError: name 'rows' is not defined. Mend it, start again."
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "The task module raised: softmax.evolve.py:7: NameError: name 'rows' is not defined. Mend it, start again.",
+        "softmax.evolve.py workloads() raised: line 7: NameError: name 'nonsense_name' is not defined",
+        "softmax.evolve.py does not import: line 7: ModuleNotFoundError: No module named 'nothing_here'",
+    ],
+)
+async def test_a_task_that_raises_is_said_in_the_task_file_too(
+    serve: Serve, workspace: Path, source: Path, reason: str
+) -> None:
     ended_run(workspace, spec(source), state=RunState.FAILED, reason=reason)
     client = await serve()
     uri = client.open(source)
@@ -193,3 +202,18 @@ async def test_everything_goes_when_the_file_is_closed(serve: Serve, workspace: 
     client.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
     await client.until_diagnostics(uri, lambda found: not found)
     await client.until_diagnostics(task_file.as_uri(), lambda found: not found)
+
+
+async def test_an_open_task_file_is_called_what_the_client_calls_it(serve: Serve, workspace: Path) -> None:
+    """Neovim leaves parentheses alone, VS Code escapes them: a second name would be a second file to the client."""
+    folder = workspace / "a (copy)"
+    folder.mkdir()
+    for name in ("softmax.py", "softmax.evolve.py"):
+        (folder / name).write_text((workspace / name).read_text().replace('entry = "softmax"', 'entry = "nope"'))
+    client = await serve()
+    uri = f"file://{folder}/softmax.evolve.py".replace(" ", "%20")
+    item = {"uri": uri, "languageId": "python", "version": 1, "text": (folder / "softmax.evolve.py").read_text()}
+    client.notify("textDocument/didOpen", {"textDocument": item})
+    client.open(folder / "softmax.py")
+    [found] = await client.until_diagnostics(uri, bool)
+    assert found["code"] == "task-entry-not-found"

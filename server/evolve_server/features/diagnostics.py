@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from lsprotocol import types
 
 from evolve_core.task.model import TaskProblem, TaskProblemKind
-from evolve_server.documents import uri_of
 from evolve_server.positions import client_column, client_length
 from evolve_server.protocol import DIAGNOSTIC_SOURCE, DOCUMENTATION
 
@@ -40,7 +39,7 @@ def task_file_diagnostics(app: App) -> dict[str, list[types.Diagnostic]]:
     problems |= {p for lone in app.lone_task_problems.values() for p in lone}
     for problem in sorted(problems, key=lambda p: (str(p.file), p.line, p.kind)):
         if problem.kind is not TaskProblemKind.MISSING:
-            uri = uri_of(problem.file)
+            uri = app.uri_of(problem.file)
             gathered.setdefault(uri, []).append(_in_task_file(app, uri, problem.line, problem.kind, problem.message))
     for document in app.view.documents.values():
         for view in app.view.kernels(document):
@@ -72,10 +71,11 @@ def _raised_in_task_file(app: App, view: KernelView) -> tuple[str, types.Diagnos
         return None
     task_file = view.run.record.spec.task_file
     name = task_file.rpartition("/")[2]
-    place = re.search(rf'{re.escape(name)}(?:", line |:| line )(\d+)', message)
+    # `NAME.evolve.py:7: …` and `NAME.evolve.py workloads() raised: line 7: …`
+    place = re.search(rf"{re.escape(name)}(?::|[^\n]{{0,80}}?\bline )(\d+)", message)
     if place is None:
         return None
-    uri = uri_of(view.path.with_name(name))
+    uri = app.uri_of(view.path.with_name(name))
     return uri, _in_task_file(app, uri, int(place[1]) - 1, "task-raised", message)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from pygls.exceptions import JsonRpcException
+
 from evolve_core.errors import KernelEvolveError
 from evolve_server import commands
 from evolve_server.connection import CommandFailed
@@ -50,6 +52,8 @@ async def handle(app: App, params: types.ExecuteCommandParams) -> dict[str, Any]
         raise _failed(app, _message(error)) from error
     except CommandFailed as error:
         raise _failed(app, error.message) from None
+    except JsonRpcException as error:
+        raise _failed(app, f"The editor refused what the command asks of it: {error}") from error
 
 
 def _failed(app: App, message: str) -> CommandFailed:
