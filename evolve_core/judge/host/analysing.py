@@ -14,7 +14,7 @@ from .pool import Cancel, remove_folder
 if TYPE_CHECKING:
     from .judging import Judge
 
-PATIENCE_S = 120.0
+PATIENCE_S = 60.0
 """For the user's own code: generous, because a wrong "timeout" on their own kernel misleads."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,14 @@ from .analysing import compiled, profile
 from .errors import StepError
 from .measuring import judge_on_gpu, open_on_gpu
 from .opened import CheckedWorkload, OpenTask, TaskText, code_of, task_of
-from .outcomes import compare_failure, failure_of, run_failure
+from .outcomes import TIMEOUT_WORDS, compare_failure, failure_of, run_failure
 from .pool import Cancel, StepResult, Zygote, remove_folder
 from .steps import UNTRUSTED
 from .untrusted import Malformed, checked_answer
 
 STEP_PATIENCE_S = 120.0
 """For trusted steps and for the user's own code: generous, because a wrong "timeout" on their own kernel misleads."""
-NATIVE_PATIENCE_S = 60.0
+NATIVE_PATIENCE_S = 30.0
 CANDIDATE_SLOWDOWN = 20.0
 CANDIDATE_GRACE_S = 10.0
 """A candidate may take this many times the user's own kernel's time in the interpreter, plus a grace for first use."""
@@ -101,9 +101,10 @@ class Judge:
         if text.is_cuda:
             task.notes.append("no GPU: a CUDA kernel can be compiled here, not run")
             return task, compiled(self, task, text.source, cancel, own=True)
-        baseline = compiled(self, task, text.source, cancel, own=True)
+        baseline = compiled(self, task, text.source, cancel, own=True, with_profile=False)
         task.checked, checks = self._native(task, described["checked"], cancel)
         baseline["checks"] = checks
+        profile(self, task, text.source, baseline, None, cancel)
         return task, baseline
 
     def _describe(self, task: OpenTask, cancel: Cancel) -> dict[str, Any]:
@@ -121,11 +122,15 @@ class Judge:
         seeds = {one["id"]: _seed() for one in workloads}
         items = [{"id": one["id"], "recipe": one["recipe"], "seed": seeds[one["id"]]} for one in workloads]
         drawn = self._trusted("draw", {**task_of(task.text), "items": items}, cancel, folder)
-        jobs = [
-            self.children.submit(self._native_run, task, one, seeds[one["id"]], drawn[one["id"]], cancel)
-            for one in workloads
-        ]
-        outcomes = [job.result() for job in jobs]
+
+        def run(one: dict[str, Any]) -> Future[CheckedWorkload | str]:
+            return self.children.submit(self._native_run, task, one, seeds[one["id"]], drawn[one["id"]], cancel)
+
+        # The smallest one first and alone: a kernel that never ends should cost one patience, not one per workload.
+        outcomes = [run(one).result() for one in workloads[:1]]
+        if outcomes and isinstance(outcomes[0], str) and TIMEOUT_WORDS in outcomes[0]:
+            raise StepError("task-error", outcomes[0], task.text.source_file)
+        outcomes += [job.result() for job in [run(one) for one in workloads[1:]]]
         runnable = [one for one in outcomes if isinstance(one, CheckedWorkload)]
         refused = [one for one in outcomes if isinstance(one, str)]
         kept, checks, disagreements = self._agreeing(task, runnable, cancel)

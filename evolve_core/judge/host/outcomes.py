@@ -11,13 +11,14 @@ _AGREEMENT = {16: 2.0**-5, 32: 2.0**-9, 64: 2.0**-20}
 """How far, relative to RMS(truth), the user's own kernel may be from reference() before the two are called different
 functions: bf16 has 8 bits of precision and TF32 11, and both get a few roundings. Deliberately loose: what candidates
 must meet is measured against the user's kernel, not against this."""
+TIMEOUT_WORDS = "did not finish in"
 _MEMORY_WORDS = ("can't allocate memory", "not enough memory", "MemoryError", "std::bad_alloc", "Unable to allocate")
 
 
 def failure_of(result: StepResult) -> dict[str, Any]:
     """A child that gave no value: timeout, crash with its signal, or the error that it reported."""
     if result.how == "timeout":
-        return _failure("timeout", f"did not finish in {result.wall_s:.1f} s")
+        return _failure("timeout", f"{TIMEOUT_WORDS} {result.wall_s:.1f} s")
     if result.how == "flooded":
         return _failure("crash", "its answer was larger than any honest one")
     if result.error is not None:
@@ -53,7 +54,7 @@ def _last_words(log: str) -> str:
 def run_failure(result: StepResult, patience_s: float) -> dict[str, Any] | None:
     """Why a run in the interpreter has no outputs; None where it has."""
     if result.how == "timeout":
-        return _failure("timeout", f"did not finish in {patience_s:.1f} s in Triton's interpreter")
+        return _failure("timeout", f"{TIMEOUT_WORDS} {patience_s:.1f} s in Triton's interpreter")
     value = result.value
     if not isinstance(value, dict):
         return failure_of(result)

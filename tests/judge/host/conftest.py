@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,10 @@ from evolve_core.task.model import Task, TaskKind
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
 
+PYTHON = Path(os.environ.get("KERNEL_EVOLVE_TEST_PYTHON", sys.executable))
+"""The interpreter under test; set the variable to one with another torch or triton."""
+
+
 class Bench:
     """Opens tasks out of texts and judges candidates, on one host."""
 
@@ -23,7 +28,7 @@ class Bench:
         self.folder = folder
         self.log_file = folder / "host.log"
         self._log = self.log_file.open("wb")
-        self.host = JudgeHost.start(Path(sys.executable), folder / "spool", target, 2, self._log)
+        self.host = JudgeHost.start(PYTHON, folder / "spool", target, 2, self._log)
         self._count = 0
 
     def open(self, source: str, task: str, entry: str = "double") -> OpenedTask:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import DOUBLE, DOUBLE_TASK, EXAMPLES, Bench, as_task
+from conftest import DOUBLE, DOUBLE_TASK, EXAMPLES, PYTHON, Bench, as_task
 
 from evolve_core.judge.client import HostError, JudgeHost
 from evolve_core.judge.observation import Outcome
@@ -98,6 +97,11 @@ def test_own_kernel_that_crashes(bench: Bench) -> None:
         "    import ctypes, os\n    os.environ.get('TRITON_INTERPRET') and ctypes.string_at(0)\n    n = x.numel()",
     )
     assert "SIGSEGV" in refused(bench, source, DOUBLE_TASK).message
+
+
+def test_own_kernel_that_never_ends(bench: Bench) -> None:
+    endless = DOUBLE.replace("    mask = offsets", "    i = n\n    while i > 0:\n        i += 0\n    mask = offsets")
+    assert "did not finish in 30.0 s" in refused(bench, endless, DOUBLE_TASK).message
 
 
 def test_own_kernel_out_of_bounds(bench: Bench) -> None:
@@ -221,6 +225,6 @@ def test_secrets_do_not_reach_the_host(tmp_path: Path, monkeypatch: pytest.Monke
 def test_host_of_this_interpreter_says_what_it_has(bench: Bench) -> None:
     info = bench.host.info
     assert info.missing == ()
-    assert info.python == ".".join(map(str, sys.version_info[:3]))
+    assert Path(info.executable) == PYTHON and info.python.startswith("3.")
     assert info.torch and info.triton
     assert set(info.sandbox) >= {"namespaces", "network_off", "read_only_files"}
