@@ -183,6 +183,7 @@ class Background:
         lost = [job for job in ended if app.view.run(job.run_id) is None]
         for job in ended:
             del app.jobs[job.run_id]
+            self._book.look_again(job.workspace)
         for job in lost:
             pending = app.view.pending.pop(job.run_id, None)
             if pending is not None:

@@ -59,6 +59,10 @@ class JournalBook:
         self._shown = open_files
         return self._snapshot()
 
+    def look_again(self, workspace: Path) -> None:
+        """Read a journal at the next poll, changed or not: a runner's last words are in its log."""
+        self._due.add(workspace)
+
     def _look(self, workspace: Path) -> bool:
         """Notice a change, or that a journal cannot be read. Returns whether the problem is news."""
         is_new = workspace not in self._readers
@@ -78,7 +82,7 @@ class JournalBook:
         started = time.thread_time()
         for workspace in self._due:
             try:
-                self._records[workspace] = self._readers[workspace].runs()
+                self._records[workspace] = self._readers.setdefault(workspace, JournalReader(workspace)).runs()
             except JournalError as error:
                 self._problems[workspace] = str(error)
         self._due.clear()

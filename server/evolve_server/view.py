@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from evolve_core.journal.model import RunRecord, RunState
+from evolve_core.journal.model import Control, RunRecord, RunState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,6 +128,14 @@ class KernelView:
         if record is None or record.state is not RunState.FAILED or self.freshness is Freshness.EDITED:
             return ""
         return record.reason if self.task_changed_at <= (record.ended_at or 0.0) else ""
+
+    @property
+    def interruption(self) -> str:
+        """Why the runner is gone (a full disk, a kill), "" where it is not, or where nobody waits for it."""
+        record = self.run.record if self.run is not None else None
+        if record is None or record.state is not RunState.INTERRUPTED or self.freshness is Freshness.EDITED:
+            return ""
+        return "" if record.control is Control.CANCEL else record.reason
 
     @property
     def kernel(self) -> Kernel:

@@ -225,3 +225,15 @@ async def test_unknown_commands_and_documents(serve: Serve, workspace: Path) -> 
         await client.command("start", uri=(workspace / "other.py").as_uri())
     with pytest.raises(ResponseError, match="There is no run"):
         await client.command("cancel", runId="nothing")
+
+
+async def test_why_a_runner_is_gone_is_said_at_the_kernel(serve: Serve, workspace: Path, source: Path) -> None:
+    ended_run(workspace, spec(source), state=RunState.INTERRUPTED)
+    logs = workspace / ".kernel-evolve" / "logs"
+    logs.mkdir()
+    words = "The journal cannot be written (disk is full). Free some disk space, then resume the run."
+    (logs / "run-1.log").write_text(f"Traceback of something\nkernel-evolve: {words}\n")
+    client = await serve()
+    uri = client.open(source)
+    [found] = await client.until_diagnostics(uri, bool)
+    assert (found["severity"], found["code"], found["message"]) == (3, "run-interrupted", words)

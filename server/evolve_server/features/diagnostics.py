@@ -61,6 +61,9 @@ def _about_kernel(app: App, document: Document, view: KernelView) -> list[types.
     if (message := view.failure) and view.run is not None:
         run_id = view.run.record.run_id
         found.append(_diagnostic(where, Severity.Warning, "run-failed", message, kernel=view.name, run=run_id))
+    if (message := view.interruption) and view.run is not None:
+        run_id = view.run.record.run_id
+        found.append(_diagnostic(where, Severity.Information, "run-interrupted", message, kernel=view.name, run=run_id))
     return found
 
 
