@@ -31,7 +31,7 @@ def add_arguments(kernel: KernelCode, launch: Launch, pairs: list[tuple[str, str
         return None
     last = max(arguments, key=kernel.code.end)
     value = last.value if isinstance(last, ast.keyword) else last
-    end = _past_parentheses(kernel.code, value, kernel.code.end(last), kernel.code.end(launch.call))
+    end = _past_parentheses(kernel.code, value, kernel.code.end(value), kernel.code.end(launch.call))
     return Splice(end, end, "".join(f", {name}={value}" for name, value in pairs))
 
 

@@ -133,7 +133,6 @@ def _errors(
         return dict.fromkeys(_NUMBERS, 0.0)
     error, own, sign = out - truth, native - truth, torch.sign(truth)
     top = float(truth.abs().max())
-    epsilon = torch.finfo(rounded.dtype).eps
     return {
         "max_abs_truth": top,
         "rms_truth": _rms(truth),
@@ -145,7 +144,7 @@ def _errors(
         "native_rms": _rms(own),
         "native_mean": float(own.mean()),
         "native_signed": float((own * sign).mean()),
-        "quantile_ratio": _quantile_ratio(error, own, truth, epsilon) if quantiles else None,
+        "quantile_ratio": _quantile_ratio(error, own, truth, rounded.dtype) if quantiles else None,
         "ulp": _ulp(top, rounded.dtype),
     }
 
@@ -162,19 +161,31 @@ def _ulp(magnitude: float, dtype: torch.dtype) -> float:
     return float(facts.eps) * 2.0**exponent
 
 
-def _quantile_ratio(error: torch.Tensor, own: torch.Tensor, truth: torch.Tensor, epsilon: float) -> float | None:
+def _flushed(dtype: torch.dtype) -> float:
+    """The error that flushing denormals to zero may make, 0 where GPUs keep them.
+
+    PTX has ``.ftz`` forms for fp32 alone, and which one a compiler takes differs between two spellings of one function:
+    Triton's ``exp`` keeps denormals and its ``exp2`` flushes them (``ex2.approx.ftz.f32``; seen on an H200).
+    bf16 has fp32's exponents and is computed in fp32. fp16 denormals are always kept.
+    """
+    return float(torch.finfo(torch.float32).smallest_normal) if dtype in (torch.float32, torch.bfloat16) else 0.0
+
+
+def _quantile_ratio(error: torch.Tensor, own: torch.Tensor, truth: torch.Tensor, dtype: torch.dtype) -> float | None:
     """The worst RMS(error) / (RMS(own) + eps·RMS(truth)/16) inside magnitude quantiles of at least 1024 elements.
 
     The second term keeps the ratio finite where the user's own kernel is exact; a ratio of 2 is then the rule's
-    limit, 2·native + eps·RMS(truth)/8. None where there are too few elements for two quantiles.
+    limit, 2·native + eps·RMS(truth)/8. Flushed denormals count as right. None where there are too few elements for
+    two quantiles.
     """
+    epsilon = torch.finfo(dtype).eps
     groups = min(MAX_QUANTILES, truth.numel() // QUANTILE_ELEMENTS)
     if groups < 2:
         return None
     order = torch.argsort(truth.abs())
     worst = 0.0
     for part in torch.tensor_split(order, groups):
-        floor = _rms(own[part]) + epsilon * _rms(truth[part]) / 16
+        floor = _rms(own[part]) + epsilon * _rms(truth[part]) / 16 + _flushed(dtype)
         spread = _rms(error[part])
         worst = max(worst, spread / floor if floor > 0 else (math.inf if spread > 0 else 0.0))
     return worst

@@ -14,7 +14,7 @@ from corpus_cases import CASES
 from evolve_core.propose.kernel_code import find_kernels
 from evolve_core.propose.knobs import Panel, find_panels
 from evolve_core.propose.proposal import Proposal, Situation
-from evolve_core.propose.rewrite.registry import rule_named
+from evolve_core.propose.rewrite.registry import rule_named, rules
 from evolve_core.propose.rewrite.rule import Rewritten, apply_rule
 from evolve_core.propose.syntax import parse_code, splice
 from evolve_core.propose.tune import Tune
@@ -189,3 +189,15 @@ def test_what_tune_makes_computes_the_same_and_compiles(
     assert not {key: r for key, r in results.items() if r.get("worst", 1.0) > 2e-3}
     compiled = compile_all([job for job in jobs if job["id"].endswith("|0")])
     assert not {key: r["error"] for key, r in compiled.items() if "error" in r}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_tune_makes_of_what_rules_made_is_python(name: str) -> None:
+    """Rules write parenthesised conditions as arguments; a keyword added behind them belongs inside the call."""
+    case = CASES[name]
+    for rule in rules():
+        for settings in rule.settings or ({},):
+            made = apply_rule(rule, case.source, case.kernel, settings)
+            if isinstance(made, Rewritten):
+                for values in ({"num_warps": 8}, {"num_warps": 2}):
+                    ast.parse(set_to(made.source, case.kernel, **values))
