@@ -33,12 +33,19 @@ await play(async (workbench, { seconds }) => {
   await page.keyboard.press("Control+Z");
   await workbench.lensMatching(/apply…/i, MINUTE);
 
+  await workbench.clickLens("report");
+  await page.locator(".tab", { hasText: "Kernel Evolve: report" }).waitFor();
+  const report = page.frameLocator("iframe.webview").frameLocator("iframe").locator("body");
+  await report.getByText("swiglu_kernel").first().waitFor();
+  await workbench.picture("6-report");
+  await page.locator(".tab", { hasText: "Kernel Evolve: report" }).locator(".codicon-close").click();
+
   await workbench.putCursorOn(KERNEL);
   const actions = await workbench.actions();
-  await workbench.picture("6-actions");
+  await workbench.picture("7-actions");
   const taken = await workbench.choose(/^apply/i);
   await workbench.save();
   const after = await workbench.lensMatching(/applied/i, MINUTE);
-  await workbench.picture("7-applied");
+  await workbench.picture("8-applied");
   return { idle, lenses, verdict, inlay, hover, actions, taken, after, notifications: await workbench.notifications() };
 });

@@ -2,9 +2,16 @@
 
 import * as vscode from "vscode";
 import { LanguageClient, RevealOutputChannelOn, State } from "vscode-languageclient/node";
-import type { LanguageClientOptions, ServerOptions } from "vscode-languageclient/node";
+import type {
+  LanguageClientOptions,
+  ServerOptions,
+  ShowDocumentParams,
+  ShowDocumentRequest,
+  ShowDocumentResult,
+} from "vscode-languageclient/node";
 import { executeCommand } from "./commands";
 import { withEditorPython } from "./interpreter";
+import { showReport } from "./report";
 import type { ServerCommand } from "./server";
 import type { StatusItem } from "./status";
 
@@ -12,6 +19,17 @@ export const SELECTOR = [
   { scheme: "file", language: "python" },
   { scheme: "file", language: "cuda-cpp" },
 ] as const;
+
+async function showDocument(
+  parameters: ShowDocumentParams,
+  next: ShowDocumentRequest.HandlerSignature,
+): Promise<ShowDocumentResult> {
+  if (await showReport(parameters)) {
+    return { success: true };
+  }
+  const answer = await next(parameters, new vscode.CancellationTokenSource().token);
+  return answer instanceof Error ? { success: false } : answer;
+}
 
 function settings(): unknown {
   const plain: unknown = JSON.parse(JSON.stringify(vscode.workspace.getConfiguration("kernelEvolve")));
@@ -34,6 +52,7 @@ export function createClient(
     synchronize: { configurationSection: "kernelEvolve" },
     middleware: {
       executeCommand,
+      window: { showDocument },
       workspace: {
         configuration: async (params, token, next) => {
           const answer = await next(params, token);
