@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -137,6 +137,10 @@ LEAST_ESTIMATED_GAIN = 1.02
 
 FINALISTS = 3
 
+TOLD_APART = 1.01
+"""Ratios closer than this are one result: the smaller change is then the better one. Wider than what the H200's own
+noise moved the overall ratio of a kernel against itself (0.25 %, benchmarks/results/h200-null.json)."""
+
 
 def is_gain(verdict: Verdict) -> bool:
     """Say whether a confirmed verdict is worth showing as a result."""
@@ -145,13 +149,27 @@ def is_gain(verdict: Verdict) -> bool:
     return verdict.speed is Speed.FASTER or (verdict.ratio or 0.0) >= LEAST_ESTIMATED_GAIN
 
 
+def preferred(judged: Sequence[Judged]) -> list[Judged]:
+    """Best first; among those that cannot be told apart from the best, the one with the fewest steps first."""
+    best = max((_ratio(j) for j in judged), default=0.0)
+    return sorted(judged, key=lambda j: (_ratio(j) * TOLD_APART < best, _steps_if_near(j, best), -_ratio(j)))
+
+
+def _steps_if_near(judged: Judged, best: float) -> int:
+    return len(judged.proposal.recipe) if _ratio(judged) * TOLD_APART >= best else 0
+
+
+def _ratio(judged: Judged) -> float:
+    return judged.verdict.ratio or 0.0
+
+
 def confirm(search: Search) -> Judged | None:
     """Judge the best candidates again, with new seeds and in fresh processes; return the best that holds, or None.
 
     Only what this returns may be shown as a speedup.
     """
     confirmed: list[Judged] = []
-    for judged in [j for j in search.archive.ranking() if (j.verdict.ratio or 0.0) > 1.0][:FINALISTS]:
+    for judged in [j for j in preferred(search.archive.ranking()) if _ratio(j) > 1.0][:FINALISTS]:
         future = search.judge.submit(judged.candidate_id, judged.proposal.source, Stage.CONFIRMATION)
         while not future.done():
             if search.journal.control(search.run_id) is Control.CANCEL:
@@ -161,4 +179,4 @@ def confirm(search: Search) -> Judged | None:
         search.journal.add_verdict(judged.candidate_id, judgement.verdict, judgement.evidence)
         if is_gain(judgement.verdict):
             confirmed.append(Judged(judged.candidate_id, judged.proposal, judgement.verdict))
-    return max(confirmed, key=lambda j: j.verdict.ratio or 0.0, default=None)
+    return next(iter(preferred(confirmed)), None)

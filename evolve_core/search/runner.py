@@ -138,7 +138,7 @@ def _evolve(
     notice = remember_winner(spec, record, resources.knowledge)
     if notice:
         say(notice)
-    return RunState.DONE, f"{winner.proposal.summary} ({how})"
+    return RunState.DONE, f"{_in_words(winner.proposal)} ({how})"
 
 
 def _replay(search: Search, earlier: tuple[CandidateRecord, ...]) -> tuple[CandidateRecord, ...]:
@@ -149,6 +149,12 @@ def _replay(search: Search, earlier: tuple[CandidateRecord, ...]) -> tuple[Candi
         if record.verdict is not None:
             search.learn(Judged(record.candidate_id, proposal, record.verdict))
     return tuple(record for record in earlier if record.verdict is None)
+
+
+def _in_words(proposal: Proposal) -> str:
+    """What a winner changes: the rules on the way to it, and its own summary."""
+    earlier = dict.fromkeys(step.rule for step in proposal.recipe[:-1])
+    return " + ".join([*earlier, proposal.summary])
 
 
 def _no_gain(search: Search, how: str) -> str:

@@ -12,6 +12,7 @@ from evolve_core.judge.verdict import Correctness, Speed, Stage, Trust, Verdict
 from evolve_core.propose.proposal import Judged, Proposal, Situation, Step
 from evolve_core.search.archive import ELITE_SIZE, Archive
 from evolve_core.search.budget import Budget, parse_budget
+from evolve_core.search.loop import preferred
 from evolve_core.search.rotation import Rotation
 from evolve_core.task.model import Task, TaskKind
 
@@ -118,3 +119,19 @@ def test_a_dry_proposer_is_asked_again_after_news_and_all_after_a_new_best():
     for _ in range(2):
         rotation.ask(archive().situation)
     assert (a.asked, b.asked) == (3, 2)
+
+
+def with_steps(source: str, ratio: float, steps: int) -> Judged:
+    verdict = Verdict(Correctness.CORRECT, Speed.ESTIMATED, Trust.HOST_CODE, Stage.SCREENING, "", ratio=ratio)
+    return Judged(source, Proposal(source, source, (Step("rewrite", "rule"),) * steps), verdict)
+
+
+def test_of_results_that_cannot_be_told_apart_the_smaller_change_is_preferred():
+    judged = [
+        with_steps("three", 1.505, 3),
+        with_steps("one", 1.5, 1),
+        with_steps("two", 1.2, 2),
+        with_steps("x", 1.1, 1),
+    ]
+    assert [j.candidate_id for j in preferred(judged)] == ["one", "three", "two", "x"]
+    assert preferred([]) == []
