@@ -1,7 +1,8 @@
-"""A second opinion on a winner that shares no code with the judge: fresh draws of the task's domain, Triton's interpreter,
-fp64 references, one plain tolerance per dtype. Runs in a process of its own: ``recheck.py TASK SOURCE WINNER DRAWS SEED``.
+"""A second opinion on a winner that shares no code with the judge.
 
-Prints one JSON line: {"checked": n, "worst": error over tolerance, "wrong": [descriptions]}.
+Fresh draws of the task's domain, Triton's interpreter, fp64 references, one plain tolerance per dtype. Runs in a process
+of its own, ``recheck.py TASK SOURCE WINNER DRAWS SEED``, and prints one JSON line:
+{"checked": n, "worst": error over tolerance, "wrong": [descriptions]}.
 """
 
 from __future__ import annotations

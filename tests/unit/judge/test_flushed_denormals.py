@@ -11,7 +11,7 @@ N = 8192
 
 
 def ratio(dtype: torch.dtype, magnitude: float, change: float) -> float:
-    """The quantile ratio of a candidate that is off by ``change`` times each value, in a tensor half of which is tiny."""
+    """The quantile ratio of a candidate that is off by ``change`` times each tiny value; half of the tensor is tiny."""
     generator = torch.Generator().manual_seed(1)
     values = torch.rand(N, generator=generator, dtype=torch.float64) + 0.5
     values[: N // 2] *= magnitude
