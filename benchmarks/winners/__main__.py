@@ -32,7 +32,7 @@ RECHECK = Path(__file__).with_name("recheck.py")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One run. ``estimated_ratio`` is None where it found no winner; ``wrong`` holds the second opinion's objections."""
+    """One run. ``estimated_ratio`` is None without a winner; ``wrong`` holds the second opinion's objections."""
 
     example: str
     seed: int

@@ -1,6 +1,6 @@
 """A second opinion on a winner that shares no code with the judge.
 
-Fresh draws of the task's domain, Triton's interpreter, fp64 references, one plain tolerance per dtype. Runs in a process
+Fresh draws of the domain, Triton's interpreter, fp64 references, one plain tolerance per dtype. Runs in a process
 of its own, ``recheck.py TASK SOURCE WINNER DRAWS SEED``, and prints one JSON line:
 {"checked": n, "worst": error over tolerance, "wrong": [descriptions]}.
 """
