@@ -44,8 +44,9 @@ await play(async (workbench, { seconds }) => {
   const actions = await workbench.actions();
   await workbench.picture("7-actions");
   const taken = await workbench.choose(/^apply/i);
-  await workbench.save();
+  // The server computes the edit when the action is taken: saving before it has arrived would save the old text.
   const after = await workbench.lensMatching(/applied/i, MINUTE);
+  await workbench.save();
   await workbench.picture("8-applied");
   return { idle, lenses, verdict, inlay, hover, actions, taken, after, notifications: await workbench.notifications() };
 });

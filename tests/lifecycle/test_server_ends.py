@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import mentioning
+from living_server import mentioning
 from lsp_client import COMMAND, PATIENCE_SECONDS, Lsp
 
 from evolve_core.journal.model import RunRecord

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import DOUBLE, Bench
+from host_bench import DOUBLE, Bench
 
 from evolve_core.judge.client import OpenedTask
 from evolve_core.judge.observation import Outcome

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import DOUBLE, DOUBLE_TASK, Bench
+from host_bench import DOUBLE, DOUBLE_TASK, Bench
 
 from evolve_core.judge.client import HostDied, JudgeHost, OpenedTask
 from evolve_core.judge.compose import compose, evidence

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DOUBLE, DOUBLE_TASK, EXAMPLES, Bench
+from host_bench import DOUBLE, DOUBLE_TASK, EXAMPLES, Bench
 
 from evolve_core.judge import client
 from evolve_core.judge.client import HostDied, HostError, JudgeHost, OpenedTask

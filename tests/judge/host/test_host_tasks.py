@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import DOUBLE, DOUBLE_TASK, EXAMPLES, PYTHON, Bench, as_task
+from host_bench import DOUBLE, DOUBLE_TASK, EXAMPLES, PYTHON, Bench, as_task
 
 from evolve_core.judge.client import HostError, JudgeHost
 from evolve_core.judge.observation import Outcome

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
-from conftest import judged
 from corpus_cases import CASES
+from proposing import judged
 
 from evolve_core.knowledge.model import Insight, Scope, Suggestion
 from evolve_core.propose.factory import UnknownProposerError, make_proposers

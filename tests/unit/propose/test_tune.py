@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import judged
 from corpus_cases import CASES
+from proposing import judged
 
 from evolve_core.propose.kernel_code import find_kernels
 from evolve_core.propose.knobs import Panel, find_panels
