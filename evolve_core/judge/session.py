@@ -16,7 +16,6 @@ from typing import IO, Any
 from evolve_core.errors import KernelEvolveError
 from evolve_core.judge.client import HostDied, HostError, JudgeHost, OpenedTask
 from evolve_core.judge.compose import compose, evidence
-from evolve_core.judge.observation import Observation
 from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Trust, Verdict
 from evolve_core.task.model import Task
 
@@ -64,13 +63,21 @@ class TaskJudge:
         return cls(start, task, source, host, opened)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about how this task is judged here."""
+        return self._opened.notes
+
+    @property
     def environment(self) -> tuple[tuple[str, str], ...]:
         """Device or target, driver, toolchain: what every verdict of this task rests on."""
         return self._opened.environment
 
-    def submit(self, candidate_id: str, source: str, stage: Stage) -> Future[Judgement]:
-        """Judge a candidate in the background. The future never fails for what a candidate did."""
-        return self._pool.submit(self._judge, candidate_id, source, stage)
+    def submit(self, candidate_id: str, source: str, stage: Stage, finalists: int = 1) -> Future[Judgement]:
+        """Judge a candidate in the background. The future never fails for what a candidate did.
+
+        ``finalists`` is how many candidates are confirmed together: the intervals are corrected for their number.
+        """
+        return self._pool.submit(self._judge, candidate_id, source, stage, finalists)
 
     def close(self) -> None:
         """End the host and every child of it; what is in flight ends with them."""
@@ -78,7 +85,7 @@ class TaskJudge:
         self._host.close()
         self._pool.shutdown(wait=True)
 
-    def _judge(self, candidate_id: str, source: str, stage: Stage) -> Judgement:
+    def _judge(self, candidate_id: str, source: str, stage: Stage, finalists: int) -> Judgement:
         deadline_s = CONFIRMATION_DEADLINE_S if stage is Stage.CONFIRMATION else SCREENING_DEADLINE_S
         for _attempt in range(2):
             generation, host, opened = self._generation, self._host, self._opened
@@ -89,15 +96,12 @@ class TaskJudge:
                 continue
             except HostError as error:
                 return _unjudged(error.message, Failure.CRASH, stage)
-            return self._judgement(opened, observed, candidate_id, source, stage)
+            verdict = compose(
+                opened, observed, target=self._start.target, stage=stage, source=source, finalists=finalists
+            )
+            record = evidence(self._task, opened, observed, verdict, candidate_id=candidate_id, source=source)
+            return Judgement(verdict, record)
         return _unjudged("the judge host died twice while it judged this candidate", Failure.CRASH, stage)
-
-    def _judgement(
-        self, opened: OpenedTask, observed: Observation, candidate_id: str, source: str, stage: Stage
-    ) -> Judgement:
-        verdict = compose(opened, observed, target=self._start.target, stage=stage, source=source)
-        record = evidence(self._task, opened, observed, verdict, candidate_id=candidate_id, source=source)
-        return Judgement(verdict, record)
 
     def _revive(self, generation: int) -> None:
         """Start a new host in place of a dead one; the first of several that notice does it."""

@@ -169,8 +169,11 @@ def confirm(search: Search) -> Judged | None:
     Only what this returns may be shown as a speedup.
     """
     confirmed: list[Judged] = []
-    for judged in [j for j in preferred(search.archive.ranking()) if _ratio(j) > 1.0][:FINALISTS]:
-        future = search.judge.submit(judged.candidate_id, judged.proposal.source, Stage.CONFIRMATION)
+    finalists = [j for j in preferred(search.archive.ranking()) if _ratio(j) > 1.0][:FINALISTS]
+    for judged in finalists:
+        future = search.judge.submit(
+            judged.candidate_id, judged.proposal.source, Stage.CONFIRMATION, finalists=len(finalists)
+        )
         while not future.done():
             if search.journal.control(search.run_id) is Control.CANCEL:
                 return None

@@ -92,6 +92,8 @@ def _carry_on(
             )
             with closing(judge):
                 journal.set_environment(run_id, judge.environment)
+                for note in judge.notes:
+                    say(note)
                 search = Search(
                     run_id=run_id,
                     archive=Archive(task, spec.base_source, spec.target, lambda text: source_digest(text, language)),

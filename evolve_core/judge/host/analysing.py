@@ -96,4 +96,7 @@ def _empty_observation(judge: Judge) -> dict[str, Any]:
 
 def _own_failure(failure: dict[str, Any], task: OpenTask) -> StepError:
     file = failure.get("file") or task.text.source_file
-    return StepError("task-error", f"your own source cannot be judged: {failure['message']}", file, failure.get("line"))
+    message = (
+        f"your own {task.text.entry or 'launches()'} cannot be judged: {failure['message']}. Mend it, then start again."
+    )
+    return StepError("task-error", message, file, failure.get("line"))
