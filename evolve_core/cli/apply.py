@@ -21,19 +21,26 @@ from evolve_core.source.parse import language_of, parse
 def command(run_id: str, workspace: Path | None) -> None:
     """Write a run's winner into its source file, if the kernel there is still the one that was evolved."""
     found = find_run(run_id, workspace)
-    path = Path(found.run.spec.source_file)
-    text = _merged(found, path)
-    # A reader (a build, an editor) sees the old file or the new one, never half of it.
-    scratch = path.with_name(f".{path.name}.kernel-evolve-{os.getpid()}")
-    scratch.write_text(text, encoding="utf-8")
-    scratch.chmod(path.stat().st_mode)
-    scratch.replace(path)
+    path = Path(found.run.spec.source_file).resolve()
+    current = read_source(path)
+    text = _merged(found, path, current.replace("\r\n", "\n"))
+    write_whole(path, text.replace("\n", "\r\n") if "\r\n" in current else text)
     click.echo(f"Applied {found.winner().summary} to {path}.")
 
 
-def _merged(found: FoundRun, path: Path) -> str:
+def write_whole(path: Path, text: str) -> None:
+    """Replace a file's text. A reader (a build, an editor) sees the old file or the new one, never half of it."""
+    scratch = path.with_name(f".{path.name}.kernel-evolve-{os.getpid()}")
+    try:
+        scratch.write_bytes(text.encode("utf-8"))
+        scratch.chmod(path.stat().st_mode)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _merged(found: FoundRun, path: Path, current: str) -> str:
     winner, spec = found.winner(), found.run.spec
-    current = read_source(path)
     language = language_of(path)
     assert language is not None, "a run belongs to a file of a language we read"
     parsed = parse(current, language)
@@ -44,7 +51,7 @@ def _merged(found: FoundRun, path: Path) -> str:
                 f"{name} in {path.name} is not the kernel that run {found.run.run_id} evolved: it was edited or "
                 f"removed since. Evolve it again, or see the winner: kernel-evolve show --diff {found.run.run_id}"
             )
-    edits = rebase(spec.base_source, winner.source, current)
+    edits = rebase(spec.base_source.replace("\r\n", "\n"), winner.source.replace("\r\n", "\n"), current)
     if edits is None:
         raise UsageError(
             f"{path.name} was edited where the winner changes it. "

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -78,8 +79,8 @@ def _host(python: Path) -> list[Finding]:
             host = JudgeHost.start(python, Path(folder), TARGET, 1, log)
         except (HostError, HostDied) as error:
             return [Finding("judge host", False, str(error))]
-        info = host.info
-        host.close()
+        with closing(host):
+            info = host.info
     found = [
         Finding("torch", info.torch is not None, info.torch or "missing"),
         Finding("triton", info.triton is not None, info.triton or "missing"),

@@ -18,6 +18,7 @@ from evolve_core.interpreter import resolve
 from evolve_core.journal.codec import to_plain
 from evolve_core.judge.session import Judgement, TaskJudge
 from evolve_core.judge.verdict import Correctness, Stage, Verdict
+from evolve_core.task.native import is_task_file, source_file_of
 from evolve_core.workspace import find_workspace, state_folder
 
 
@@ -66,15 +67,14 @@ def command(
 
 
 def _source_argument(task: str) -> str:
-    """``softmax.evolve.py`` and ``softmax.fast.evolve.py`` belong to ``softmax.py`` (or .cu, .cuh) beside them."""
+    """The source file of a task file (``softmax.evolve.py``, ``softmax.fast.evolve.py``); else what was given."""
     path = Path(task)
-    if not path.name.endswith(".evolve.py"):
+    if not is_task_file(path):
         return task
-    stem = path.name.partition(".")[0]
-    for suffix in (".py", ".cu", ".cuh"):
-        if path.with_name(stem + suffix).is_file():
-            return str(path.with_name(stem + suffix))
-    raise UsageError(f"{path.name} belongs to {stem}.py (or .cu, .cuh) beside it, and there is none.")
+    source = source_file_of(path)
+    if source is None:
+        raise UsageError(f"{path.name} has no source file beside it that it could belong to (NAME.py, NAME.cu).")
+    return str(source)
 
 
 def _keep(root: Path, judgement: Judgement) -> Path:

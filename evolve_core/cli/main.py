@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from importlib import import_module
@@ -64,12 +65,32 @@ def root() -> None:
     """Evolve Triton and CUDA kernels: search for faster versions, judged and timed by a judge you can trust."""
 
 
+_NEXT_STEPS = {
+    errno.ENOSPC: "Nothing journaled is lost; free some disk space, then try again (a run: --resume ID).",
+    errno.EDQUOT: "Nothing journaled is lost; free some of your quota, then try again (a run: --resume ID).",
+    errno.EROFS: "Name a place that can be written with --workspace.",
+    errno.EACCES: "Make it writable, or name another place with --workspace.",
+}
+
+
 def main() -> None:
     """Run the command line. An error of ours is one message on stderr and exit code 2."""
     try:
-        root(prog_name="kernel-evolve")
+        ended = root(prog_name="kernel-evolve", standalone_mode=False)
+        sys.exit(ended if isinstance(ended, int) else FINE)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(COULD_NOT_RUN)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("kernel-evolve: Stopped. What was judged is kept; a run goes on with: run --resume ID", err=True)
+        sys.exit(COULD_NOT_RUN)
     except KernelEvolveError as error:
         click.echo(f"kernel-evolve: {error}", err=True)
+        sys.exit(COULD_NOT_RUN)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        step = _NEXT_STEPS.get(error.errno or 0, "Mend that, then try again.")
+        click.echo(f"kernel-evolve: {where}{error.strerror or error}. {step}", err=True)
         sys.exit(COULD_NOT_RUN)
     except Exception as error:  # noqa: BLE001 - the boundary of this process
         traceback.print_exc()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -15,7 +16,7 @@ import click
 
 from evolve_core.cli.defaults import BUDGET, PROPOSERS, TARGET, known_target
 from evolve_core.cli.main import COULD_NOT_RUN
-from evolve_core.cli.selection import select, select_task
+from evolve_core.cli.selection import Selection, narrowed, select, select_task
 from evolve_core.cli.watch import watching
 from evolve_core.errors import UsageError
 from evolve_core.interpreter import project_settings, resolve
@@ -25,6 +26,7 @@ from evolve_core.journal.reader import JournalReader
 from evolve_core.search.budget import parse_budget
 from evolve_core.search.runner import Resources, carry_out, new_seed, resume, say
 from evolve_core.source.model import Kernel
+from evolve_core.source.parse import language_of, parse
 from evolve_core.task.model import Task
 from evolve_core.workspace import find_workspace
 
@@ -65,9 +67,8 @@ def command(
     if resume_id:
         root = workspace or find_workspace(Path(kernel.partition("::")[0]) if kernel else Path.cwd())
         run = _interrupted(root, resume_id)
-        selection = select("::".join((run.spec.source_file, run.spec.kernels[0])))
-        _, task = select_task(selection)
-        resources = _resources(root, selection.path, python, editor_python, workers, models)
+        task = _task_of(run)
+        resources = _resources(root, task.source_file, python, editor_python, workers, models)
         with watching(root, resume_id, quiet=as_json):
             record = resume(root, run, task, resources)
     elif kernel:
@@ -100,6 +101,7 @@ def _spec(
         budget_seconds=limits.seconds,
         budget_candidates=limits.candidates,
         budget_dollars=limits.dollars,
+        task_sha256=_sha256(task.task_file),
         proposers=tuple(filter(None, (name.strip() for name in proposers.split(",")))),
     )
 
@@ -124,6 +126,26 @@ def _interrupted(root: Path, run_id: str) -> RunRecord:
     if run.state.is_final:
         raise UsageError(f"Run {run_id} has ended ({run.state}); start a new one.")
     return run
+
+
+def _task_of(run: RunRecord) -> Task:
+    """The task of an interrupted run, on the source it was started with. Raises UsageError where the task changed."""
+    spec = run.spec
+    path = Path(spec.source_file)
+    language = language_of(path)
+    assert language is not None, "a run belongs to a file of a language we read"
+    parsed = parse(spec.base_source, language)
+    _, task = select_task(narrowed(Selection(path, spec.base_source, parsed, parsed.kernels), spec.kernels[0]))
+    if _sha256(task.task_file) != spec.task_sha256:
+        raise UsageError(
+            f"{task.task_file.name} was changed since run {run.run_id} was started: what was judged before cannot be "
+            "compared with what would be judged now. Start a new run, or put the task file back."
+        )
+    return task
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _finish(record: RunRecord, *, as_json: bool) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evolve_core.errors import UsageError
-from evolve_core.source.model import Kernel, ParsedSource
+from evolve_core.source import parse as parse_module
+from evolve_core.source.model import Kernel, ParsedSource, SyntaxProblem
 from evolve_core.source.parse import language_of, parse
 from evolve_core.task.model import Task, TaskProblem
 from evolve_core.task.native import task_for
@@ -24,16 +25,10 @@ class Selection:
 
 def read_source(path: Path) -> str:
     """The text of a source file. Raises UsageError with the cause."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UsageError(f"{path} does not exist.") from None
-    except IsADirectoryError:
-        raise UsageError(f"{path} is a folder; name a file.") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not text (it does not decode as UTF-8), so no kernels can be in it.") from None
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+    text = parse_module.read_source(path)
+    if isinstance(text, SyntaxProblem):
+        raise UsageError(text.message)
+    return text
 
 
 def select(argument: str, text_from: Path | None = None) -> Selection:
@@ -45,13 +40,19 @@ def select(argument: str, text_from: Path | None = None) -> Selection:
         raise UsageError(f"{path.name} is neither Python (.py) nor CUDA (.cu, .cuh).")
     text = read_source(text_from or path)
     parsed = parse(text, language)
+    return narrowed(Selection(path, text, parsed, parsed.kernels), wanted)
+
+
+def narrowed(selection: Selection, wanted: str) -> Selection:
+    """The selection with the wanted kernel alone; all of them for "". Raises UsageError where it is not there."""
     if not wanted:
-        return Selection(path, text, parsed, parsed.kernels)
+        return selection
+    path, parsed = selection.path, selection.parsed
     found = [k for k in parsed.kernels if wanted in (k.qualified_name, k.name)]
     if not found:
         there = ", ".join(k.qualified_name for k in parsed.kernels) or "none"
         raise UsageError(f"There is no kernel {wanted} in {path.name} (kernels there: {there}).")
-    return Selection(path, text, parsed, tuple(found[:1]))
+    return replace(selection, kernels=tuple(found[:1]))
 
 
 def select_task(selection: Selection) -> tuple[tuple[Kernel, ...], Task]:

@@ -11,9 +11,11 @@ from rich.console import Console
 
 from evolve_core.cli.lookup import find_run
 from evolve_core.cli.runs import workspace_option
+from evolve_core.errors import UsageError
 from evolve_core.journal.codec import to_plain
 from evolve_core.journal.reader import JournalReader
 from evolve_core.report.text import summary
+from evolve_core.source.edit import unified_diff
 
 
 @click.command(name="show")
@@ -27,18 +29,16 @@ def command(run_id: str, workspace: Path | None, diff: bool, evidence: str, as_j
     found = find_run(run_id, workspace)
     if evidence:
         with closing(JournalReader(found.workspace)) as reader:
-            click.echo(json.dumps(reader.evidence(evidence), indent=2))
+            record = reader.evidence(evidence)
+        if record is None or evidence not in {c.candidate_id for c in found.candidates}:
+            raise UsageError(f"Run {run_id} has no evidence on a candidate {evidence}.")
+        click.echo(json.dumps(record, indent=2))
         return
     if diff:
-        click.echo(_diff(found.run.spec.source_file, found.run.spec.base_source, found.winner().source), nl=False)
+        spec = found.run.spec
+        click.echo(unified_diff(spec.base_source, found.winner().source, Path(spec.source_file).name), nl=False)
         return
     if as_json:
         click.echo(json.dumps({"run": to_plain(found.run), "candidates": to_plain(found.candidates)}, indent=2))
         return
     Console().print(summary(found.run, found.candidates))
-
-
-def _diff(source_file: str, before: str, after: str) -> str:
-    from evolve_core.source.edit import unified_diff
-
-    return unified_diff(before, after, Path(source_file).name)

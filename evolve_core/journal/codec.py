@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any, TypeVar
 
-from cattrs import Converter
+from cattrs import BaseValidationError, Converter
+
+from evolve_core.errors import JournalError
 
 _converter = Converter()
 T = TypeVar("T")
@@ -22,5 +24,11 @@ def to_plain(value: object) -> Any:
 
 
 def decode(text: str, kind: type[T]) -> T:
-    """The dataclass (or tuple type) that ``encode`` wrote. Raises what cattrs raises on a damaged column."""
-    return _converter.structure(json.loads(text), kind)
+    """The dataclass (or tuple type) that ``encode`` wrote. Raises JournalError on a damaged column."""
+    try:
+        return _converter.structure(json.loads(text), kind)
+    except (ValueError, KeyError, TypeError, BaseValidationError) as error:
+        raise JournalError(
+            f"The journal holds a record that cannot be read ({type(error).__name__} in {kind}). "
+            "Move .kernel-evolve/journal.sqlite away to start a new one; earlier runs stay in it."
+        ) from error

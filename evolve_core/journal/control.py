@@ -24,8 +24,11 @@ def request_control(workspace: Path, run_id: str, control: Control) -> None:
         raise RunError(f"There is no run {run_id} in {workspace}; `kernel-evolve runs` lists them.")
     if run.state.is_final:
         raise RunError(f"Run {run_id} has already ended ({run.state}).")
+    alive = is_runner_alive(workspace, run_id)
+    if not alive and control is not Control.CANCEL:
+        raise RunError(f"The runner of {run_id} is gone. Go on with: kernel-evolve run --resume {run_id}")
     with closing(JournalWriter(workspace)) as writer:
-        if control is Control.CANCEL and not is_runner_alive(workspace, run_id):
+        if not alive:
             writer.set_state(run_id, RunState.CANCELLED, "Cancelled after its runner was gone.")
         else:
             writer.request(run_id, control)

@@ -40,6 +40,9 @@ def is_runner_alive(workspace: Path, run_id: str) -> bool:
         descriptor = os.open(_lock_file(workspace, run_id), os.O_RDONLY)
     except FileNotFoundError:
         return False
+    except PermissionError:
+        # Another user's run: whether it goes on cannot be seen, and saying that it died would be a guess.
+        return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -55,6 +55,8 @@ class RunSpec:
     budget_candidates: int | None = None
     budget_dollars: float | None = None
     proposers: tuple[str, ...] = ()
+    task_sha256: str = ""
+    """Hash of the task file's text: verdicts reached under two tasks cannot be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class RunRecord:
     ``reason`` is one sentence on the state ("no gain: 120 candidates, none better than yours").
     ``best`` is the id of the best candidate shown as a result, "" while there is none; ``best_ratio`` its ratio,
     ``best_estimated`` whether that is a prediction. ``proposed``/``judged``/``correct`` count candidates.
-    ``spent_s`` is the time searched so far, pauses and interruptions left out.
+    ``spent_s`` is the time searched so far, pauses and interruptions left out; ``spent_dollars`` what models cost.
     """
 
     run_id: str
@@ -84,6 +86,7 @@ class RunRecord:
     best_estimated: bool
     environment: tuple[tuple[str, str], ...] = ()
     spent_s: float = 0.0
+    spent_dollars: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

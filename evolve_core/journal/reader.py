@@ -113,6 +113,7 @@ class JournalReader:
             best_estimated=bool(row["best_estimated"]),
             environment=decode(row["environment"], tuple[tuple[str, str], ...]),
             spent_s=row["spent_s"],
+            spent_dollars=row["spent_dollars"],
         )
 
 

@@ -32,6 +32,7 @@ CREATE TABLE run (
   best_ratio REAL,
   best_estimated INTEGER NOT NULL DEFAULT 0,
   spent_s REAL NOT NULL DEFAULT 0,
+  spent_dollars REAL NOT NULL DEFAULT 0,
   environment TEXT NOT NULL DEFAULT '[]'
 ) STRICT;
 CREATE TABLE candidate (
@@ -98,7 +99,12 @@ def open_for_writing(workspace: Path) -> sqlite3.Connection:
 def translate(error: sqlite3.Error, path: Path) -> JournalError:
     """Name the cause and the next step of an SQLite failure."""
     text = str(error)
-    if "full" in text or "disk I/O" in text or "readonly" in text:
+    if "readonly" in text:
+        return JournalFull(
+            f"The journal {path} cannot be written (it is read-only for this user). Everything judged so far is kept. "
+            "Make it writable, then resume the run."
+        )
+    if "full" in text or "disk I/O" in text:
         return JournalFull(
             f"The journal {path} cannot be written ({text}). Everything judged so far is kept. "
             "Free some disk space, then resume the run."

@@ -14,7 +14,7 @@ from typing import Any
 from evolve_core.journal.codec import encode
 from evolve_core.journal.model import Control, RunSpec, RunState
 from evolve_core.journal.schema import journal_file, open_for_writing, translate
-from evolve_core.judge.verdict import Correctness, Verdict
+from evolve_core.judge.verdict import Verdict
 from evolve_core.propose.proposal import Proposal
 from evolve_core.workspace import state_folder
 
@@ -54,10 +54,12 @@ class JournalWriter:
                 (state, reason, now, now if state.is_final else None, run_id),
             )
 
-    def set_spent(self, run_id: str, spent_s: float) -> None:
-        """Note how long the search has gone on, so that a resumed run does not get its time budget twice."""
+    def set_spent(self, run_id: str, spent_s: float, spent_dollars: float) -> None:
+        """Note what the search has spent, so that a resumed run does not get its budget twice."""
         with self._transaction() as connection:
-            connection.execute("UPDATE run SET spent_s = ? WHERE run_id = ?", (spent_s, run_id))
+            connection.execute(
+                "UPDATE run SET spent_s = ?, spent_dollars = ? WHERE run_id = ?", (spent_s, spent_dollars, run_id)
+            )
 
     def set_environment(self, run_id: str, environment: tuple[tuple[str, str], ...]) -> None:
         with self._transaction() as connection:
@@ -105,12 +107,14 @@ class JournalWriter:
                 "INSERT OR REPLACE INTO evidence (candidate_id, stage, body) VALUES (?,?,?)",
                 (candidate_id, verdict.stage, body),
             )
-            if row["first"]:
-                correct = verdict.correctness is Correctness.CORRECT
-                connection.execute(
-                    "UPDATE run SET judged = judged + 1, correct = correct + ?, updated_at = ? WHERE run_id = ?",
-                    (int(correct), now, row["run_id"]),
-                )
+            # Counted, not incremented: a confirmation may turn a correct candidate into a wrong one.
+            connection.execute(
+                "UPDATE run SET updated_at = :now,"
+                " judged = (SELECT count(verdict) FROM candidate WHERE run_id = :run),"
+                " correct = (SELECT count(*) FROM candidate WHERE run_id = :run"
+                "            AND json_extract(verdict, '$.correctness') = 'correct') WHERE run_id = :run",
+                {"now": now, "run": row["run_id"]},
+            )
 
     def set_best(self, run_id: str, candidate_id: str, ratio: float | None, *, estimated: bool) -> None:
         """Name the best candidate so far; "" and None where there is none any more."""

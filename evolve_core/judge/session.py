@@ -27,6 +27,14 @@ class JudgeRefused(KernelEvolveError):
     """The judge cannot work on this task here: no torch, a task that raises, a kernel that is wrong as it stands."""
 
 
+class JudgeFailed(KernelEvolveError):
+    """The judge worked and cannot any more: its host does not come back, or fails on one candidate after another."""
+
+
+HOST_FAULTS_UNTIL_FAILED = 3
+"""So many candidates in a row on which the host, not the candidate, failed; a full disk looks like this."""
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """A verdict and the record behind it (JSON-able)."""
@@ -35,17 +43,25 @@ class Judgement:
     evidence: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _Sitting:
+    """A host with the task open in it. One replaces another whole, so that no thread ever sees half of each."""
+
+    host: JudgeHost
+    opened: OpenedTask
+
+
 class TaskJudge:
     """Judges candidates of one task. ``open`` first, ``submit`` any number, ``close`` at the end."""
 
-    def __init__(self, start: _HostStart, task: Task, source: str, host: JudgeHost, opened: OpenedTask) -> None:
+    def __init__(self, start: _HostStart, task: Task, source: str, sitting: _Sitting) -> None:
         self._start = start
         self._task = task
         self._source = source
-        self._host = host
-        self._opened = opened
-        self._generation = 0
+        self._sitting = sitting
         self._revival = threading.Lock()
+        self._closed = False
+        self._faults = 0
         self._pool = ThreadPoolExecutor(max_workers=start.workers, thread_name_prefix="judge")
 
     @classmethod
@@ -54,64 +70,74 @@ class TaskJudge:
     ) -> TaskJudge:
         """Start a host and judge the user's own kernel. Raises JudgeRefused with the cause and the next step."""
         start = _HostStart(python, spool, target, workers, log)
-        host = start.begin()
-        try:
-            opened = _open(host, task, source)
-        except BaseException:
-            host.close()
-            raise
-        return cls(start, task, source, host, opened)
+        return cls(start, task, source, start.begin(task, source))
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know about how this task is judged here."""
-        return self._opened.notes
+        return self._sitting.opened.notes
 
     @property
     def environment(self) -> tuple[tuple[str, str], ...]:
         """Device or target, driver, toolchain: what every verdict of this task rests on."""
-        return self._opened.environment
+        return self._sitting.opened.environment
 
     def submit(self, candidate_id: str, source: str, stage: Stage, finalists: int = 1) -> Future[Judgement]:
-        """Judge a candidate in the background. The future never fails for what a candidate did.
+        """Judge a candidate in the background.
 
-        ``finalists`` is how many candidates are confirmed together: the intervals are corrected for their number.
+        ``finalists`` is how many candidates are confirmed together: the intervals are corrected for their number. The
+        future fails with JudgeFailed where the judge itself is at its end, and never for what a candidate did.
         """
         return self._pool.submit(self._judge, candidate_id, source, stage, finalists)
 
     def close(self) -> None:
         """End the host and every child of it; what is in flight ends with them."""
+        self._closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)
-        self._host.close()
+        self._sitting.host.close()
         self._pool.shutdown(wait=True)
 
     def _judge(self, candidate_id: str, source: str, stage: Stage, finalists: int) -> Judgement:
         deadline_s = CONFIRMATION_DEADLINE_S if stage is Stage.CONFIRMATION else SCREENING_DEADLINE_S
         for _attempt in range(2):
-            generation, host, opened = self._generation, self._host, self._opened
+            sitting = self._sitting
             try:
-                observed = host.judge(opened, candidate_id, source, stage, deadline_s)
+                observed = sitting.host.judge(sitting.opened, candidate_id, source, stage, deadline_s)
             except HostDied:
-                self._revive(generation)
+                self._revive(sitting)
                 continue
             except HostError as error:
-                return _unjudged(error.message, Failure.CRASH, stage)
+                return self._host_fault(error, stage)
+            self._faults = 0
             verdict = compose(
-                opened, observed, target=self._start.target, stage=stage, source=source, finalists=finalists
+                sitting.opened, observed, target=self._start.target, stage=stage, source=source, finalists=finalists
             )
-            record = evidence(self._task, opened, observed, verdict, candidate_id=candidate_id, source=source)
+            record = evidence(self._task, sitting.opened, observed, verdict, candidate_id=candidate_id, source=source)
             return Judgement(verdict, record)
         return _unjudged("the judge host died twice while it judged this candidate", Failure.CRASH, stage)
 
-    def _revive(self, generation: int) -> None:
+    def _host_fault(self, error: HostError, stage: Stage) -> Judgement:
+        """The host, not the candidate, failed: the candidate stays unproven, and the search stops if it goes on so."""
+        self._faults += 1
+        if self._faults >= HOST_FAULTS_UNTIL_FAILED:
+            raise JudgeFailed(
+                f"The judge host failed on {self._faults} candidates in a row: {error.message} "
+                "Mend the cause, then resume the run."
+            )
+        return _unjudged(f"not judged: {error.message}", None, stage)
+
+    def _revive(self, dead: _Sitting) -> None:
         """Start a new host in place of a dead one; the first of several that notice does it."""
         with self._revival:
-            if generation != self._generation:
+            if self._sitting is not dead:
                 return
-            self._host.close()
-            self._host = self._start.begin()
-            self._opened = _open(self._host, self._task, self._source)
-            self._generation += 1
+            dead.host.close()
+            if self._closed:
+                raise JudgeFailed("The judge was closed.")
+            try:
+                self._sitting = self._start.begin(self._task, self._source)
+            except JudgeRefused as error:
+                raise JudgeFailed(f"The judge host died and could not be started again: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,20 +148,21 @@ class _HostStart:
     workers: int
     log: IO[bytes]
 
-    def begin(self) -> JudgeHost:
+    def begin(self, task: Task, source: str) -> _Sitting:
         try:
-            return JudgeHost.start(self.python, self.spool, self.target, self.workers, self.log)
+            host = JudgeHost.start(self.python, self.spool, self.target, self.workers, self.log)
         except (HostError, HostDied) as error:
             raise JudgeRefused(str(error)) from None
+        try:
+            return _Sitting(host, host.open(task, source, "gpu" if host.info.devices else "no-gpu"))
+        except (HostError, HostDied) as error:
+            host.close()
+            raise JudgeRefused(str(error)) from None
+        except BaseException:
+            host.close()
+            raise
 
 
-def _open(host: JudgeHost, task: Task, source: str) -> OpenedTask:
-    try:
-        return host.open(task, source, "gpu" if host.info.devices else "no-gpu")
-    except (HostError, HostDied) as error:
-        raise JudgeRefused(str(error)) from None
-
-
-def _unjudged(reason: str, failure: Failure, stage: Stage) -> Judgement:
+def _unjudged(reason: str, failure: Failure | None, stage: Stage) -> Judgement:
     verdict = Verdict(Correctness.UNVERIFIED, Speed.UNMEASURED, Trust.HOST_CODE, stage, reason, failure=failure)
     return Judgement(verdict, {"reason": reason})

@@ -47,6 +47,10 @@ class Archive:
     def record(self, judged: Judged) -> None:
         self._judged.append(judged)
 
+    def replace(self, judged: Judged) -> None:
+        """A candidate was judged again: the later verdict counts."""
+        self._judged = [judged if j.candidate_id == judged.candidate_id else j for j in self._judged]
+
     @property
     def judged(self) -> tuple[Judged, ...]:
         return tuple(self._judged)

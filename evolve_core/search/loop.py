@@ -32,7 +32,7 @@ class Stop(StrEnum):
 
 @dataclass
 class Search:
-    """One search and all it works with. ``run`` carries it out; nothing else has behaviour here."""
+    """One search and all it works with. ``run`` carries it out; everything clever is in what it holds."""
 
     run_id: str
     archive: Archive
@@ -46,9 +46,9 @@ class Search:
     clock: Callable[[], float] = time.monotonic
     in_flight: dict[Future[Judgement], tuple[str, Proposal]] = field(default_factory=dict)
     judged: int = 0
-    best: Judged | None = None
     spent_before_s: float = 0.0
-    """What earlier runners of this run have searched already."""
+    spent_before_dollars: float = 0.0
+    """What earlier runners of this run have spent already."""
     paused_s: float = 0.0
 
     def run(self, unfinished: tuple[CandidateRecord, ...] = ()) -> tuple[Stop, str]:
@@ -60,13 +60,13 @@ class Search:
         for record in unfinished:
             self._submit(record.candidate_id, Proposal(record.source, record.summary, record.recipe, record.parents))
         while True:
-            if self._wait_while_paused():
+            if self.wait_while_paused(RunState.EVOLVING):
                 return Stop.CANCELLED, "cancelled by the user"
             elapsed = self.spent_before_s + self.clock() - started - self.paused_s
             spent = self.budget.spent(
                 seconds=elapsed,
                 candidates=self.judged + len(self.in_flight),
-                dollars=self.panel.spent_dollars(),
+                dollars=self._dollars(),
             )
             if not spent:
                 self._fill()
@@ -75,7 +75,10 @@ class Search:
             if not self.in_flight and not self.panel.pending():
                 return Stop.EXHAUSTED, "the proposers have no new ideas"
             if self._collect():
-                self.journal.set_spent(self.run_id, elapsed)
+                self.journal.set_spent(self.run_id, elapsed, self._dollars())
+
+    def _dollars(self) -> float:
+        return self.spent_before_dollars + self.panel.spent_dollars()
 
     def _fill(self) -> None:
         """Ask until enough candidates are in flight, or the budget for them is."""
@@ -111,15 +114,16 @@ class Search:
         self.archive.record(judged)
         ranking = self.archive.ranking()
         is_best = bool(ranking) and ranking[0] is judged and (judged.verdict.ratio or 0.0) > 1.0
-        if is_best:
-            self.best = judged
-            if judged.verdict.speed is Speed.ESTIMATED:
-                # A screening measurement never reaches the user; an estimate may, under its own name.
-                self.journal.set_best(self.run_id, judged.candidate_id, judged.verdict.ratio, estimated=True)
+        if is_best and judged.verdict.speed is Speed.ESTIMATED:
+            # A screening measurement never reaches the user; an estimate may, under its own name.
+            self.journal.set_best(self.run_id, judged.candidate_id, judged.verdict.ratio, estimated=True)
         self.rotation.tell(judged, is_best=is_best)
 
-    def _wait_while_paused(self) -> bool:
-        """Stay here while the run is paused (what is in flight is still collected). Say whether it was cancelled."""
+    def wait_while_paused(self, going_on: RunState) -> bool:
+        """Stay here while the run is paused (what is in flight is still collected). Say whether it was cancelled.
+
+        ``going_on`` is the state to return to.
+        """
         control = self.journal.control(self.run_id)
         if control is Control.PAUSE:
             since = self.clock()
@@ -128,7 +132,7 @@ class Search:
                 self._collect()
             self.paused_s += self.clock() - since
             if control is not Control.CANCEL:
-                self.journal.set_state(self.run_id, RunState.EVOLVING)
+                self.journal.set_state(self.run_id, going_on)
         return control is Control.CANCEL
 
 
@@ -163,23 +167,35 @@ def _ratio(judged: Judged) -> float:
     return judged.verdict.ratio or 0.0
 
 
-def confirm(search: Search) -> Judged | None:
-    """Judge the best candidates again, with new seeds and in fresh processes; return the best that holds, or None.
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """How confirmation ended. ``winner`` is None where nothing held, or it was ``cancelled``."""
 
-    Only what this returns may be shown as a speedup.
+    winner: Judged | None
+    cancelled: bool = False
+
+
+def confirm(search: Search) -> Confirmed:
+    """Judge the best candidates again, with new seeds and in fresh processes, and name the best that holds.
+
+    Only what this names may be shown as a speedup.
     """
     confirmed: list[Judged] = []
     finalists = [j for j in preferred(search.archive.ranking()) if _ratio(j) > 1.0][:FINALISTS]
     for judged in finalists:
+        if search.wait_while_paused(RunState.VERIFYING):
+            return Confirmed(None, cancelled=True)
         future = search.judge.submit(
             judged.candidate_id, judged.proposal.source, Stage.CONFIRMATION, finalists=len(finalists)
         )
         while not future.done():
             if search.journal.control(search.run_id) is Control.CANCEL:
-                return None
+                return Confirmed(None, cancelled=True)
             wait([future], timeout=POLL_S)
         judgement = future.result()
         search.journal.add_verdict(judged.candidate_id, judgement.verdict, judgement.evidence)
+        again = Judged(judged.candidate_id, judged.proposal, judgement.verdict)
+        search.archive.replace(again)
         if is_gain(judgement.verdict):
-            confirmed.append(Judged(judged.candidate_id, judged.proposal, judgement.verdict))
-    return next(iter(preferred(confirmed)), None)
+            confirmed.append(again)
+    return Confirmed(next(iter(preferred(confirmed)), None))

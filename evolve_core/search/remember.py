@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+from datetime import UTC, datetime
+
 from evolve_core.journal.model import CandidateRecord, RunSpec
-from evolve_core.judge.verdict import Correctness
 from evolve_core.knowledge.errors import KnowledgeError
 from evolve_core.knowledge.insight import insight_from_winner
 from evolve_core.knowledge.model import Suggestion
-from evolve_core.knowledge.store import open_store
+from evolve_core.knowledge.store import Outcome, open_store
 from evolve_core.knowledge.suggest import suggest
 from evolve_core.propose.proposal import Judged
+from evolve_core.search.loop import is_gain
 from evolve_core.source.model import Language
 
 SUGGESTIONS_PER_KERNEL = 3
@@ -35,23 +38,26 @@ def remember_winner(spec: RunSpec, winner: CandidateRecord, url: str | None) -> 
     return ""
 
 
-def remember_outcomes(judged: tuple[Judged, ...], url: str | None) -> str:
-    """Tell the knowledge base which of its suggestions held here: correct and better than the user's own.
+def remember_outcomes(run_id: str, judged: tuple[Judged, ...], url: str | None) -> str:
+    """Tell the knowledge base which of its suggestions held here: confirmed, and better than the user's own.
 
-    Return a notice for the user ("" if all is well).
+    To be called after confirmation: a screening's ratio proves nothing. A run that is told twice counts once. Return a
+    notice for the user ("" if all is well).
     """
-    outcomes: dict[str, bool] = {}
+    held: dict[str, bool] = {}
     for one in judged:
         if one.proposal.proposer == "transplant":
             insight_id = one.proposal.recipe[-1].rule
-            held = one.verdict.correctness is Correctness.CORRECT and (one.verdict.ratio or 0.0) > 1.0
-            outcomes[insight_id] = outcomes.get(insight_id, False) or held
-    if not outcomes:
-        return ""
+            held[insight_id] = held.get(insight_id, False) or is_gain(one.verdict)
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    outcomes = [
+        Outcome(hashlib.sha256(f"{run_id}:{insight_id}".encode()).hexdigest()[:32], insight_id, good, at)
+        for insight_id, good in held.items()
+    ]
     try:
-        with open_store(url) as store:
-            for insight_id, held in outcomes.items():
-                store.record_outcome(insight_id, held)
+        if outcomes:
+            with open_store(url) as store:
+                store.add_outcomes(outcomes)
     except KnowledgeError as error:
         return str(error)
     return ""

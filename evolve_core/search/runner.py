@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import sys
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from evolve_core.errors import UsageError
-from evolve_core.journal.lock import runner_lock
+from evolve_core.journal.lock import is_runner_alive, runner_lock
 from evolve_core.journal.model import CandidateRecord, RunRecord, RunSpec, RunState
 from evolve_core.journal.reader import LAST_WORDS_MARK, JournalReader
 from evolve_core.journal.writer import JournalWriter
@@ -29,7 +30,7 @@ from evolve_core.search.rotation import Rotation
 from evolve_core.source.digest import source_digest
 from evolve_core.source.parse import language_of
 from evolve_core.task.model import Task
-from evolve_core.workspace import log_file, spool_folder
+from evolve_core.workspace import log_file, spool_folder, state_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def resume(workspace: Path, run: RunRecord, task: Task, resources: Resources) ->
         journal.adopt_run(run.run_id, os.getpid())
         with closing(JournalReader(workspace)) as reader:
             earlier = reader.candidates(run.run_id)
-        return _carry_on(workspace, run.run_id, task, run.spec, resources, journal, earlier, run.spent_s)
+        return _carry_on(workspace, run.run_id, task, run.spec, resources, journal, earlier, run)
 
 
 def _carry_on(
@@ -66,9 +67,10 @@ def _carry_on(
     resources: Resources,
     journal: JournalWriter,
     earlier: tuple[CandidateRecord, ...],
-    spent_s: float = 0.0,
+    before: RunRecord | None = None,
 ) -> RunRecord:
     journal.set_state(run_id, RunState.BASELINE)
+    sweep(workspace)
     language = language_of(task.source_file)
     assert language is not None, "a task belongs to a file of a language we read"
     suggestions, notice = suggestions_for(spec, language, resources.knowledge)
@@ -103,7 +105,8 @@ def _carry_on(
                     journal=journal,
                     budget=Budget(spec.budget_seconds, spec.budget_candidates, spec.budget_dollars),
                     width=resources.workers,
-                    spent_before_s=spent_s,
+                    spent_before_s=before.spent_s if before else 0.0,
+                    spent_before_dollars=before.spent_dollars if before else 0.0,
                 )
                 state, reason = _evolve(search, spec, resources, earlier)
         journal.set_state(run_id, state, reason)
@@ -125,20 +128,23 @@ def _evolve(
     if stop is Stop.CANCELLED:
         journal.set_best(run_id, "", None, estimated=False)
         return RunState.CANCELLED, "Cancelled by the user."
-    if notice := remember_outcomes(search.archive.judged, resources.knowledge):
-        say(notice)
     journal.set_state(run_id, RunState.VERIFYING, how)
-    winner = confirm(search)
-    if winner is None:
+    confirmed = confirm(search)
+    if confirmed.cancelled:
+        journal.set_best(run_id, "", None, estimated=False)
+        return RunState.CANCELLED, "Cancelled by the user."
+    if notice := remember_outcomes(run_id, search.archive.judged, resources.knowledge):
+        say(notice)
+    if confirmed.winner is None:
         journal.set_best(run_id, "", None, estimated=False)
         return RunState.DONE, _no_gain(search, how)
+    winner = confirmed.winner
     estimated = winner.verdict.speed is Speed.ESTIMATED
     journal.set_best(run_id, winner.candidate_id, winner.verdict.ratio, estimated=estimated)
     with closing(JournalReader(journal.workspace)) as reader:
         record = reader.candidate(winner.candidate_id)
     assert record is not None, "the winner was written down before it was judged"
-    notice = remember_winner(spec, record, resources.knowledge)
-    if notice:
+    if notice := remember_winner(spec, record, resources.knowledge):
         say(notice)
     return RunState.DONE, f"{_in_words(winner.proposal)} ({how})"
 
@@ -164,10 +170,17 @@ def _no_gain(search: Search, how: str) -> str:
     return f"No gain: of {search.judged} candidates {correct} were correct, none better than yours ({how})."
 
 
+def sweep(workspace: Path) -> None:
+    """Remove the bulk data that killed runners have left: a resumed run makes its own anew."""
+    for folder in (state_folder(workspace) / "spool").glob("*"):
+        if not is_runner_alive(workspace, folder.name):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def new_seed() -> int:
     return random.SystemRandom().randrange(2**31)
 
 
 def say(message: str) -> None:
-    """Put a line for the user into the run's log; readers of the journal show the last one of a dead runner."""
+    """Say something to the user: on the terminal, or in the run's log, whose last such line readers show."""
     print(f"{LAST_WORDS_MARK}{message}", file=sys.stderr, flush=True)

@@ -50,7 +50,14 @@ async def story(folder: Path) -> None:
     source = folder / "softmax.py"
     environ = {"KERNEL_EVOLVE_KNOWLEDGE": f"sqlite:///{folder}/knowledge.sqlite"}
     await editor.start(folder, environ)
+    try:
+        await told(editor, progress, folder, source, environ)
+    finally:
+        # Whatever went wrong, no run stays behind; after a good end there is none to cancel.
+        await editor.cancel_all()
 
+
+async def told(editor: Editor, progress: Progress, folder: Path, source: Path, environ: dict[str, str]) -> None:
     chapter("Open softmax.py")
     editor.open(source)
     line = await kernel_line(editor)
@@ -59,7 +66,9 @@ async def story(folder: Path) -> None:
     chapter("Evolve this kernel")
     action = chosen(await editor.actions(line), "Evolve this kernel")
     console.print(f"code action   {action['title']}")
-    run_id = (await editor.execute(action["command"]))["runId"]
+    started = await editor.execute(action["command"])
+    assert "runId" in started, f"the run did not start: {started}"
+    run_id = editor.run_id = started["runId"]
     console.print(f"run           {run_id}\n")
     await until_ended(editor, progress)
 
@@ -117,7 +126,9 @@ async def until_ended(editor: Editor, progress: Progress) -> None:
     deadline = time.monotonic() + PATIENCE_S
     busy = ("queued", "judging", "evolving", "verifying", "paused")
     while time.monotonic() < deadline:
-        ((title, *_),) = (await editor.lenses()).values()
+        lenses = await editor.lenses()
+        assert lenses, "the lens is gone"
+        title = lenses[min(lenses)][0]
         if not title.startswith(busy):
             assert "×" in title, f"the run found nothing to apply: {title}"
             return

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jsonrpc import Connection
+from jsonrpc import Connection, ServerError
 
 CAPABILITIES = {
     "workspace": {
@@ -36,6 +37,7 @@ class Editor:
         self.text = ""
         self.version = 0
         self.uri = ""
+        self.run_id = ""
         self._on_progress = on_progress
         self._settings = settings
         self.connection = Connection(
@@ -102,6 +104,13 @@ class Editor:
     async def execute(self, command: dict[str, Any]) -> Any:
         wanted = {"command": command["command"], "arguments": command.get("arguments", [])}
         return await self.connection.request("workspace/executeCommand", wanted)
+
+    async def cancel_all(self) -> None:
+        """Cancel the run that was started, if the server is still there and the run still goes on."""
+        if self.run_id and self.connection.alive:
+            with contextlib.suppress(ServerError):
+                await self.execute({"command": "kernelEvolve.cancel", "arguments": [{"runId": self.run_id}]})
+            await self.connection.close()
 
     def apply(self, edit: dict[str, Any]) -> None:
         """Change the document as an editor would, and tell the server."""

@@ -30,6 +30,10 @@ class Connection:
         self._process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, cwd=cwd, env=env)
         self._reader = asyncio.create_task(self._read())
 
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
     async def request(self, method: str, params: Any) -> Any:
         """Return the result. Raises ServerError, and TimeoutError after a minute."""
         number = next(self._ids)

@@ -66,6 +66,14 @@ class Marked:
                 continue
         return found
 
+    def hosts(self) -> list[int]:
+        """The judge host's main process (its zygotes and children carry more arguments, or another parent)."""
+        return [
+            pid
+            for pid, command in self.living().items()
+            if "judge/host/__main__.py" in command and "--zygote" not in command
+        ]
+
     def wait_until_nobody_lives(self, patience_s: float = 15.0) -> None:
         deadline = time.monotonic() + patience_s
         while living := self.living():
@@ -125,19 +133,25 @@ def test_the_runner(marked: Marked, moment: int) -> None:
 @moments
 @pytest.mark.timeout(300)
 def test_the_judge_host(marked: Marked, moment: int) -> None:
-    delay_s = random.uniform(0.3, LATEST_KILL_S)
-    print(f"killed after {delay_s:.2f} s")
+    delay_s = random.uniform(0.0, LATEST_KILL_S)
+    print(f"killed {delay_s:.2f} s after it was there")
     runner = start(marked)
+    deadline = time.monotonic() + 60
+    while not marked.hosts():
+        assert time.monotonic() < deadline and runner.poll() is None, "no judge host appeared"
+        time.sleep(0.05)
     time.sleep(delay_s)
-    hosts = [pid for pid, command in marked.living().items() if "judge/host" in command]
-    for pid in hosts[:1]:
+    _, before = marked.record()
+    for pid in marked.hosts():
         os.kill(pid, signal.SIGKILL)
     runner.wait()
     marked.wait_until_nobody_lives()
-    run, verdicts = marked.record()
+    run, after = marked.record()
     assert run is not None and run.state in (RunState.DONE, RunState.FAILED), run
+    for candidate_id, verdict in before.items():
+        assert after[candidate_id] == verdict or after[candidate_id].stage != verdict.stage
     if run.state is RunState.FAILED:
-        # Killed before it could say hello: there is nothing to go on with, and the reason says so.
-        assert "judge host" in run.reason, run.reason
+        # Killed while it opened the task: nothing was judged yet, and the reason says what happened.
+        assert not before and "judge host" in run.reason, run.reason
     else:
-        assert run.judged == len(verdicts) == 6
+        assert run.judged == len(after) == 6

@@ -100,8 +100,10 @@ class ModelProposer:
 
     @property
     def pending(self) -> int:
-        """Conversations that may still lead to a candidate."""
-        return self._in_flight
+        """Conversations that may still lead to a candidate, and models that will be asked again after a rest."""
+        now = self._clock()
+        resting = sum(not seat.off and seat.not_before > now for seat in self._seats) if not self._closed else 0
+        return self._in_flight + resting
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until a conversation has ended; False if none did in time, or none is going on."""

@@ -72,9 +72,9 @@ def test_kernels_as_text_and_json(workspace):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("kernels", "nothere.py"), "nothere.py does not exist."),
+        (("kernels", "nothere.py"), "nothere.py: No such file or directory; check the path"),
         (("kernels", "notes.txt"), "notes.txt is neither Python (.py) nor CUDA (.cu, .cuh)."),
-        (("kernels", "binary.py"), "binary.py is not text (it does not decode as UTF-8), so no kernels can be in it."),
+        (("kernels", "binary.py"), "binary.py holds NUL bytes: it is not source text"),
         (("run", "softmax.py::nope"), "There is no kernel nope in softmax.py (kernels there: softmax_kernel)."),
         (("run", "softmax.py", "--budget", "soon"), "'soon' is no budget."),
         (("run",), "Name a file: kernel-evolve run FILE[::KERNEL]"),
@@ -159,3 +159,51 @@ def test_knowledge_goes_around(finished, tmp_path):
     suggested = json.loads(cli("kb", "suggest", "softmax.py", "--url", other, "--json", cwd=finished).stdout)
     assert [s["kernel"] for s in suggested] == ["softmax_kernel"] and suggested[0]["estimated"] is True
     assert "1" in cli("kb", "stats", "--url", other, cwd=finished).stdout
+
+
+def test_apply_keeps_line_ends_and_links(finished, tmp_path):
+    path = finished / "softmax.py"
+    elsewhere = finished / "elsewhere.py"
+    elsewhere.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    path.unlink()
+    path.symlink_to(elsewhere)
+    ended = cli("apply", "r1", cwd=finished)
+    assert ended.returncode == 0, ended.stderr
+    assert path.is_symlink()
+    written = elsewhere.read_bytes()
+    assert b"num_warps=8)\r\n" in written and written.count(b"\n") == written.count(b"\r\n")
+
+
+def test_a_dead_run_is_not_paused_and_not_resumed_under_another_task(workspace):
+    selection = select(str(workspace / "softmax.py"))
+    (kernel,) = selection.kernels
+    spec = RunSpec(
+        source_file=str(workspace / "softmax.py"),
+        kernels=(kernel.qualified_name,),
+        versions=(kernel.version,),
+        base_source=selection.text,
+        task_file=str(workspace / "softmax.evolve.py"),
+        entry="softmax",
+        target="sm_90",
+        seed=1,
+        task_sha256="of another text",
+    )
+    with closing(JournalWriter(workspace)) as journal:
+        journal.create_run("r2", spec, 1)
+    paused = cli("pause", "r2", cwd=workspace)
+    assert paused.returncode == 2 and "run --resume r2" in paused.stderr
+    # The file on disk may be gone: the run has its own copy of what it evolves.
+    (workspace / "softmax.py").unlink()
+    resumed = cli("run", "--resume", "r2", cwd=workspace)
+    assert resumed.returncode == 2 and "softmax.evolve.py was changed since run r2" in resumed.stderr
+
+
+def test_a_workspace_that_cannot_be_written_is_one_message(finished):
+    (finished / ".kernel-evolve" / "reports").write_text("a file where a folder should be")
+    ended = cli("report", "r1", cwd=finished)
+    assert ended.returncode == 2 and "Traceback" not in ended.stderr and "reports" in ended.stderr
+
+
+def test_evidence_of_nothing(finished):
+    ended = cli("show", "r1", "--evidence", "r1-99", cwd=finished)
+    assert ended.returncode == 2 and "no evidence" in ended.stderr

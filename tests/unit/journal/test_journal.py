@@ -63,7 +63,7 @@ def test_what_is_written_is_read_back(tmp_path, writer):
         writer.add_verdict(candidate_id, VERDICT, {"seeds": [1, 2]})
         writer.set_best("r1", candidate_id, 1.4, estimated=True)
         writer.set_environment("r1", (("torch", "2.13"),))
-        writer.set_spent("r1", 12.5)
+        writer.set_spent("r1", 12.5, 0.25)
         writer.set_state("r1", RunState.EVOLVING)
         run = reader.run("r1")
         after = reader.candidates("r1")
@@ -71,7 +71,7 @@ def test_what_is_written_is_read_back(tmp_path, writer):
     assert before is not None and before.verdict is None and before.source == "x = 2\n"
     assert run is not None and run.spec == SPEC and run.state is RunState.EVOLVING and run.pid == 42
     assert (run.proposed, run.judged, run.correct, run.best, run.best_ratio) == (1, 1, 1, candidate_id, 1.4)
-    assert run.best_estimated and run.environment == (("torch", "2.13"),) and run.spent_s == 12.5
+    assert run.best_estimated and run.environment == (("torch", "2.13"),) and (run.spent_s, run.spent_dollars) == (12.5, 0.25)
     assert [c.verdict for c in after] == [VERDICT] and after[0].recipe == PROPOSAL.recipe
     assert evidence == {"seeds": [1, 2]}
 
