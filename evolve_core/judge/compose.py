@@ -17,6 +17,7 @@ from evolve_core.hints.model import KernelFacts, WorkProfile
 from evolve_core.hints.predict import Prediction, predict
 from evolve_core.judge.client import OpenedTask
 from evolve_core.judge.correctness import Accepted, Rejected, judge_checks
+from evolve_core.judge.launched import unlaunched
 from evolve_core.judge.observation import Check, Observation, Outcome, SeenFailure
 from evolve_core.judge.reproduce import reproduction
 from evolve_core.judge.timing import Measured, Samples, measure, null_delta
@@ -34,8 +35,9 @@ def compose(
     """The verdict on one candidate. ``source`` is its text, for the script that reproduces a rejection."""
     if observed.failure is not None:
         return _failed(opened, observed, observed.failure, stage)
-    if opened.baseline.launches and not observed.launches and not observed.notes:
-        return _launchless(observed, stage)
+    idle = unlaunched(opened, observed)
+    if idle is not None and idle.certain:
+        return _launchless(observed, idle.reason, stage)
     if broken := _broken(observed.checks):
         return _wrong(opened, observed, broken, _broken_reason(opened, broken), stage, source)
     judged = judge_checks(observed.checks)
@@ -43,6 +45,8 @@ def compose(
         return _rejected(opened, observed, judged, stage, source)
     if not isinstance(judged, Accepted):
         return _unverified(opened, observed, judged.reason, stage)
+    if idle is not None:
+        return _unverified(opened, observed, idle.reason, stage)
     if observed.timing:
         return _measured(opened, observed, stage, finalists)
     return _estimated(opened, observed, load(target), stage)
@@ -61,13 +65,13 @@ def _failed(opened: OpenedTask, observed: Observation, failure: SeenFailure, sta
     )
 
 
-def _launchless(observed: Observation, stage: Stage) -> Verdict:
+def _launchless(observed: Observation, reason: str, stage: Stage) -> Verdict:
     return Verdict(
         correctness=Correctness.UNVERIFIED,
         speed=Speed.UNMEASURED,
         trust=TRUST,
         stage=stage,
-        reason="the entry launches no kernel: its outputs come from somewhere else",
+        reason=reason,
         failure=Failure.CHEATING,
         environment=observed.environment,
     )
@@ -122,7 +126,7 @@ def _rejected(opened: OpenedTask, observed: Observation, judged: Rejected, stage
 
 def _unverified(opened: OpenedTask, observed: Observation, reason: str, stage: Stage) -> Verdict:
     if opened.task.kind is TaskKind.LAUNCHES and opened.mode != "gpu":
-        reason = "no GPU: a CUDA kernel can be compiled here, not run"
+        reason = observed.notes[0] if observed.notes else "no GPU: a CUDA kernel can be compiled here, not run"
     elif not observed.checks:
         reason = (
             "no workload is small enough for Triton's interpreter and none could be shrunk; "
@@ -190,16 +194,25 @@ def _machine_delta(opened: OpenedTask) -> float:
 def _estimated(opened: OpenedTask, observed: Observation, target: Target, stage: Stage) -> Verdict:
     checked = len({check.workload for check in observed.checks})
     proof = f"correct on {checked} small workload{'s' if checked != 1 else ''} in Triton's interpreter"
+    if refused := _refused(opened, observed, target):
+        return Verdict(
+            correctness=Correctness.UNVERIFIED,
+            speed=Speed.UNMEASURED,
+            trust=TRUST,
+            stage=stage,
+            reason=f"it does not fit on {target.name}: {refused}; {proof}",
+            failure=Failure.COMPILE_ERROR,
+            workloads=_error_workloads(opened, observed),
+            environment=observed.environment,
+        )
     rows, why_not = _estimated_rows(opened, observed, target)
     if why_not:
-        failure = Failure.COMPILE_ERROR if "does not fit" in why_not else None
         return Verdict(
             correctness=Correctness.CORRECT,
             speed=Speed.UNMEASURED,
             trust=TRUST,
             stage=stage,
             reason=f"{proof}; {why_not}",
-            failure=failure,
             workloads=_error_workloads(opened, observed),
             environment=observed.environment,
         )
@@ -219,6 +232,13 @@ def _estimated(opened: OpenedTask, observed: Observation, target: Target, stage:
     )
 
 
+def _refused(opened: OpenedTask, observed: Observation, target: Target) -> str:
+    """Why the candidate cannot be launched on the target at the size of some timed workload; "" where it can."""
+    timed = [workload.id for workload in opened.workloads if workload.is_timed]
+    found = [prediction for one in timed if (prediction := predicted(observed, one, target)) is not None]
+    return next((prediction.why_not for prediction in found if not prediction.launchable), "")
+
+
 def _estimated_rows(opened: OpenedTask, observed: Observation, target: Target) -> tuple[list[WorkloadVerdict], str]:
     """One estimated row per timed workload, or why there is none."""
     rows = []
@@ -230,8 +250,6 @@ def _estimated_rows(opened: OpenedTask, observed: Observation, target: Target) -
         if before is None or after is None:
             notes = observed.notes or opened.baseline.notes
             return [], f"its time cannot be estimated: {notes[0] if notes else 'its launches could not be predicted'}"
-        if not after.launchable:
-            return [], f"it does not fit on {target.name}: {after.why_not}"
         if not before.launchable:
             return [], f"no estimate on {target.name}, because your own kernel would not launch there: {before.why_not}"
         rows.append(

@@ -83,6 +83,9 @@ class Check:
     label: str = ""
     origin: str = ""
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    launches: int | None = None
+    """Launches in this run, and those of the user's own kernel on the same inputs. None: not counted."""
+    native_launches: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,9 @@ class Timing:
     all_outputs_checked: bool
     empty_ns: float = 0.0
     """What an empty measured region costs on this device; 0: not calibrated."""
+    baseline_launches: int | None = None
+    """The fewest launches of Triton kernels in one timed call; None: not counted."""
+    candidate_launches: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +144,8 @@ class Observation:
     environment: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     raw: Mapping[str, Any]
+    traced: bool = False
+    """``launches`` is all of them: the host code ran to its end on every timed workload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +189,7 @@ def parse_observation(data: Mapping[str, Any]) -> Observation:
         environment=tuple((str(key), _text(value)) for key, value in environment.items() if value is not None),
         notes=tuple(str(note) for note in notes),
         raw=dict(data),
+        traced=bool(data.get("traced")),
     )
 
 
@@ -245,6 +254,8 @@ def _timing(data: Mapping[str, Any]) -> Timing:
         cold_l2=bool(data["cold_l2"]),
         all_outputs_checked=bool(data["all_outputs_checked"]),
         empty_ns=float(data.get("empty_ns") or 0.0),
+        baseline_launches=_optional_int(data.get("baseline_launches")),
+        candidate_launches=_optional_int(data.get("candidate_launches")),
     )
 
 
@@ -262,6 +273,8 @@ def _check(data: Mapping[str, Any]) -> Check:
         label=str(data.get("label", "")),
         origin=str(data.get("origin", "")),
         recipe=dict(data.get("recipe") or {}),
+        launches=_optional_int(data.get("launches")),
+        native_launches=_optional_int(data.get("native_launches")),
     )
 
 

@@ -78,12 +78,10 @@ def measure(
     weights: Mapping[str, float],
     finalists: int = 1,
     delta: float = SMALLEST_DELTA,
-    floors_us: Mapping[str, float] | None = None,
 ) -> Measured:
     """The speed that ``samples`` support.
 
     ``finalists`` is how many candidates are confirmed together (Bonferroni). ``delta`` as ``null_delta`` gives it.
-    ``floors_us`` is the physical floor of each workload (work over peak, bytes over bandwidth) in microseconds.
     """
     processes = _complete_processes(samples)
     if not processes:
@@ -91,7 +89,7 @@ def measure(
     medians = {process: _medians(rows) for process, rows in processes.items()}
     workloads = list(next(iter(medians.values())))
     rows = tuple(_row(name, samples, medians, labels, weights, finalists) for name in workloads)
-    if impossible := _impossible(rows, samples, floors_us or {}):
+    if impossible := _impossible(rows, samples):
         return Measured(Speed.UNMEASURED, Failure.IMPOSSIBLE, impossible, workloads=rows)
     shares = [weights.get(name, 1.0) for name in workloads]
     totals = [weighted_mean([found[name] for name in workloads], shares) for found in medians.values()]
@@ -148,14 +146,16 @@ def _interval(found: LogInterval) -> Interval | None:
     return None if math.isinf(found.low) else Interval(math.exp(found.low), math.exp(found.high))
 
 
-def _impossible(
-    rows: Sequence[WorkloadVerdict], samples: Sequence[Samples], floors_us: Mapping[str, float]
-) -> str | None:
-    """Why a time cannot be real; None where it can."""
+def _impossible(rows: Sequence[WorkloadVerdict], samples: Sequence[Samples]) -> str | None:
+    """Why a time cannot be real; None where it can.
+
+    Only the clock itself is asked. There is no floor out of the roofline, because none is known that an honest kernel
+    cannot pass: inputs that lie in L2 are read faster than DRAM delivers, the operations that a task needs are not
+    known apart from those that the user's kernel happens to make, and the peak of the very device and clock that ran
+    is not known from its architecture alone.
+    """
     for row in rows:
-        time_us, floor_us = row.candidate_us or 0.0, floors_us.get(row.workload, 0.0)
-        if time_us < floor_us:
-            return f"{time_us:.1f} µs on {row.label} is below the physical floor of {floor_us:.1f} µs"
+        time_us = row.candidate_us or 0.0
         empty_us = max((one.empty_ns for one in samples if one.workload == row.workload), default=0.0) / _NS_PER_US
         if time_us < _EMPTY_MARGIN * empty_us:
             return f"{time_us:.1f} µs on {row.label} is what the clock shows for no work at all"

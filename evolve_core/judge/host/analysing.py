@@ -43,6 +43,8 @@ def compiled(
     if result.value is not None:
         observation.update({key: result.value[key] for key in ("kernels", "launches")})
         observation["environment"]["notes"] = list(result.value["notes"])
+        # A CUDA kernel's launches are the task's own plan, whatever the source does.
+        observation["traced"] = not task.text.is_cuda
     elif result.error is not None and result.error.kind in ("needs-contents", "no-compiler"):
         observation["environment"]["notes"] = [result.error.message]
     else:
@@ -87,6 +89,7 @@ def _empty_observation(judge: Judge) -> dict[str, Any]:
         "failure": None,
         "kernels": [],
         "launches": [],
+        "traced": False,
         "work": [],
         "checks": [],
         "timing": [],

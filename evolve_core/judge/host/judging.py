@@ -99,8 +99,11 @@ class Judge:
             task.drawn = described["checked"]
             return task, open_on_gpu(self, task, cancel)
         if text.is_cuda:
-            task.notes.append("no GPU: a CUDA kernel can be compiled here, not run")
-            return task, compiled(self, task, text.source, cancel, own=True)
+            observation = compiled(self, task, text.source, cancel, own=True)
+            # Where there is no CUDA compiler either, the observation's own note says so.
+            without = observation["environment"]["notes"]
+            task.notes.extend(without or ["no GPU: a CUDA kernel can be compiled here, not run"])
+            return task, observation
         baseline = compiled(self, task, text.source, cancel, own=True, with_profile=False)
         task.checked, checks = self._native(task, described["checked"], cancel)
         baseline["checks"] = checks
@@ -175,7 +178,7 @@ class Judge:
                 disagreements.append(f"on {one.workload['label']} (seed {one.seed}): {why}")
                 continue
             kept.append(one)
-            checks.append(_check(one, comparison["checks"][0]))
+            checks.append(_check(one, comparison["checks"][0], one.native))
         return kept, checks, disagreements
 
     def _compare(
@@ -253,7 +256,11 @@ class Judge:
         for folder in folders:
             remove_folder(folder)
         found = zip(ran, compared, strict=True)
-        checks = [_check(one, check, answer) for (one, _), answer in found for check in answer["checks"]]
+        checks = [
+            _check(one, check, run, answer)
+            for (one, runs), answer in found
+            for check, run in zip(answer["checks"], runs, strict=True)
+        ]
         return [*checks, *broken], failure
 
     def close(self) -> None:
@@ -289,7 +296,9 @@ def _seed() -> int:
     return secrets.randbits(48)
 
 
-def _check(one: CheckedWorkload, check: dict[str, Any], comparison: dict[str, Any] | None = None) -> dict[str, Any]:
+def _check(
+    one: CheckedWorkload, check: dict[str, Any], run: dict[str, Any], comparison: dict[str, Any] | None = None
+) -> dict[str, Any]:
     agree = comparison is None or comparison["poisons_agree"]
     return {
         "workload": one.workload["id"],
@@ -303,6 +312,8 @@ def _check(one: CheckedWorkload, check: dict[str, Any], comparison: dict[str, An
         "inputs_changed": check["inputs_changed"],
         "outputs": check["outputs"],
         "out_of_bounds": [],
+        "launches": run["launches"],
+        "native_launches": one.native["launches"],
     }
 
 

@@ -72,7 +72,8 @@ def _run(entry: Callable[..., Any], copy: Path, payload: dict[str, Any], poison:
                 "out_of_bounds": checked.out_of_bounds[:16],
             }
         }
-    return _export(checked.result, inputs, poison, folder)
+    exported = _export(checked.result, inputs, poison, folder)
+    return exported if "failed" in exported else {**exported, "launches": checked.launches}
 
 
 def _upcast(value: Any) -> Any:

@@ -42,10 +42,40 @@ class Server:
             if method == "cancel":
                 self._cancel(message)
                 continue
+            if method == "hello" and not self._start_zygotes(message):
+                continue
             cancel = Cancel()
             with self._lock:
                 self._requests[message.get("id")] = cancel
             threading.Thread(target=self._answer, args=(message, cancel), daemon=True).start()
+
+    def _start_zygotes(self, message: dict[str, Any]) -> bool:
+        """In the main thread: the death signal of a zygote that imports is tied to the thread that started it."""
+        try:
+            self._begin(message.get("params") or {})
+        except KeyError as error:
+            failed = StepError("bad-request", f"hello lacks the parameter {error}")
+        except StepError as error:
+            failed = error
+        except OSError as error:
+            failed = StepError("host-failure", disk_full(error) or f"the judge host cannot start: {error}")
+        else:
+            return True
+        self._writer.send({"id": message.get("id"), "error": failed.as_json()})
+        return False
+
+    def _begin(self, params: dict[str, Any]) -> None:
+        if params["protocol"] != PROTOCOL:
+            raise StepError("bad-request", f"this host speaks protocol {PROTOCOL}, not {params['protocol']}")
+        target = str(params["target"])
+        if not re.fullmatch(r"sm_\d+a?|gfx[0-9a-f]+", target):
+            raise StepError("bad-request", f"unknown target {target!r}: use a name such as sm_90 or gfx942")
+        if self._zygotes:
+            raise StepError("bad-request", "this host was greeted already; start another one")
+        spool = Path(params["spool"]).resolve() / f"host-{os.getpid()}-{secrets.token_hex(4)}"
+        spool.mkdir(parents=True)
+        self._spool = spool
+        self._zygotes = [Zygote(target, _end_with_zygote, interpreting=interpreting) for interpreting in (False, True)]
 
     def _cancel(self, message: dict[str, Any]) -> None:
         with self._lock:
@@ -85,17 +115,9 @@ class Server:
         raise StepError("bad-request", f"unknown method {method!r}; this host speaks protocol {PROTOCOL}")
 
     def _hello(self, params: dict[str, Any]) -> dict[str, Any]:
-        if params["protocol"] != PROTOCOL:
-            raise StepError("bad-request", f"this host speaks protocol {PROTOCOL}, not {params['protocol']}")
-        spool = Path(params["spool"]).resolve() / f"host-{os.getpid()}-{secrets.token_hex(4)}"
-        spool.mkdir(parents=True)
-        self._spool = spool
-        target = str(params["target"])
-        if not re.fullmatch(r"sm_\d+a?|gfx[0-9a-f]+", target):
-            raise StepError("bad-request", f"unknown target {target!r}: use a name such as sm_90 or gfx942")
-        plain = Zygote(target, _end_with_zygote, interpreting=False)
-        interpreting = Zygote(target, _end_with_zygote, interpreting=True)
-        self._zygotes = [plain, interpreting]
+        plain, interpreting = self._zygotes
+        spool, target = self._spool, str(params["target"])
+        assert spool is not None, "zygotes are started with a spool folder"
         probe_folder = spool / "probe"
         probe_folder.mkdir(exist_ok=True)
         ready = plain.wait_ready()

@@ -51,6 +51,7 @@ def _exported(run: dict[str, Any], folder: Path) -> dict[str, Any]:
         "header": dict(run["header"]),
         "odd_types": [str(name) for name in _list(run["odd_types"])],
         "aliases": [str(name) for name in _list(run["aliases"])],
+        "launches": int(run["launches"]),
     }
 
 

@@ -206,9 +206,14 @@ def main(descriptor: int, target: str) -> int:
     """Warm up, say so, serve until the host closes the channel; then no descendant is left."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    # While torch is being imported nobody looks at the channel, so the kernel must end this process with the host.
+    # The signal is tied to the thread that started it: the host's main thread (server.py).
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     channel = socket.socket(fileno=descriptor)
     ready = warm_up(target)
+    # From here on the closing channel ends it. Dying of SIGKILL instead, it could not kill what its children left.
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, 0)
     # Nothing may read this process's memory through /proc: its children are of the same user.
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     channel.sendall(encode({"ready": ready}))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from host_bench import DOUBLE, Bench
 
 from evolve_core.judge.client import OpenedTask
+from evolve_core.judge.compose import compose
 from evolve_core.judge.observation import Outcome
+from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage
 
 
 def changed(old: str, new: str) -> str:
@@ -173,9 +177,32 @@ def test_host_code_that_speaks_of_cuda(bench: Bench, doubling: OpenedTask) -> No
 
 
 def test_confirmation_draws_new_inputs(bench: Bench, doubling: OpenedTask) -> None:
-    from evolve_core.judge.verdict import Stage
-
     first = bench.judge(doubling, DOUBLE)
     second = bench.host.judge(doubling, "candidate", DOUBLE, Stage.CONFIRMATION, 60.0)
     assert not {check.seed for check in first.checks} & {check.seed for check in second.checks}
     assert {check.outcome for check in second.checks} == {Outcome.COMPARED}
+
+
+def test_outputs_that_no_kernel_made_are_cheating(bench: Bench, doubling: OpenedTask) -> None:
+    launch = "    double_kernel[(triton.cdiv(n, 256),)](x, out, n, BLOCK=256)\n"
+    for reads_contents in ("", "    n += int(x[0].item() * 0)\n"):
+        observed = bench.judge(doubling, changed(launch, f"{reads_contents}    out = x * 2 + x * 0.3\n"))
+        assert observed.traced == (not reads_contents) and not observed.launches
+        verdict = compose(doubling, observed, target="sm_90", stage=Stage.SCREENING)
+        assert verdict.failure is Failure.CHEATING and "launches no kernel" in verdict.reason
+
+
+def test_launches_in_the_interpreter_are_counted(bench: Bench, doubling: OpenedTask) -> None:
+    twice = changed("    return out", "    double_kernel[(triton.cdiv(n, 64),)](x, out, n, BLOCK=64)\n    return out")
+    observed = bench.judge(doubling, twice)
+    assert {(check.launches, check.native_launches) for check in observed.checks} == {(2, 1)}
+
+
+def test_a_kernel_that_does_not_fit_the_target_is_never_correct(bench: Bench, doubling: OpenedTask) -> None:
+    observed = bench.judge(doubling, DOUBLE.replace("256", "1024"))
+    assert compose(doubling, observed, target="sm_90", stage=Stage.SCREENING).correctness is Correctness.CORRECT
+    larger = tuple(replace(facts, shared_bytes=1 << 20) for facts in observed.kernels)
+    verdict = compose(doubling, replace(observed, kernels=larger), target="sm_90", stage=Stage.CONFIRMATION)
+    assert (verdict.correctness, verdict.failure) == (Correctness.UNVERIFIED, Failure.COMPILE_ERROR)
+    assert verdict.speed is Speed.UNMEASURED and not verdict.is_winner
+    assert "1048576 bytes of shared memory" in verdict.reason

@@ -17,6 +17,7 @@ from evolve_core.judge.host.gpu import bench, run
 from evolve_core.judge.host.gpu.clock import Sample
 from evolve_core.judge.host.gpu.distributions import VARIED
 from evolve_core.judge.host.gpu.job import GpuJob, Named, Runner
+from evolve_core.judge.host.gpu.launches import LaunchCount
 from evolve_core.judge.host.gpu.lock import device_lock
 from evolve_core.judge.host.gpu.run import judge_on_gpu
 
@@ -243,3 +244,48 @@ def test_only_what_stays_busy_while_we_wait_is_somebody_elses(job: GpuJob, monke
     failure = judged(job, double)["failure"]
     assert failure["kind"] == "contended"
     assert "4242" in failure["message"]
+
+
+def test_the_launches_of_every_timed_call_are_counted(job: GpuJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a device the launch itself is left out; the way there is Triton's own."""
+    triton = pytest.importorskip("triton")
+    monkeypatch.setattr(triton.runtime.jit.JITFunction, "run", lambda *args, **kwargs: None)
+
+    @triton.jit
+    def kernel(x_ptr: Any) -> None:
+        pass
+
+    def launching(x: torch.Tensor) -> torch.Tensor:
+        kernel[(1,)](x)
+        kernel.warmup(x, grid=(1,))
+        kernel.run(x, grid=(1,), warmup=False)
+        return double(x)
+
+    (timing,) = judged(job, double, load_baseline=runner(launching))["timing"]
+    assert (timing["baseline_launches"], timing["candidate_launches"]) == (2, 0)
+    (timing,) = judged(job, launching, load_baseline=runner(launching))["timing"]
+    assert (timing["baseline_launches"], timing["candidate_launches"]) == (2, 2)
+
+
+def test_a_kernel_that_was_compiled_and_kept_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = pytest.importorskip("triton.compiler.compiler")
+    jit = pytest.importorskip("triton.runtime.jit")
+
+    class Kept:
+        """A compiled kernel needs a device to exist; what matters is how it is called."""
+
+        def __getitem__(self, grid: tuple[int, ...]) -> Any:
+            return lambda *args: args
+
+    monkeypatch.setattr(compiler, "CompiledKernel", Kept)
+    monkeypatch.setattr(jit.JITFunction, "run", jit.JITFunction.run)
+    count = LaunchCount()
+    assert count.seen() is None
+    count.install()
+    count.install()
+    kept = Kept()[(1,)]
+    before = count.seen()
+    assert kept(1, 2) == (1, 2)
+    assert kept() == ()
+    assert count.since(before) == 2
+    assert count.since(before) == 2

@@ -83,12 +83,6 @@ def test_processes_that_disagree_are_unstable() -> None:
     assert found.speed is Speed.UNMEASURED
 
 
-def test_a_time_below_the_physical_floor_is_impossible() -> None:
-    found = confirmed(samples({"w0": 1.5}), floors_us={"w0": 90.0})
-    assert found.failure is Failure.IMPOSSIBLE
-    assert "physical floor of 90.0 µs" in found.reason
-
-
 def test_a_time_of_no_work_at_all_is_impossible() -> None:
     empty = [
         Samples(one.workload, one.process, one.baseline_ns, tuple(1300.0 for _ in one.candidate_ns), empty_ns=1280.0)

@@ -19,6 +19,7 @@ from ..errors import StepError
 from .channel import Channel, PeerGone
 from .clock import Stopwatch
 from .inputs import clone_inputs, unpack_values
+from .launches import LaunchCount
 from .poison import overwrite_free_memory, poisoned
 from .slots import Slot, SlotTooSmall, wait_for_device
 
@@ -44,6 +45,7 @@ class Bench:
         self._load = {"baseline": load_baseline, "candidate": load_candidate or load_baseline}
         self._runners: dict[str, Runner] = {}
         self._watch: Stopwatch | None = None
+        self._launches = LaunchCount()
         self._tasks_before = 0
         self._inputs: dict[str, Any] = {}
         self._result_bytes: list[int] = []
@@ -52,7 +54,10 @@ class Bench:
         """The clock first, then the user's kernel: both before any candidate code is loaded."""
         self._watch = Stopwatch()
         answer = {**self._watch.describe(), "empty_ns": self._empty_ns()}
+        self._launches.install()
         self._runners["baseline"] = self._load["baseline"]()
+        # Loading the user's kernel is what imports Triton, where nothing did before.
+        self._launches.install()
         return answer
 
     def do_load(self, _: dict[str, Any]) -> dict[str, Any]:
@@ -91,7 +96,9 @@ class Bench:
         offset = 0
         for which in request["order"]:
             overwrite_free_memory(self._result_bytes, self._device)
-            sample, outputs = self._watch.sample(self._call(which))
+            call, before = self._call(which), self._launches.seen()
+            sample, outputs = self._watch.sample(call)
+            launches = self._launches.since(before)
             exported = self._export({}, outputs, with_inputs=False, start=offset)
             offset = exported.pop("next_offset")
             self._result_bytes = [entry["layout"]["bytes"] for entry in exported["outputs"]]
@@ -101,6 +108,7 @@ class Bench:
                 "host_ns": sample.host_ns,
                 "tail_ns": sample.tail_ns,
                 "held": sample.held,
+                "launches": launches,
             }
             del outputs
         return answer

@@ -138,6 +138,7 @@ class Conductor:
                 },
                 **{f"{which}_ns": [sample["device_ns"] for sample in samples[which]] for which in samples},
                 **{f"{which}_call_ns": calls[which] for which in samples},
+                **{f"{which}_launches": _fewest(samples[which]) for which in samples},
                 "held": sum(sample["held"] for which in samples for sample in samples[which]),
                 "empty_ns": self.environment.get("empty_ns"),
             }
@@ -245,6 +246,13 @@ def _wrong(checks: list[dict[str, Any]]) -> bool:
     """Whether there is no point in timing: an output of the wrong kind. Tolerances are not this process's business."""
     rows = [row for check in checks for row in check["outputs"]]
     return any(not (row["type_ok"] and row["dtype_ok"] and row["shape_ok"]) for row in rows)
+
+
+def _fewest(samples: list[dict[str, Any]]) -> int | None:
+    """The fewest launches in one timed call; None where they were not counted."""
+    counts = [sample.get("launches") for sample in samples]
+    known = [count for count in counts if isinstance(count, int)]
+    return min(known) if known and len(known) == len(counts) else None
 
 
 def _same_memory(tensor: torch.Tensor, value: Any) -> bool:

@@ -30,10 +30,12 @@ class CheckedRun:
     """``result`` is what the entry returned, None where a kernel went out of bounds.
 
     ``out_of_bounds``: at most one ``{kernel, line, tensor, access, message}``, the access at which the run was ended.
+    ``launches`` counts kernels that host code launched.
     """
 
     result: Any
     out_of_bounds: list[dict[str, Any]] = field(default_factory=list)
+    launches: int = 0
 
 
 class _AllPrograms:
@@ -41,11 +43,13 @@ class _AllPrograms:
 
     def __init__(self) -> None:
         self.strays: list[dict[str, Any]] = []
+        self.launches = 0
         self._kernel = ""
         self._memory = MemoryMap({})
         self._program = (0, 0, 0)
 
     def begin_launch(self, launch: compat.Launch) -> None:
+        self.launches += 1
         self._kernel = launch.kernel
         self._memory = MemoryMap(launch.arguments)
 
@@ -119,4 +123,4 @@ def run_checked(entry: Callable[..., Any], inputs: dict[str, Any]) -> CheckedRun
     except OutOfBoundsAccess:
         result = None
     # Host code may have caught even a BaseException: what was seen counts, not what came back.
-    return CheckedRun(None if observer.strays else result, observer.strays)
+    return CheckedRun(None if observer.strays else result, observer.strays, observer.launches)

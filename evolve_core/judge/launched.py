@@ -1,0 +1,64 @@
+"""Whether the candidate's kernels did the work: a right and fast answer that no kernel made is no improvement of one.
+
+Launches are seen in three places: in the trace that compiles the host code (complete where the entry needs no
+contents of its tensors), in Triton's interpreter, and in the timed calls on a device. A candidate that launches
+something useless beside a library call passes here; what it claims is still measured against the user's kernel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from evolve_core.judge.client import OpenedTask
+from evolve_core.judge.observation import Observation
+
+_ELSEWHERE = "its outputs come from somewhere else"
+
+
+@dataclass(frozen=True, slots=True)
+class Unlaunched:
+    """``certain``: the host code ran to its end and launched nothing. Else there is only no sign of a launch."""
+
+    reason: str
+    certain: bool
+
+
+def unlaunched(opened: OpenedTask, observed: Observation) -> Unlaunched | None:
+    """What speaks against the candidate's kernels having run where the user's own do; None where nothing does."""
+    return _traced(opened, observed) or _interpreted(observed) or _timed(opened, observed)
+
+
+def _traced(opened: OpenedTask, observed: Observation) -> Unlaunched | None:
+    own = {launch.workload for launch in opened.baseline.launches}
+    found = {launch.workload for launch in observed.launches}
+    if own and not found and (observed.traced or not observed.notes):
+        return Unlaunched(f"the entry launches no kernel: {_ELSEWHERE}", certain=True)
+    if observed.traced and own - found:
+        label = _label(opened, min(own - found))
+        return Unlaunched(f"the entry launches no kernel on {label}: {_ELSEWHERE}", certain=True)
+    return None
+
+
+def _interpreted(observed: Observation) -> Unlaunched | None:
+    counted = [check for check in observed.checks if check.native_launches and check.launches is not None]
+    if not counted or any(check.launches for check in counted):
+        return None
+    if not observed.launches:
+        return Unlaunched(f"the entry launches no kernel: {_ELSEWHERE}", certain=True)
+    return Unlaunched("no kernel was launched on the small workloads, so none of it was checked", certain=False)
+
+
+def _timed(opened: OpenedTask, observed: Observation) -> Unlaunched | None:
+    for timing in observed.timing:
+        if timing.baseline_launches and timing.candidate_launches == 0:
+            label = _label(opened, timing.workload)
+            return Unlaunched(f"a timed call on {label} launched no Triton kernel, where yours does", certain=False)
+    seen = observed.launches or any(timing.candidate_launches for timing in observed.timing)
+    if observed.timing and opened.baseline.launches and not seen:
+        return Unlaunched("it was timed, but no launch of a kernel was seen", certain=False)
+    return None
+
+
+def _label(opened: OpenedTask, name: str) -> str:
+    workload = opened.workload(name)
+    return workload.label if workload else name
