@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,50 @@ def test_dead_zygote_ends_the_host(tmp_path: Path) -> None:
             bench.judge(opened, SLOW, 600.0)
         for child in children:
             assert not Path(f"/proc/{child}").exists()
+
+
+def test_a_host_killed_while_torch_is_imported_takes_its_zygotes_along(tmp_path: Path) -> None:
+    """Stopped, so that only the kernel can end them: what they would do by themselves is not what is tested."""
+    wire = Wire(tmp_path / "log")
+    hello = {"protocol": 1, "spool": str(tmp_path / "s"), "target": "sm_90"}
+    wire.send({"id": 1, "method": "hello", "params": hello})
+    zygotes: list[int] = []
+    try:
+        until(lambda: len(_children(wire.process.pid)) == 2)
+        zygotes = _children(wire.process.pid)
+        for zygote in zygotes:
+            until(lambda zygote=zygote: "libtorch" in Path(f"/proc/{zygote}/maps").read_text())
+            os.kill(zygote, signal.SIGSTOP)
+        wire.process.kill()
+        until(lambda: not any(_lives(zygote) for zygote in zygotes))
+    finally:
+        wire.process.kill()
+        wire.close()
+        for zygote in filter(_lives, zygotes):
+            os.kill(zygote, signal.SIGKILL)
+
+
+def test_a_closed_stdin_ends_a_host_that_has_not_read_yet(tmp_path: Path) -> None:
+    assert Wire(tmp_path / "log").close() == 0
+
+
+def until(happened: Callable[[], bool], patience_s: float = 60.0) -> None:
+    end = time.monotonic() + patience_s
+    while not happened():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _lives(pid: int) -> bool:
+    """Whether it exists and is no zombie that nobody reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_spool_is_empty_after_the_host(tmp_path: Path) -> None:
