@@ -11,7 +11,7 @@ demo: setup ## the whole story on examples/softmax.py: lens, evolve, verdict, ap
 	@$(PY) scripts/demo
 
 test: setup ## unit, judge, protocol and lifecycle tests; no root, no GPU
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: setup ## format, lint, types, import contracts, generated documentation
 	@$(PY) -m ruff format --check .

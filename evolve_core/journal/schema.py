@@ -10,6 +10,7 @@ import sqlite3
 from pathlib import Path
 
 from evolve_core.errors import JournalError, JournalFull, JournalTooNew
+from evolve_core.sqlite import use_wal
 
 VERSION = 1
 BUSY_TIMEOUT_MS = 5_000
@@ -80,7 +81,7 @@ def open_for_writing(workspace: Path) -> sqlite3.Connection:
     connection = _connect(path, create=True)
     try:
         if _version(connection, path) == 0:
-            connection.execute("PRAGMA journal_mode = WAL")
+            use_wal(connection)
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
                 # Another process may have made the tables while this one waited for the lock.

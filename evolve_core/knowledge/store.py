@@ -32,6 +32,7 @@ from evolve_core.knowledge.errors import (
 from evolve_core.knowledge.model import Insight
 from evolve_core.knowledge.rows import INSIGHTS, from_row, insight_id_column, to_row
 from evolve_core.source.model import Language
+from evolve_core.sqlite import use_wal
 
 URL_VARIABLE = "KERNEL_EVOLVE_KNOWLEDGE"
 BUSY_TIMEOUT_S = 10.0
@@ -125,9 +126,9 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT_S * 1000)}")
     cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.close()
+    use_wal(connection)
 
 
 def _begin_sqlite(connection: Connection) -> None:

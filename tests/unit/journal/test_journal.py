@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sqlite3
@@ -71,7 +72,11 @@ def test_what_is_written_is_read_back(tmp_path, writer):
     assert before is not None and before.verdict is None and before.source == "x = 2\n"
     assert run is not None and run.spec == SPEC and run.state is RunState.EVOLVING and run.pid == 42
     assert (run.proposed, run.judged, run.correct, run.best, run.best_ratio) == (1, 1, 1, candidate_id, 1.4)
-    assert run.best_estimated and run.environment == (("torch", "2.13"),) and (run.spent_s, run.spent_dollars) == (12.5, 0.25)
+    assert (
+        run.best_estimated
+        and run.environment == (("torch", "2.13"),)
+        and (run.spent_s, run.spent_dollars) == (12.5, 0.25)
+    )
     assert [c.verdict for c in after] == [VERDICT] and after[0].recipe == PROPOSAL.recipe
     assert evidence == {"seeds": [1, 2]}
 
@@ -217,3 +222,20 @@ def test_two_writers_on_one_journal(tmp_path, writer):
         other.create_run("r2", SPEC, 2)
         ids = {writer.add_candidate("r1", PROPOSAL), other.add_candidate("r2", PROPOSAL)}
     assert ids == {"r1-1", "r2-1"}
+
+
+def _open_and_write(workspace: Path, name: str) -> None:
+    with closing(JournalWriter(workspace)) as journal:
+        journal.create_run(name, SPEC, 1)
+
+
+def test_many_processes_make_one_new_journal(tmp_path):
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=_open_and_write, args=(tmp_path, f"r{n}")) for n in range(8)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert [writer.exitcode for writer in writers] == [0] * 8
+    with closing(JournalReader(tmp_path)) as reader:
+        assert len(reader.runs()) == 8
