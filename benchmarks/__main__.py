@@ -9,7 +9,7 @@ SUITES = (
     (
         "benchmarks.estimate.rank_correlation",
         (),
-        "the estimate's ranking against times measured on a GPU (stored data)",
+        "the estimate against times measured on a GPU (stored data)",
     ),
     ("benchmarks.corpus_kernels", (), "a keystroke against a fresh reading of the file"),
     ("benchmarks.server", (), "the language server beside a null server: start, keystrokes, reads under load"),
