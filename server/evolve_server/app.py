@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SETTINGS_SECONDS = 1.0
+
 
 @dataclass(slots=True)
 class App:
@@ -49,6 +52,8 @@ class App:
     stale_tasks: set[str] = field(default_factory=set)
     """URIs of documents whose tasks have to be looked for again."""
     stale_suggestions: set[str] = field(default_factory=set)
+    settings_known: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the client has answered what its settings are."""
     tokens: Tokens = field(default_factory=Tokens)
     refresher: Refresher = field(init=False)
     _published: dict[str, list[types.Diagnostic]] = field(default_factory=dict)
@@ -64,6 +69,14 @@ class App:
 
     def __post_init__(self) -> None:
         self.refresher = Refresher(self)
+        if not self.client.configuration:
+            self.settings_known.set()
+
+    async def configured(self) -> None:
+        """Wait for the client's settings, but not for ever: a start right after the file was opened needs them."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.settings_known.wait(), SETTINGS_SECONDS)
+        self.settings_known.set()
 
     # Documents -------------------------------------------------------------------------------------------------
 
@@ -136,7 +149,12 @@ class App:
         """Go on with something after its request was answered; the task is held until it ends."""
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("fault in what followed a request", exc_info=error)
 
     def _look_for_tasks(self, document: Document) -> None:
         """A task file concerns every open source beside it; its own problems are looked for the same way."""

@@ -20,7 +20,7 @@ from evolve_core.journal.control import request_control
 from evolve_core.journal.model import Control
 from evolve_server import jobs, suggestions
 from evolve_server.features import progress
-from evolve_server.journal_book import JournalBook, Snapshot
+from evolve_server.journal_book import UNREADABLE, JournalBook, Snapshot
 from evolve_server.offers import offer
 from evolve_server.protocol import run_changed
 from evolve_server.tasks import Stamp, TaskQuestion, look_for_tasks, problems_of_task_file, stamps
@@ -86,16 +86,19 @@ class Background:
 
     async def _round(self) -> None:
         self._follow_parent()
+        # First, as what a round stumbles over (a journal that cannot be read) must not keep a runner alive.
+        await self._press_cancels()
         changed = self._parse_late()
         changed |= await self._look_at_files()
         changed |= await self._find_tasks()
         # In this order: what a runner wrote before it ended is read before its end is judged.
         ended = [job for job in self._app.jobs.values() if job.process.poll() is not None]
-        changed |= await self._read_journals()
-        changed |= self._reap(ended)
+        try:
+            changed |= await self._read_journals()
+        finally:
+            changed |= self._reap(ended)
         changed |= await self._compute_offers()
         changed |= await self._suggester.step(self.off_loop)
-        await self._press_cancels()
         if changed:
             self._app.publish_all()
         progress.report(self._app)
@@ -139,10 +142,13 @@ class Background:
                     for d in app.view.documents.values()
                 )
                 found = await self.off_loop(problems_of_task_file, document.path, document.text) if alone else ()
-                app.lone_task_problems[document.uri] = found
+                if document.uri in app.view.documents:
+                    app.lone_task_problems[document.uri] = found
             elif document.parsed is not None and document.path is not None:
                 question = TaskQuestion(document.uri, document.path, document.parsed)
                 answer = await self.off_loop(look_for_tasks, question, unsaved)
+                if document.uri not in app.view.documents:
+                    continue
                 # Kernels hidden by half-typed text keep the task they had.
                 app.view.tasks[document.uri] = app.view.tasks.get(document.uri, {}) | answer.tasks
                 app.view.task_times |= {path: changed_ns / 1e9 for path, changed_ns, _ in answer.stamps}
@@ -233,5 +239,5 @@ def _is_resting(document: Document) -> bool:
 
 def _write_down_cancel(cancel: jobs.Cancel) -> None:
     # A runner that stopped by itself has written the end of its run; then this raises, and all is well.
-    with suppress(KernelEvolveError):
+    with suppress(KernelEvolveError, *UNREADABLE):
         request_control(cancel.workspace, cancel.run_id, Control.CANCEL)

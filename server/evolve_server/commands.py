@@ -12,7 +12,8 @@ from pygls.exceptions import JsonRpcException
 
 from evolve_core.journal.control import request_control
 from evolve_core.journal.model import Control, RunState
-from evolve_core.task.model import TaskProblem
+from evolve_core.source.parse import read_source
+from evolve_core.task.model import Task, TaskProblem
 from evolve_core.workspace import log_file
 from evolve_server import jobs, showing
 from evolve_server.connection import CommandFailed
@@ -76,7 +77,8 @@ async def start_all(app: App, subject: Subject) -> dict[str, Any]:
     problems: list[str] = []
     for view in app.view.kernels(document):
         task = await _task(app, document, view)
-        if view.name in covered or view.is_busy:
+        fresh = app.view.kernel(document, view.name)
+        if view.name in covered or fresh is None or fresh.is_busy:
             continue
         if isinstance(task, TaskProblem):
             problems.append(task.message)
@@ -119,6 +121,7 @@ async def resume(app: App, subject: Subject) -> dict[str, Any]:
     if run is None or run.record.state is not RunState.INTERRUPTED:
         return await _control(app, subject, Control.RESUME)
     _require_trust(app)
+    await app.configured()
     if run_id not in app.jobs:
         app.jobs[run_id] = jobs.resume(workspace, run_id, app.settings)
     app.wake.set()
@@ -201,15 +204,20 @@ async def open_task(app: App, subject: Subject) -> dict[str, Any]:
 
 async def _start(app: App, document: Document, view: KernelView, proposers: tuple[str, ...]) -> dict[str, Any]:
     _require_trust(app)
+    await app.configured()
+    task = await _task(app, document, view)
+    unsaved = isinstance(task, Task) and await _is_unsaved(app, task.task_file)
+    # From here to the pending run nothing is awaited: of two starts at once, the second finds the first's.
+    _, view = _kernel(app, Subject(document=document, kernel=view.name))
     if view.is_busy:
-        run_id = view.pending.run_id if view.pending is not None else ""
-        run_id = run_id or (view.run.record.run_id if view.run is not None else "")
-        return {"runId": run_id, "alreadyRunning": True, "message": f"{view.name} is being evolved already."}
+        return _already_running(view)
     if app.view.journal_problem:
         raise CommandFailed(app.view.journal_problem)
-    task = await _task(app, document, view)
     if isinstance(task, TaskProblem):
         raise CommandFailed(f"{task.file.name}:{task.line + 1}: {task.message}")
+    if unsaved:
+        name = task.task_file.name
+        raise CommandFailed(f"Save {name} first: the run reads it from disk, where it is not as in the editor.")
     run_id = jobs.new_run_id()
     workspace = app.workspace(view.path)
     what = jobs.Start(workspace, view.path, view.name, document.text, app.settings, proposers)
@@ -222,6 +230,28 @@ async def _start(app: App, document: Document, view: KernelView, proposers: tupl
     return {"runId": run_id, "alreadyRunning": False}
 
 
+def _already_running(view: KernelView) -> dict[str, Any]:
+    run_id = view.pending.run_id if view.pending is not None else ""
+    run_id = run_id or (view.run.record.run_id if view.run is not None else "")
+    return {"runId": run_id, "alreadyRunning": True, "message": f"{view.name} is being evolved already."}
+
+
+async def _is_unsaved(app: App, task_file: Path) -> bool:
+    """Whether a task file is open with another text than on disk, where an editor may have put an empty file."""
+    document = app.view.document_of(task_file)
+    if document is None:
+        return False
+    on_disk = await asyncio.to_thread(read_source, task_file)
+    if not isinstance(on_disk, str):
+        return not task_file.exists()
+    return _without_line_ends(on_disk) != _without_line_ends(document.text)
+
+
+def _without_line_ends(text: str) -> str:
+    # Neovim adds the last line's end to what it sends, and writes it only with the next change.
+    return text.replace("\r\n", "\n").rstrip("\n")
+
+
 async def _control(app: App, subject: Subject, control: Control) -> dict[str, Any]:
     run_id, workspace = _run_id(app, subject)
     await asyncio.to_thread(request_control, workspace, run_id, control)
@@ -229,7 +259,7 @@ async def _control(app: App, subject: Subject, control: Control) -> dict[str, An
     return {"runId": run_id}
 
 
-async def _task(app: App, document: Document, view: KernelView) -> Any:
+async def _task(app: App, document: Document, view: KernelView) -> Task | TaskProblem:
     """The kernel's task; looked for here and now where the background has not got to it yet."""
     if view.task is not None:
         return view.task

@@ -94,7 +94,8 @@ def _table(verdict: Verdict) -> str:
         return ""
     estimated = any(row.estimated for row in verdict.workloads)
     time = "µs (estimated)" if estimated else "µs"
-    head = f"| workload | before, {time} | after, {time} | ratio | max error (yours) |\n|---|--:|--:|--:|--:|"
+    ratio = "ratio (estimated)" if all(row.estimated for row in verdict.workloads) else "ratio"
+    head = f"| workload | before, {time} | after, {time} | {ratio} | max error (yours) |\n|---|--:|--:|--:|--:|"
     left = len(verdict.workloads) - len(rows)
     more = f"\n\n… and {left} more workloads in the report." if left else ""
     return "\n".join([head, *map(_row, rows)]) + more
@@ -104,9 +105,9 @@ def _row(row: WorkloadVerdict) -> str:
     spread = f" [{interval(row.interval)}]" if row.interval is not None else ""
     ratio = f"{row.ratio:.2f}×{spread}{' (estimated)' if row.estimated else ''}" if row.ratio is not None else "–"
     error = f"{_error(row.max_error)} ({_error(row.native_error)})"
-    return (
-        f"| {_cell(row.label or row.workload)} | {_us(row.baseline_us)} | {_us(row.candidate_us)} | {ratio} | {error} |"
-    )
+    # As code: to Markdown, what stands in the brackets of a shape would be a link.
+    label = _cell(row.label or row.workload).replace("`", "'")
+    return f"| `{label}` | {_us(row.baseline_us)} | {_us(row.candidate_us)} | {ratio} | {error} |"
 
 
 def _us(value: float | None) -> str:

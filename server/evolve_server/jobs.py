@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evolve_core.journal.reader import LAST_WORDS_MARK
 from evolve_core.workspace import find_workspace, log_file, state_folder
 from evolve_server import processes
 
@@ -115,8 +116,8 @@ def last_words(job: Job) -> str:
             lines = [line.strip() for line in stream.read().decode("utf-8", "replace").splitlines() if line.strip()]
     except OSError:
         lines = []
-    mark = "kernel-evolve: "
-    said = next((line.removeprefix(mark) for line in reversed(lines) if line.startswith(mark)), "")
+    marked = (line for line in reversed(lines) if line.startswith(LAST_WORDS_MARK))
+    said = next(marked, "").removeprefix(LAST_WORDS_MARK)
     said = said or next((line.removeprefix("Error: ") for line in reversed(lines)), "")
     ended = job.process.returncode
     how = f"by signal {-ended}" if ended is not None and ended < 0 else f"with exit code {ended}"

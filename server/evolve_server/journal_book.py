@@ -12,6 +12,7 @@ from evolve_core.errors import JournalError
 from evolve_core.journal.model import RunState
 from evolve_core.journal.reader import JournalReader
 from evolve_core.source.parse import language_of, parse
+from evolve_core.workspace import STATE_FOLDER
 from evolve_server.view import RunView
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ SHARE_OF_A_CORE = 0.1
 """Reading a long journal pauses for so long that it never takes more than this."""
 
 
+UNREADABLE = (JournalError, ValueError, OSError)
+"""What reading a journal may raise: besides its own errors a value nobody knows, or a file nobody may open."""
+
+
 class JournalBook:
     """Used from one thread only. What was read stays when a journal cannot be read any more."""
 
@@ -41,6 +46,9 @@ class JournalBook:
         self._readers: dict[Path, JournalReader] = {}
         self._records: dict[Path, tuple[RunRecord, ...]] = {}
         self._problems: dict[Path, str] = {}
+        """Why a journal cannot be looked at …"""
+        self._damages: dict[Path, str] = {}
+        """… or why its runs could not be read when they were read last."""
         self._due: set[Path] = set()
         self._rested_at = 0.0
         self._shown: frozenset[str] = frozenset()
@@ -72,8 +80,8 @@ class JournalBook:
             if reader.changed() or is_new:
                 self._due.add(workspace)
             self._problems.pop(workspace, None)
-        except JournalError as error:
-            self._problems[workspace] = str(error)
+        except UNREADABLE as error:
+            self._problems[workspace] = _words(workspace, error)
         return self._problems.get(workspace, "") != before
 
     def _read_what_is_due(self) -> bool:
@@ -83,8 +91,9 @@ class JournalBook:
         for workspace in self._due:
             try:
                 self._records[workspace] = self._readers.setdefault(workspace, JournalReader(workspace)).runs()
-            except JournalError as error:
-                self._problems[workspace] = str(error)
+                self._damages.pop(workspace, None)
+            except UNREADABLE as error:
+                self._damages[workspace] = _words(workspace, error)
         self._due.clear()
         self._rested_at = time.monotonic() + (time.thread_time() - started) / SHARE_OF_A_CORE
         return True
@@ -101,7 +110,7 @@ class JournalBook:
                     by_file[record.spec.source_file].append(view)
         for runs_of_file in by_file.values():
             runs_of_file.sort(key=lambda run: run.record.created_at, reverse=True)
-        problem = next(iter(self._problems.values()), "")
+        problem = next(iter((*self._problems.values(), *self._damages.values())), "")
         return Snapshot({path: tuple(runs) for path, runs in by_file.items()}, problem)
 
     def _view(self, reader: JournalReader, record: RunRecord, winners: Counter[tuple[str, str]]) -> RunView | None:
@@ -119,10 +128,19 @@ class JournalBook:
         if key not in self._finished:
             try:
                 self._finished[key] = _with_winner(reader, record)
-            except JournalError:
-                # The next look at this journal says what is wrong with it.
+            except UNREADABLE as error:
+                self._damages[reader.workspace] = _words(reader.workspace, error)
                 return None
         return self._finished[key]
+
+
+def _words(workspace: Path, error: Exception) -> str:
+    if isinstance(error, JournalError):
+        return str(error)
+    return (
+        f"The journal in {workspace / STATE_FOLDER} cannot be read ({error}). "
+        "Mend its permissions, or move journal.sqlite away to start a new one."
+    )
 
 
 def _with_winner(reader: JournalReader, record: RunRecord) -> RunView:

@@ -22,6 +22,7 @@ from pygls.lsp.server import LanguageServer
 
 from evolve_core import __version__
 from evolve_server.connection import CommandFailed, Protocol, QuietCommandFailures
+from evolve_server.options import read_options
 from evolve_server.stdio import ProtocolWriter, open_reader, take_over
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class EvolveServer(LanguageServer):
         self.left.set()
 
     def end(self) -> None:
-        """End our helpers; runs go on without us."""
+        """End our own child processes; runs go on without us."""
         for work in self._running:
             work.cancel()
         if self._background is not None:
@@ -175,11 +176,10 @@ def _register_lifecycle(server: EvolveServer) -> None:
 
 
 def serve(arguments: list[str]) -> None:
-    """Serve the client on stdin and stdout until it leaves. ``--log-level LEVEL`` is the only option."""
-    level = arguments[arguments.index("--log-level") + 1] if "--log-level" in arguments[:-1] else "warning"
+    """Serve the client on stdin and stdout until it leaves."""
     logging.basicConfig(
         stream=sys.stderr,
-        level=getattr(logging, level.upper(), logging.WARNING),
+        level=read_options(arguments).upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     # Below warnings, pygls formats whole messages.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
+from evolve_core.errors import KernelEvolveError
 from evolve_server import commands
 from evolve_server.app import App, folders_of
 from evolve_server.connection import CommandFailed
@@ -71,13 +72,15 @@ async def _cancel(app: App, run_id: str) -> None:
         await commands.cancel(app, commands.Subject(run_id=run_id))
     except CommandFailed as error:
         app.show_error(error.message)
+    except (KernelEvolveError, OSError) as error:
+        app.show_error(str(error))
 
 
 async def _introduce(app: App) -> None:
-    if app.client.watches_files:
-        await _register(app, types.WORKSPACE_DID_CHANGE_WATCHED_FILES, _watchers())
     if app.client.configuration:
         await _fetch_settings(app)
+    if app.client.watches_files:
+        await _register(app, types.WORKSPACE_DID_CHANGE_WATCHED_FILES, _watchers())
 
 
 async def _fetch_settings(app: App) -> None:
@@ -86,9 +89,10 @@ async def _fetch_settings(app: App) -> None:
         sections = await app.server.protocol.send_request_async(types.WORKSPACE_CONFIGURATION, asked)
     except JsonRpcException as error:
         logger.warning("the client does not tell its settings: %s", error)
-        return
+        sections = None
     if sections and sections[0]:
         app.reconfigured(settings_from(sections[0]))
+    app.settings_known.set()
 
 
 async def _register(app: App, method: str, options: Any) -> None:

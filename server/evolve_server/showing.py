@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
+from evolve_core.journal.reader import LAST_WORDS_MARK
+from evolve_core.source.edit import unified_diff
 from evolve_core.workspace import state_folder
 from evolve_server.connection import CommandFailed
 from evolve_server.documents import uri_of
@@ -42,12 +43,11 @@ async def show_diff(app: App, run: RunView, document: Document) -> str:
     winner = run.winner
     assert winner is not None, "callers ask for winners only"
     name = document.path.name if document.path is not None else "kernel.py"
-    base = run.record.spec.base_source.splitlines(keepends=True)
-    lines = difflib.unified_diff(base, winner.source.splitlines(keepends=True), f"{name} (yours)", f"{name} (winner)")
+    diff = unified_diff(run.record.spec.base_source, winner.source, name)
     folder = state_folder(app.workspace_of_run(run)) / "diffs"
     folder.mkdir(exist_ok=True)
     path = folder / f"{run.record.run_id}.diff"
-    path.write_text("".join(lines), encoding="utf-8")
+    path.write_text(diff, encoding="utf-8", newline="")
     return await show_file(app, path)
 
 
@@ -83,7 +83,7 @@ async def show_report(app: App, workspace: Path, run_id: str) -> str:
         raise CommandFailed(f"Writing the report took longer than {REPORT_SECONDS:g} s and was stopped.") from None
     if process.returncode != 0:
         lines = said.decode("utf-8", "replace").strip().splitlines()
-        raise CommandFailed(lines[-1].removeprefix("kernel-evolve: ") if lines else "The report could not be written.")
+        raise CommandFailed(lines[-1].removeprefix(LAST_WORDS_MARK) if lines else "The report could not be written.")
     uri = uri_of(path)
     if app.client.shows_documents:
         await app.server.window_show_document_async(types.ShowDocumentParams(uri, external=True))

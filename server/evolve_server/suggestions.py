@@ -6,16 +6,14 @@ with the server.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import logging
-import os
-import signal
 import subprocess
+import sys
+import tempfile
 import time
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from evolve_server.jobs import ENGINE
 from evolve_server.view import KernelSuggestion
 
 if TYPE_CHECKING:
@@ -28,7 +26,13 @@ logger = logging.getLogger(__name__)
 QUIET_SECONDS = 1.0
 """A file is looked at when nothing has been typed in it for this long."""
 LIMIT_SECONDS = 20.0
-PR_SET_PDEATHSIG = 1
+MODEST = (
+    "import ctypes, os, runpy; os.nice(10); ctypes.CDLL(None).prctl(1, 9); "
+    "runpy.run_module('evolve_core', run_name='__main__', alter_sys=True)"
+)
+"""The engine, niced and with a death signal (PR_SET_PDEATHSIG, SIGKILL). Both are set by the child process itself:
+code between fork and exec is not safe in a process with threads."""
+COMMAND = (sys.executable, "-P", "-c", MODEST, "kb", "suggest")
 
 
 class Suggester:
@@ -37,9 +41,9 @@ class Suggester:
     def __init__(self, app: App) -> None:
         self._app = app
         self._process: subprocess.Popen[bytes] | None = None
+        self._answer: IO[bytes] | None = None
         self._uri = ""
         self._started_at = 0.0
-        self._prctl = ctypes.CDLL(None).prctl
 
     async def step(self, off_loop: Callable[..., Awaitable[Any]]) -> bool:
         """Collect an answer, or ask for the next file. Returns whether something to show has changed."""
@@ -51,9 +55,10 @@ class Suggester:
                 logger.warning("no suggestions for %s within %g s", self._uri, LIMIT_SECONDS)
                 self.close()
             return False
-        process, self._process = self._process, None
-        # The pipe is read after the end: a list of suggestions is far smaller than a pipe's buffer.
-        answer = await off_loop(_read_all, process)
+        process, stream = self._process, self._answer
+        self._process = self._answer = None
+        assert stream is not None, "started with one"
+        answer = await off_loop(_read_all, stream)
         if process.returncode not in (0, 1):
             logger.info("no suggestions: kb suggest ended with exit code %s", process.returncode)
             return False
@@ -68,6 +73,9 @@ class Suggester:
             self._process.kill()
             self._process.wait()
             self._process = None
+        if self._answer is not None:
+            self._answer.close()
+            self._answer = None
 
     def _ask_next(self) -> None:
         app = self._app
@@ -85,27 +93,25 @@ class Suggester:
             return
 
     def _start(self, uri: str, path: str, folder: str) -> None:
-        command = [*ENGINE, "kb", "suggest", path, "--json"]
+        command = [*COMMAND, path, "--json"]
         if self._app.settings.target:
             command += ["--target", self._app.settings.target]
         try:
+            # A file, not a pipe: nobody reads while the child process writes, and a pipe holds 64 KiB only.
+            self._answer = tempfile.TemporaryFile()  # noqa: SIM115  # closed when it has been read
             self._process = subprocess.Popen(
                 command,
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
+                stdout=self._answer,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
-                preexec_fn=self._be_modest,  # noqa: PLW1509  # the one thread besides the loop's never holds a lock here
             )
         except OSError as error:
             logger.warning("no suggestions: %s", error)
+            self.close()
             return
         self._uri, self._started_at = uri, time.monotonic()
-
-    def _be_modest(self) -> None:
-        os.nice(10)
-        self._prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def parse(answer: bytes) -> tuple[KernelSuggestion, ...]:
@@ -139,7 +145,8 @@ def _parse_one(entry: Any) -> KernelSuggestion | None:
         return None
 
 
-def _read_all(process: subprocess.Popen[bytes]) -> bytes:
-    assert process.stdout is not None, "started with a pipe"
-    with process.stdout as stream:
+def _read_all(stream: IO[bytes]) -> bytes:
+    with stream:
+        # The child process has moved the position they share.
+        stream.seek(0)
         return stream.read()

@@ -80,6 +80,28 @@ def test_the_end_of_the_input_ends_the_server(tmp_path: Path, sent: bytes, code:
     assert b"Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--help"], 0, "Usage: kernel-evolve lsp"),
+        (["--version"], 0, "kernel-evolve, version "),
+        (["--tcp"], 2, "`--tcp` is not understood"),
+        (["--log-level", "loud"], 2, "`--log-level loud` is not understood"),
+    ],
+)
+def test_other_options_end_it_at_once(tmp_path: Path, arguments: list[str], code: int, words: str) -> None:
+    """Without a word on stdin, which stays open as a terminal's would."""
+    command = [*COMMAND[:4], *arguments]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
+    ) as server:
+        assert server.wait(PATIENCE_SECONDS) == code
+        assert server.stdout is not None and server.stderr is not None
+        said, complained = server.stdout.read().decode(), server.stderr.read().decode()
+    assert words in (said if code == 0 else complained)
+    assert (complained if code == 0 else said) == ""
+
+
 def test_signals_end_it(tmp_path: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path) as server:

@@ -80,12 +80,16 @@ class ResponseError(Exception):
 class Lsp:
     """One client and its server. Everything the server sent is kept in ``received``, in order."""
 
-    def __init__(self, process: asyncio.subprocess.Process, profile: dict[str, Any]) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, profile: dict[str, Any], delays: dict[str, float] | None = None
+    ) -> None:
         self.process = process
         self.profile = profile
         self.received: list[dict[str, Any]] = []
         self.initialized: dict[str, Any] = {}
         self.settings: dict[str, Any] = {}
+        self.delays = delays or {}
+        """Method of a server's request → how many seconds its answer takes."""
         self.answers: dict[str, Any] = {
             "workspace/applyEdit": {"applied": True},
             "window/showDocument": {"success": True},
@@ -105,6 +109,7 @@ class Lsp:
         settings: dict[str, Any] | None = None,
         command: tuple[str, ...] = COMMAND,
         env: dict[str, str] | None = None,
+        delays: dict[str, float] | None = None,
     ) -> Lsp:
         """Start a server on ``root`` and shake hands."""
         with (root.parent / "server.log").open("ab") as log:
@@ -118,7 +123,7 @@ class Lsp:
                 env={**os.environ, "KERNEL_EVOLVE_KNOWLEDGE": str(knowledge_of(root)), **(env or {})},
                 limit=1 << 24,
             )
-        client = cls(process, profile)
+        client = cls(process, profile, delays)
         client.settings = settings or {}
         client.initialized = await client.request(
             "initialize",
@@ -289,7 +294,12 @@ class Lsp:
             return
         self.received.append(message)
         if "id" in message:
-            self._send({"jsonrpc": "2.0", "id": message["id"], "result": self._answer(message)})
+            answer = {"jsonrpc": "2.0", "id": message["id"], "result": self._answer(message)}
+            delay = self.delays.get(message["method"], 0.0)
+            if delay:
+                asyncio.get_running_loop().call_later(delay, self._send, answer)
+            else:
+                self._send(answer)
 
     def _answer(self, message: dict[str, Any]) -> Any:
         if message["method"] == "workspace/configuration":

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from inline_snapshot import snapshot
 from journals import ended_run, spec
 from lsp_client import PLAIN, VSCODE, Lsp, ResponseError
+from lsprotocol import types
 
 from evolve_core.journal.model import RunState
+from evolve_server.background import Background
+from evolve_server.documents import open_document
+from evolve_server.view import View
 
 Serve = Callable[..., Coroutine[Any, Any, Lsp]]
 HINT, INFORMATION, WARNING = 4, 3, 2
@@ -217,3 +222,27 @@ async def test_an_open_task_file_is_called_what_the_client_calls_it(serve: Serve
     client.open(folder / "softmax.py")
     [found] = await client.until_diagnostics(uri, bool)
     assert found["code"] == "task-entry-not-found"
+
+
+async def test_a_document_closed_while_its_task_was_looked_for_leaves_nothing(workspace: Path, source: Path) -> None:
+    broken = workspace / "softmax.evolve.py"
+    for path in (source, broken):
+        item = types.TextDocumentItem(path.as_uri(), "python", 1, path.read_text())
+        document = open_document(item)
+        view = View(documents={document.uri: document})
+        app: Any = SimpleNamespace(
+            view=view, document=view.documents.get, stale_tasks={document.uri}, lone_task_problems={}
+        )
+        background = Background(app)
+
+        async def close_meanwhile(
+            function: Callable[..., Any], *arguments: Any, uri: str = document.uri, view: View = view
+        ) -> Any:
+            found = function(*arguments)
+            del view.documents[uri]
+            return found
+
+        background.off_loop = close_meanwhile  # type: ignore[method-assign]
+        await background._find_tasks()
+        assert document.uri not in view.documents
+        assert (view.tasks, app.lone_task_problems) == ({}, {})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import closing
@@ -136,6 +138,94 @@ async def test_start_is_answered_at_once_and_shown_as_queued(serve: Serve, sourc
     await client.until_title(uri, lambda t: t.startswith(("Evolve", "failed")))
 
 
+async def test_two_starts_at_once_give_one_run(serve: Serve, source: Path) -> None:
+    """Before anything is known about the file, so that both wait for its task."""
+    client = await serve(settings={"budget": "1c"})
+    uri = client.open(source)
+    answers = await asyncio.gather(*(client.command("start", uri=uri, kernel="softmax_kernel") for _ in range(3)))
+    assert sorted(answer["alreadyRunning"] for answer in answers) == [False, True, True]
+    assert len({answer["runId"] for answer in answers}) == 1
+    await client.command("cancel", uri=uri, kernel="softmax_kernel")
+    await client.until_title(uri, lambda t: t.startswith(("Evolve", "failed")))
+
+
+async def test_a_start_right_after_opening_has_the_clients_settings(serve: Serve, source: Path) -> None:
+    client = await serve(settings={"budget": "twelve"}, delays={"workspace/configuration": 0.3})
+    uri = client.open(source)
+    await client.command("start", uri=uri, kernel="softmax_kernel")
+    await client.until_title(uri, lambda t: t.startswith("failed: 'twelve'"))
+
+
+async def test_a_client_that_never_tells_its_settings_can_start(serve: Serve, source: Path) -> None:
+    client = await serve(options={"budget": "twelve"}, delays={"workspace/configuration": 3600.0})
+    uri = client.open(source)
+    await client.command("start", uri=uri, kernel="softmax_kernel")
+    await client.until_title(uri, lambda t: t.startswith("failed: 'twelve'"))
+
+
+async def test_a_task_that_is_not_saved_is_asked_to_be_saved(serve: Serve, workspace: Path, source: Path) -> None:
+    """VS Code writes a new file empty and leaves its text to be saved."""
+    client = await serve(PLAIN, options={"budget": "twelve"})
+    task_file = workspace / "softmax.evolve.py"
+    text = task_file.read_text()
+    task_file.write_text("")
+    uri, task_uri = client.open(source), client.open(task_file, text)
+    await client.until_title(uri, lambda t: t == "Evolve")
+    with pytest.raises(ResponseError) as caught:
+        await client.command("start", uri=uri, kernel="softmax_kernel")
+    assert caught.value.message == snapshot(
+        "Save softmax.evolve.py first: the run reads it from disk, where it is not as in the editor."
+    )
+    assert not (workspace / ".kernel-evolve" / "logs").exists()
+    # Saved, though the last line's end is not in the file.
+    task_file.write_text(text.rstrip("\n"))
+    client.notify("textDocument/didSave", {"textDocument": {"uri": task_uri}})
+    assert (await client.command("start", uri=uri, kernel="softmax_kernel"))["alreadyRunning"] is False
+    await client.until_title(uri, lambda t: t.startswith("failed"))
+
+
+async def test_pause_and_resume_are_offered_where_they_make_sense(serve: Serve, workspace: Path, source: Path) -> None:
+    client = await serve()
+    uri = client.open(source)
+    with active_run(workspace, spec(source)) as journal:
+        await client.until_title(uri, lambda t: "evolving" in t)
+        titles = [action["title"] for action in await client.actions(uri, 8)]
+        assert titles == ["Pause evolving `softmax_kernel`", "Cancel evolving `softmax_kernel`"]
+        journal.set_state("run-1", RunState.PAUSED)
+        await client.until_title(uri, lambda t: "paused" in t)
+        titles = [action["title"] for action in await client.actions(uri, 8)]
+        assert titles == ["Resume evolving `softmax_kernel`", "Cancel evolving `softmax_kernel`"]
+
+
+async def test_the_cancel_button_of_a_run_that_has_just_ended(serve: Serve, workspace: Path, source: Path) -> None:
+    ended_run(workspace, spec(source), winner=Winner(faster(source.read_text())))
+    client = await serve()
+    await client.until_title(client.open(source), lambda t: "1.38" in t)
+    client.notify("window/workDoneProgress/cancel", {"token": "kernel-evolve/run-1"})
+    shown = await client.until("window/showMessage", lambda _: True)
+    assert shown["message"] == snapshot("Run run-1 has already ended (done).")
+
+
+async def test_a_damaged_row_of_the_journal(serve: Serve, workspace: Path, source: Path) -> None:
+    """Said as long as it is there; everything else goes on."""
+    ended_run(workspace, spec(source), winner=Winner(faster(source.read_text())))
+    with closing(sqlite3.connect(journal_file(workspace), isolation_level=None)) as connection:
+        [good] = connection.execute("SELECT state FROM run").fetchone()
+        connection.execute("UPDATE run SET state = 'confused'")
+        client = await serve()
+        uri = client.open(source)
+        status = await client.until("experimental/serverStatus", lambda s: s["health"] == "warning")
+        assert "'confused'" in status["message"] and "move journal.sqlite away" in status["message"]
+        await client.until_title(uri, lambda t: t == "Evolve")
+        (workspace / "softmax.evolve.py").unlink()
+        await client.until_title(uri, lambda t: "write a task file" in t)
+        # Rounds later it is still said.
+        assert (await client.request("kernelEvolve/health", {}))["journalProblem"] == status["message"]
+        connection.execute("UPDATE run SET state = ?", (good,))
+        await client.until_title(uri, lambda t: "1.38" in t)
+    assert (await client.request("kernelEvolve/health", {}))["journalProblem"] == ""
+
+
 async def test_the_position_of_the_cursor_will_do(serve: Serve, workspace: Path, source: Path) -> None:
     client = await serve()
     uri = client.open(source)
@@ -184,8 +274,6 @@ async def test_opening_a_file_runs_nothing_of_the_users(serve: Serve, workspace:
 
 async def test_a_journal_of_a_newer_version(serve: Serve, workspace: Path, source: Path) -> None:
     ended_run(workspace, spec(source), winner=Winner(faster(source.read_text())))
-    import sqlite3
-
     with closing(sqlite3.connect(journal_file(workspace))) as connection:
         connection.execute("PRAGMA user_version = 99")
     client = await serve()

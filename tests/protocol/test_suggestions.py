@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import Callable, Coroutine
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from inline_snapshot import snapshot
 from journals import MEASURED, Winner, ended_run, faster, spec
 from lsp_client import Lsp, knowledge_of
+from lsprotocol import types
 
 from evolve_core.journal.reader import JournalReader
 from evolve_core.knowledge.insight import insight_from_winner
 from evolve_core.knowledge.store import open_store
-from evolve_server.suggestions import parse
+from evolve_server import suggestions
+from evolve_server.documents import open_document
+from evolve_server.settings import Settings
+from evolve_server.suggestions import Suggester, parse
+from evolve_server.view import View
 
 Serve = Callable[..., Coroutine[Any, Any, Lsp]]
 
@@ -64,3 +72,27 @@ def test_answers_that_are_not_understood_are_left_out() -> None:
     entry = b'{"kernel": "k", "insight_id": "i", "claim": "c", "ratio": 1.5, "estimated": true, "similarity": 0.9, '
     [found] = parse(b"[" + entry + b'"because": "b", "of a later version": 1}]')
     assert (found.kernel, found.ratio, found.estimated) == ("k", 1.5, True)
+
+
+async def test_an_answer_longer_than_a_pipe_holds(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = {"kernel": "k", "insight_id": "i", "claim": "c", "ratio": 1.5, "estimated": True}
+    entry |= {"similarity": 0.9, "because": "b"}
+    code = f"import json; print(json.dumps([{entry!r}] * 2_000))"
+    monkeypatch.setattr(suggestions, "COMMAND", (sys.executable, "-c", code))
+    document = open_document(types.TextDocumentItem(source.as_uri(), "python", 1, source.read_text()))
+    app: Any = SimpleNamespace(
+        view=View(documents={document.uri: document}),
+        settings=Settings(),
+        client=SimpleNamespace(trusted=True),
+        stale_suggestions={document.uri},
+        document=lambda _: document,
+        workspace=lambda path: path.parent,
+    )
+    suggester = Suggester(app)
+    while not await suggester.step(asyncio.to_thread):
+        await asyncio.sleep(0.02)
+    assert len(app.view.suggestions[document.uri]) == 2_000
+    # Whatever is left open would fail this test: unclosed files are errors here.
+    app.stale_suggestions.add(document.uri)
+    await suggester.step(asyncio.to_thread)
+    suggester.close()

@@ -221,6 +221,7 @@ async def test_clicking_the_lens_shows_the_diff_and_asks(serve: Serve, workspace
     )
     [shown] = client.sent("window/showDocument")
     diff = Path(shown["uri"].removeprefix("file://")).read_text()
+    assert diff.startswith("--- a/softmax.py\n+++ b/softmax.py\n")
     assert "-    numerator = tl.exp(x)\n" in diff
     assert client.sent("workspace/applyEdit") == []
     client.answers["window/showMessageRequest"] = {"title": "Apply"}
@@ -240,10 +241,10 @@ async def test_the_hover_holds_the_evidence(serve: Serve, workspace: Path, sourc
 exp → exp2 with log2(e) folded in  \n\
 Recipe: `rewrite: exp-to-exp2` → `tune: launch`
 
-| workload | before, µs (estimated) | after, µs (estimated) | ratio | max error (yours) |
+| workload | before, µs (estimated) | after, µs (estimated) | ratio (estimated) | max error (yours) |
 |---|--:|--:|--:|--:|
-| x=float32[4096,1024] | 21.4 | 15.5 | 1.38× (estimated) | 2.4e-07 (1.8e-07) |
-| x=float32[8192,781] | 33.0 | 30.0 | 1.10× (estimated) | 2.4e-07 (1.8e-07) |
+| `x=float32[4096,1024]` | 21.4 | 15.5 | 1.38× (estimated) | 2.4e-07 (1.8e-07) |
+| `x=float32[8192,781]` | 33.0 | 30.0 | 1.10× (estimated) | 2.4e-07 (1.8e-07) |
 
 Correct on 12 workloads; 1.38× estimated for sm_90.
 

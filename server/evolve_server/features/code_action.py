@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
+from evolve_core.journal.model import RunState
 from evolve_core.task.model import TaskProblem, TaskProblemKind
 from evolve_server.connection import CommandFailed
 from evolve_server.edits import current_offer, task_file_edit, workspace_edit
@@ -93,8 +94,10 @@ def _about(app: App, document: Document, view: KernelView) -> list[types.CodeAct
     if view.run is not None and view.run.best is not None:
         found.append(_command(f"Show the report on `{view.name}`", EVOLVE_KIND, Command.REPORT, **target))
     if view.is_busy:
-        found.append(_command(f"Pause evolving `{view.name}`", EVOLVE_KIND, Command.PAUSE, **target))
-        found.append(_command(f"Resume evolving `{view.name}`", EVOLVE_KIND, Command.RESUME, **target))
+        if view.pending is None and view.run is not None:
+            paused = view.run.record.state is RunState.PAUSED
+            word, command = ("Resume", Command.RESUME) if paused else ("Pause", Command.PAUSE)
+            found.append(_command(f"{word} evolving `{view.name}`", EVOLVE_KIND, command, **target))
         found.append(_command(f"Cancel evolving `{view.name}`", EVOLVE_KIND, Command.CANCEL, **target))
         return found
     if isinstance(view.task, TaskProblem):
