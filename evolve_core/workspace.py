@@ -15,10 +15,12 @@ def find_workspace(path: Path) -> Path:
     """Return the nearest folder above ``path`` that looks like a project, else the folder of ``path`` itself."""
     folder = path if path.is_dir() else path.parent
     folder = folder.resolve()
-    for candidate in (folder, *folder.parents):
-        if any((candidate / mark).exists() for mark in _ROOT_MARKS):
-            return candidate
-    return folder
+    return next((candidate for candidate in (folder, *folder.parents) if is_marked(candidate)), folder)
+
+
+def is_marked(folder: Path) -> bool:
+    """Say whether a folder looks like a project's root."""
+    return any((folder / mark).exists() for mark in _ROOT_MARKS)
 
 
 def state_folder(workspace: Path) -> Path:

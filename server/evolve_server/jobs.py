@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evolve_core.journal.reader import LAST_WORDS_MARK
-from evolve_core.workspace import find_workspace, log_file, state_folder
+from evolve_core.workspace import find_workspace, is_marked, log_file, state_folder
 from evolve_server import processes
 
 if TYPE_CHECKING:
@@ -80,13 +80,9 @@ def workspace_of(path: Path, folders: tuple[Path, ...]) -> Path:
     """The project that holds ``path``: what the command line would find, but never above the editor's folder."""
     found = find_workspace(path)
     folder = next((f for f in sorted(folders, key=lambda f: -len(f.parts)) if path.is_relative_to(f)), None)
-    if folder is None or (found.is_relative_to(folder) and _is_marked(found)):
+    if folder is None or (found.is_relative_to(folder) and is_marked(found)):
         return found
     return folder
-
-
-def _is_marked(folder: Path) -> bool:
-    return any((folder / mark).exists() for mark in (".kernel-evolve", ".git", "pyproject.toml"))
 
 
 def start(what: Start, run_id: str) -> Job:

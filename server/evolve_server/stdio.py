@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import stat
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
@@ -93,10 +94,11 @@ class ThreadReader:
 async def open_reader(descriptor: int) -> asyncio.StreamReader | ThreadReader:
     """Read on the loop where it can watch the descriptor: pygls' own reader costs three thread hops a message."""
     loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=1 << 20)
     stream = os.fdopen(descriptor, "rb")
-    try:
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), stream)
-    except (ValueError, PermissionError):
+    kind = os.fstat(descriptor).st_mode
+    if not (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind) or stream.isatty()):
+        # Files and devices such as /dev/null: asyncio takes some of them, and then cannot watch them.
         return ThreadReader(stream)
+    reader = asyncio.StreamReader(limit=1 << 20)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), stream)
     return reader

@@ -80,6 +80,15 @@ def test_the_end_of_the_input_ends_the_server(tmp_path: Path, sent: bytes, code:
     assert b"Traceback" not in ended.stderr
 
 
+def test_a_device_as_input_ends_the_server(tmp_path: Path) -> None:
+    """/dev/null opens like a pipe, and cannot be watched like one."""
+    ended = subprocess.run(
+        COMMAND, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE_SECONDS, cwd=tmp_path, check=False
+    )
+    assert ended.returncode == 1
+    assert b"Traceback" not in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
