@@ -31,11 +31,11 @@ def read_options(arguments: list[str]) -> str:
             case ["--version", *_]:
                 sys.stdout.write(f"kernel-evolve, version {__version__}\n")
                 sys.exit(0)
-            case ["--log-level", value, *left] if value.lower() in LEVELS:
-                level = value.lower()
-            case ["--stdio", *left]:
+            case ["--log-level", value, *rest] if value.lower() in LEVELS:
+                level, left = value.lower(), rest
+            case ["--stdio", *rest]:
                 # Many clients add it to whatever they start; there is no other transport.
-                pass
+                left = rest
             case _:
                 sys.stderr.write(f"{USAGE}\nError: `{' '.join(left)}` is not understood.\n")
                 sys.exit(2)
