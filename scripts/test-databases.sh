@@ -7,4 +7,4 @@ if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
 fi
 PATH=$(ls -d /usr/lib/postgresql/*/bin | tail -n 1):$PATH
 .venv/bin/python -m pip --disable-pip-version-check install --quiet 'psycopg[binary]>=3.2'
-KERNEL_EVOLVE_TEST_POSTGRES=1 exec .venv/bin/python -m pytest tests/unit/knowledge -k postgresql "$@"
+KERNEL_EVOLVE_TEST_POSTGRES=1 exec .venv/bin/python -m pytest tests/unit/knowledge "$@"

@@ -7,9 +7,11 @@ a C library's ``printf`` or a child that inherits stdout can no longer reach the
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import select
 import stat
+import sys
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ def take_over() -> tuple[int, int]:
     os.dup2(null, 0)
     os.close(null)
     os.dup2(2, 1)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A stray print is worth reading in the log, and the end of the process does not wait for its buffer.
+        sys.stdout.reconfigure(line_buffering=True)
     return protocol_in, protocol_out
 
 

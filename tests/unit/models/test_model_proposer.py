@@ -184,8 +184,9 @@ def test_a_rate_limit_is_a_rest_and_not_an_end(start: Start) -> None:
         proposer = start(f"local:m@{server.url}/v1", clock=lambda: now[0])
         list(proposer.propose(SITUATION))
         assert next_round(proposer) == []
-        assert proposer.pending == 0
+        assert proposer.pending == 1, "a rest is not an end: the search waits for it"
         now[0] = 31.0
+        assert proposer.pending == 0
         list(proposer.propose(SITUATION))
         assert len(next_round(proposer)) == 1
 
