@@ -84,6 +84,18 @@ M.handlers = {}
 
 -- 0.12 has a handler of its own.
 if not vim.lsp.codelens.enable then
+  -- 0.11 marks a line as drawn when it is redrawn between its question and our answer, and the answer stays invisible until
+  -- the text changes. Asking it to refresh once more, when the answer is there, draws what it holds.
+  M.handlers['workspace/inlayHint/refresh'] = function(failure, result, context)
+    local refresh = vim.lsp.handlers['workspace/inlayHint/refresh']
+    vim.defer_fn(function()
+      if vim.lsp.get_client_by_id(context.client_id) then
+        refresh(failure, result, context)
+        vim.cmd.redraw({ bang = true })
+      end
+    end, 300)
+    return refresh(failure, result, context)
+  end
   M.handlers['workspace/codeLens/refresh'] = function(_, _, context)
     vim.iter(attached_buffers(context.client_id)):each(refresh_lenses)
     return vim.NIL
