@@ -36,12 +36,11 @@ def workspace(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def finished(workspace: Path) -> Path:
-    """A workspace with one run that has ended with a winner: num_warps=8 at the launch."""
+def spec_of(workspace: Path, task_sha256: str = "") -> RunSpec:
+    """What `run softmax.py` would be asked to do in this workspace."""
     selection = select(str(workspace / "softmax.py"))
     (kernel,) = selection.kernels
-    spec = RunSpec(
+    return RunSpec(
         source_file=str(workspace / "softmax.py"),
         kernels=(kernel.qualified_name,),
         versions=(kernel.version,),
@@ -50,8 +49,15 @@ def finished(workspace: Path) -> Path:
         entry="softmax",
         target="sm_90",
         seed=1,
+        task_sha256=task_sha256,
     )
-    source = selection.text.replace("BLOCK=BLOCK)", "BLOCK=BLOCK, num_warps=8)")
+
+
+@pytest.fixture
+def finished(workspace: Path) -> Path:
+    """A workspace with one run that has ended with a winner: num_warps=8 at the launch."""
+    spec = spec_of(workspace)
+    source = spec.base_source.replace("BLOCK=BLOCK)", "BLOCK=BLOCK, num_warps=8)")
     proposal = Proposal(source, "num_warps 4 → 8", (Step("tune", "launch", (("num_warps", "8"),)),))
     with runner_lock(workspace, "r1"), closing(JournalWriter(workspace)) as journal:
         journal.create_run("r1", spec, 1)
@@ -175,19 +181,7 @@ def test_apply_keeps_line_ends_and_links(finished, tmp_path):
 
 
 def test_a_dead_run_is_not_paused_and_not_resumed_under_another_task(workspace):
-    selection = select(str(workspace / "softmax.py"))
-    (kernel,) = selection.kernels
-    spec = RunSpec(
-        source_file=str(workspace / "softmax.py"),
-        kernels=(kernel.qualified_name,),
-        versions=(kernel.version,),
-        base_source=selection.text,
-        task_file=str(workspace / "softmax.evolve.py"),
-        entry="softmax",
-        target="sm_90",
-        seed=1,
-        task_sha256="of another text",
-    )
+    spec = spec_of(workspace, task_sha256="of another text")
     with closing(JournalWriter(workspace)) as journal:
         journal.create_run("r2", spec, 1)
     paused = cli("pause", "r2", cwd=workspace)
