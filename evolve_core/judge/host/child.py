@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import json
 import os
@@ -29,6 +30,8 @@ def run_step(message: dict[str, Any], limits: Limits, zygote: int, result_pipe: 
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     _redirect_streams(log_pipe)
+    # A segmentation fault then leaves the Python line that it happened on in the log.
+    faulthandler.enable(file=2, all_threads=False)
     folder = str(message["folder"])
     _settle_in(folder)
     if limits.namespaces:

@@ -19,7 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from .buffers import shaped_inputs
 from .errors import StepError
 from .facts import cuobjdump, ptx_facts
-from .gpu.nvrtc import Compiled, CudaCompileError, CudaCompilerMissing, compile_cubin
+from .gpu.cuda_compiler import Compiled, CudaCompileError, CudaCompilerMissing, compile_cubin
 from .shapes_only import ShapesOnly
 from .tasks import TaskModule, load_task
 

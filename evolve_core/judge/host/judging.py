@@ -277,7 +277,7 @@ def _limits(step: str, deadline_s: float) -> dict[str, Any]:
             "namespaces": False,
         }
     limits: dict[str, Any] = {"cpu_s": int(2 * deadline_s) + 2}
-    # NVRTC 13 dies of a limited address space (seen on an H200 machine); it compiles text and runs none of it.
+    # NVRTC and nvcc map what they like, in processes of their own; they compile text and run none of it.
     return {**limits, "memory_bytes": None} if step == "compile-cuda" else limits
 
 

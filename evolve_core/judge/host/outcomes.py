@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from typing import Any
 
@@ -12,6 +13,8 @@ _AGREEMENT = {16: 2.0**-5, 32: 2.0**-9, 64: 2.0**-20}
 functions: bf16 has 8 bits of precision and TF32 11, and both get a few roundings. Deliberately loose: what candidates
 must meet is measured against the user's kernel, not against this."""
 TIMEOUT_WORDS = "did not finish in"
+_FAULT_REPORT = "Fatal Python error: "
+_FAULT_FRAME = re.compile(r'^  File "(?P<file>[^"]+)", line (?P<line>\d+) in ', re.MULTILINE)
 _MEMORY_WORDS = ("can't allocate memory", "not enough memory", "MemoryError", "std::bad_alloc", "Unable to allocate")
 
 
@@ -34,8 +37,19 @@ def _ended(result: StepResult) -> dict[str, Any]:
         return _failure("out-of-memory", "ran out of its memory limit")
     if result.exit_code < 0:
         name = signal.Signals(-result.exit_code).name
-        return _failure("crash", f"crashed with {name}{_last_words(result.log)}")
+        said, _, report = result.log.partition(_FAULT_REPORT)
+        line = _fault_line(report, str(result.folder))
+        where = f"line {line}: " if line else ""
+        return {**_failure("crash", f"{where}crashed with {name}{_last_words(said)}"), "line": line}
     return _failure("crash", f"ended the process itself (exit code {result.exit_code}) before giving its outputs back")
+
+
+def _fault_line(report: str, folder: str) -> int | None:
+    """The line of the kernel's file that faulthandler's report names first: its copy lies in the child's own folder."""
+    for frame in _FAULT_FRAME.finditer(report):
+        if frame["file"].startswith(folder) and not frame["file"].endswith(".evolve.py"):
+            return int(frame["line"])
+    return None
 
 
 def _failure(kind: str, message: str) -> dict[str, Any]:

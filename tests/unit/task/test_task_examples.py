@@ -13,10 +13,7 @@ from types import ModuleType
 
 import pytest
 
-from evolve_core.judge.client import JudgeHost
-from evolve_core.judge.compose import compose
-from evolve_core.judge.host.gpu.nvrtc import CudaCompilerMissing, compile_cubin
-from evolve_core.judge.verdict import Correctness, Speed, Stage
+from evolve_core.judge.host.gpu.cuda_compiler import compile_cubin
 from evolve_core.source.model import Kernel, ParsedSource
 from evolve_core.source.parse import language_of, parse
 from evolve_core.task.model import Task, TaskKind
@@ -168,39 +165,14 @@ def test_launches_match_the_kernel(source: Path) -> None:
 
 @pytest.mark.parametrize("source", CUDA, ids=names)
 def test_a_cuda_example_compiles(source: Path, tmp_path: Path) -> None:
-    """By nvcc, which refuses warnings; else by whatever the judge finds; else the judge must say that there is none."""
-    nvcc = shutil.which("nvcc")
-    if nvcc is None:
-        try:
-            cubin = compile_cubin(source.read_text(), source.name, "sm_90", [str(source.parent)]).cubin
-        except CudaCompilerMissing:
-            assert_the_judge_says_that_nothing_compiles_cuda(source, tmp_path)
-            return
-    else:
+    """By the judge's compiler, and by nvcc where there is one, which refuses warnings."""
+    cubin = compile_cubin(source.read_text(), source.name, "sm_90", [str(source.parent)]).cubin
+    assert only_kernel(source).name.encode() in cubin
+    if nvcc := shutil.which("nvcc"):
         output = tmp_path / "kernel.cubin"
         command = [nvcc, "-cubin", "-arch=sm_90", "-Werror", "all-warnings", str(source), "-o", str(output)]
         result = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
         assert result.returncode == 0, result.stderr
-        cubin = output.read_bytes()
-    assert only_kernel(source).name.encode() in cubin
-
-
-def assert_the_judge_says_that_nothing_compiles_cuda(source: Path, folder: Path) -> None:
-    task = task_for(only_kernel(source), source, read(source))
-    assert isinstance(task, Task), task
-    text = source.read_text()
-    with (folder / "log").open("wb") as log:
-        host = JudgeHost.start(Path(sys.executable), folder / "spool", "sm_90", 1, log)
-        try:
-            opened = host.open(task, text, "no-gpu")
-            observed = host.judge(opened, "candidate", text, Stage.SCREENING, 60.0)
-        finally:
-            host.close()
-    assert any("no CUDA compiler" in note for note in opened.notes)
-    assert not any("can be compiled here" in note for note in opened.notes)
-    verdict = compose(opened, observed, target="sm_90", stage=Stage.SCREENING)
-    assert (verdict.correctness, verdict.speed) == (Correctness.UNVERIFIED, Speed.UNMEASURED)
-    assert "no CUDA compiler" in verdict.reason and "install" in verdict.reason
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=names)

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from .driver import Driver
-from .nvrtc import CudaCompileError, CudaCompilerMissing, compile_cubin
+from .cuda_compiler import CudaCompileError, CudaCompilerMissing, compile_cubin
 
 _BLOCKS_PER_MULTIPROCESSOR = (
     2  # two blocks of half the thread slots each: 2 × 1024 on sm_80/90/100, 2 × 768 on sm_86/89

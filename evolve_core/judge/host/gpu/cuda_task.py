@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from .driver import Driver
-from .nvrtc import compile_cubin
+from .cuda_compiler import compile_cubin
 from .signature import SignatureError, as_argument, normalise, parameter_types
 
 _TEXT_SECTION = re.compile(rb"\.text\.([A-Za-z_][\w$.]*)\0")

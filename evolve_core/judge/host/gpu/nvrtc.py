@@ -1,111 +1,57 @@
-"""CUDA C++ to a binary for a named architecture: NVRTC where it can be found, else nvcc. Needs no GPU."""
+"""The script that calls NVRTC, run by ``cuda_compiler.py`` in an interpreter of its own.
+
+Apart, because a forked process cannot rely on a library that its parent had loaded and threads had used: with a CUDA
+build of torch, which links NVRTC, compiling in a fork of the process that imported it ended in a segmentation fault
+(torch 2.11 with CUDA 13.0). It also keeps what a hostile source does to the compiler away from everybody else.
+
+stdin: ``{"libraries": [path…], "source", "name", "options": […]}``. stdout, last line: ``{"loaded", "status", "log",
+"ptx", "cubin"}``, the cubin in base64; ``loaded`` false where none of the libraries could be.
+"""
 
 from __future__ import annotations
 
+import base64
 import ctypes
-import os
-import shutil
-import subprocess
+import json
 import sys
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_NVCC_TIMEOUT_S = 120
 
-
-class CudaCompilerMissing(Exception):
-    """Neither NVRTC nor nvcc can be found."""
-
-
-class CudaCompileError(Exception):
-    """The compiler refused the source; the message is its log."""
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """``cubin`` for the asked architecture, the ``ptx`` it was made from ("" where only nvcc was there), the
-    compiler's log.
-    """
-
-    cubin: bytes
-    ptx: str
-    log: str
-
-
-def compile_cubin(source: str, name: str, capability: str, include: Sequence[str] = ()) -> Compiled:
-    """Compile CUDA C++ ``source`` (shown as ``name`` in messages) for ``capability`` ("9.0").
-
-    Raises ``CudaCompileError`` with the compiler's log, ``CudaCompilerMissing`` where there is no compiler.
-    """
-    library = _nvrtc()
-    if library is not None:
-        return _with_nvrtc(library, source, name, _architecture(capability), include)
-    nvcc = shutil.which("nvcc") or next((str(p) for p in _toolkits("bin/nvcc")), None)
-    if nvcc is None:
-        raise CudaCompilerMissing(
-            "no CUDA compiler: neither NVRTC (part of CUDA builds of torch) nor nvcc was found; install one of them"
-        )
-    return _with_nvcc(nvcc, source, name, _architecture(capability), include)
-
-
-def _architecture(capability: str) -> str:
-    digits = capability.replace("sm_", "").replace(".", "")
-    # 9.0's tensor-core instructions exist only under the architecture-specific name; the binary runs on that chip
-    # anyway.
-    return "sm_90a" if digits == "90" else f"sm_{digits}"
-
-
-def _nvrtc() -> Any:
-    for candidate in _nvrtc_paths():
+def _load(paths: Sequence[str]) -> Any:
+    for candidate in paths:
         try:
-            return ctypes.CDLL(str(candidate))
+            library = ctypes.CDLL(candidate)
         except OSError:
             continue
+        _load_builtins(Path(candidate).parent)
+        return library
     return None
 
 
-def _nvrtc_paths() -> list[str]:
-    wheels = [
-        str(path)
-        for root in sys.path
-        if root
-        for pattern in ("nvidia/*/lib/libnvrtc.so.*", "nvidia/*/lib/libnvrtc*.so.*")
-        for path in sorted(Path(root).glob(pattern), reverse=True)
-        if "builtins" not in path.name and "alt" not in path.name
-    ]
-    toolkits = [str(path) for path in _toolkits("lib64/libnvrtc.so")]
-    return [*wheels, "libnvrtc.so", "libnvrtc.so.13", "libnvrtc.so.12", *toolkits]
+def _load_builtins(folder: Path) -> None:
+    """NVRTC opens its built-in headers by bare name, and in a wheel nothing leads the loader to them: by then they must
+    be loaded already.
+    """
+    for path in sorted(folder.glob("libnvrtc-builtins.so.*")):
+        try:
+            ctypes.CDLL(str(path))
+        except OSError:
+            continue
 
 
-def _toolkits(inside: str) -> list[Path]:
-    roots = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
-    return [path for root in roots if root and (path := Path(root) / inside).exists()]
-
-
-def _includes(include: Sequence[str]) -> list[str]:
-    """Given folders, then the toolkit's headers (cuda_fp16.h and its kin) where a toolkit or its wheel is installed."""
-    wheels = [str(p) for root in sys.path if root for p in sorted(Path(root).glob("nvidia/*/include"))]
-    return [*include, *(str(p) for p in _toolkits("include")), *wheels]
-
-
-def _with_nvrtc(library: Any, source: str, name: str, architecture: str, include: Sequence[str]) -> Compiled:
+def _compile(library: Any, request: dict[str, Any]) -> dict[str, Any]:
     program = ctypes.c_void_p()
-    library.nvrtcCreateProgram(ctypes.byref(program), source.encode(), Path(name).name.encode(), 0, None, None)
-    try:
-        options = [f"--gpu-architecture={architecture}", "--std=c++17", "--generate-line-info"]
-        options += [f"--include-path={folder}" for folder in _includes(include)]
-        encoded = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
-        status = library.nvrtcCompileProgram(program, len(options), encoded)
-        log = _fetch(library, program, "ProgramLog").rstrip(b"\0").decode(errors="replace")
-        if status != 0:
-            raise CudaCompileError(log.strip() or f"NVRTC status {status}")
-        ptx = _fetch(library, program, "PTX").rstrip(b"\0").decode(errors="replace")
-        return Compiled(_fetch(library, program, "CUBIN"), ptx, log)
-    finally:
-        library.nvrtcDestroyProgram(ctypes.byref(program))
+    source, name = request["source"].encode(), request["name"].encode()
+    library.nvrtcCreateProgram(ctypes.byref(program), source, name, 0, None, None)
+    options = [option.encode() for option in request["options"]]
+    status = library.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options))
+    log = _text(_fetch(library, program, "ProgramLog"))
+    if status != 0:
+        return {"loaded": True, "status": status, "log": log, "ptx": "", "cubin": ""}
+    cubin = base64.b64encode(_fetch(library, program, "CUBIN")).decode()
+    return {"loaded": True, "status": 0, "log": log, "ptx": _text(_fetch(library, program, "PTX")), "cubin": cubin}
 
 
 def _fetch(library: Any, program: ctypes.c_void_p, what: str) -> bytes:
@@ -117,15 +63,16 @@ def _fetch(library: Any, program: ctypes.c_void_p, what: str) -> bytes:
     return buffer.raw
 
 
-def _with_nvcc(nvcc: str, source: str, name: str, architecture: str, include: Sequence[str]) -> Compiled:
-    with tempfile.TemporaryDirectory() as folder:
-        file, out = Path(folder) / Path(name).name, Path(folder) / "out.cubin"
-        file.write_text(source)
-        options = ["-cubin", f"-arch={architecture}", "-std=c++17", "-lineinfo", "-Xptxas", "-v", "-o", str(out)]
-        options += [f"-I{path}" for path in include]
-        done = subprocess.run(
-            [nvcc, *options, str(file)], capture_output=True, text=True, timeout=_NVCC_TIMEOUT_S, check=False
-        )
-        if done.returncode != 0:
-            raise CudaCompileError((done.stderr or done.stdout).strip())
-        return Compiled(out.read_bytes(), "", done.stderr.strip())
+def _text(raw: bytes) -> str:
+    return raw.rstrip(b"\0").decode(errors="replace")
+
+
+def main() -> None:
+    request = json.load(sys.stdin)
+    library = _load(request["libraries"])
+    answer = {"loaded": False} if library is None else _compile(library, request)
+    sys.stdout.write("\n" + json.dumps(answer) + "\n")
+
+
+if __name__ == "__main__":
+    main()
