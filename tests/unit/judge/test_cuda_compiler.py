@@ -52,5 +52,5 @@ def test_where_there_is_no_compiler_it_says_what_to_install(monkeypatch: pytest.
     monkeypatch.setattr(cuda_compiler, "_nvrtc_paths", list)
     monkeypatch.setattr(cuda_compiler, "_toolkits", lambda inside: [])
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(CudaCompilerMissing, match="neither NVRTC .* nor nvcc was found; install one of them"):
+    with pytest.raises(CudaCompilerMissing, match=r"neither NVRTC .* nor nvcc was found; install one of them"):
         compile_cubin(SAXPY, "saxpy.cu", "sm_90")

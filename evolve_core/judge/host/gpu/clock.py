@@ -20,8 +20,8 @@ from typing import Any
 
 import torch
 
-from .driver import Driver
 from .cuda_compiler import CudaCompileError, CudaCompilerMissing, compile_cubin
+from .driver import Driver
 
 _BLOCKS_PER_MULTIPROCESSOR = (
     2  # two blocks of half the thread slots each: 2 × 1024 on sm_80/90/100, 2 × 768 on sm_86/89

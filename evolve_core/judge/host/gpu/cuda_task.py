@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from .driver import Driver
 from .cuda_compiler import compile_cubin
+from .driver import Driver
 from .signature import SignatureError, as_argument, normalise, parameter_types
 
 _TEXT_SECTION = re.compile(rb"\.text\.([A-Za-z_][\w$.]*)\0")
