@@ -16,7 +16,7 @@ from typing import Any
 
 from evolve_core.judge.host.gpu.forking import fork_child
 from evolve_core.judge.host.gpu.nvml import list_devices
-from evolve_core.judge.host.gpu.step import observe as observe_here
+from evolve_core.judge.host.gpu.step import judge_step
 
 from .candidates import CUDA_SOURCE, CUDA_TASK, SCREENED
 from .variants import example, variants
@@ -54,6 +54,7 @@ def observe(name: str, candidate: str | None, stage: str, *, kind: str = "entry"
             "stage": stage,
             "device_uuid": list_devices()[0]["uuid"],
             "lock_folder": folder,
+            "cache_folder": f"{folder}/compiled",
             "deadline_s": DEADLINE_S,
             "checked": [*workloads, *(domain if "def domain" in task else [])],
             "timed": workloads,
@@ -63,7 +64,7 @@ def observe(name: str, candidate: str | None, stage: str, *, kind: str = "entry"
         job = Path(folder) / "job"
         job.mkdir()
         child = fork_child(
-            lambda: report.write_text(json.dumps(observe_here(payload, job))) and None, "step", DEADLINE_S, ()
+            lambda: report.write_text(json.dumps(judge_step(payload, job))) and None, "step", DEADLINE_S, ()
         )
         child.wait(DEADLINE_S)
         return json.loads(report.read_text())
@@ -96,6 +97,7 @@ def _record(
     print(
         f"{label}: {time.monotonic() - started:.1f} s, {len(observation['checks'])} checks, worst error {worst}, "
         f"ratios {[_ratio(timing) for timing in observation['timing'][:3]]}, "
+        f"seconds of the last round {observation['environment'].get('seconds')}, "
         f"failure {failure and (failure['kind'], failure['message'][:160], failure['line'])}",
         flush=True,
     )

@@ -30,7 +30,7 @@ def load_package() -> None:
 def main(arguments: list[str]) -> int:
     load_package()
     if arguments[:1] == ["--zygote"]:
-        return int(importlib.import_module(f"{PACKAGE}.zygote").main(int(arguments[1]), arguments[2]))
+        return int(importlib.import_module(f"{PACKAGE}.zygote").main(*arguments[1:]))
     return int(importlib.import_module(f"{PACKAGE}.server").main())
 
 

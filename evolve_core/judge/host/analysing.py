@@ -83,8 +83,13 @@ def profile(
 
 
 def _empty_observation(judge: Judge) -> dict[str, Any]:
-    versions = {key: judge.plain.ready.get(key) for key in ("python", "torch", "triton", "numpy")}
-    environment: dict[str, Any] = {"device": "none", "driver": None, "target": judge.target, **versions, "notes": []}
+    environment: dict[str, Any] = {
+        "device": "none",
+        "driver": None,
+        "target": judge.target,
+        **judge.versions,
+        "notes": [],
+    }
     return {
         "failure": None,
         "kernels": [],

@@ -128,7 +128,8 @@ def _errors(
 ) -> dict[str, Any]:
     """Errors over the positions where truth, candidate and native are all finite, in fp64."""
     finite = torch.isfinite(out) & torch.isfinite(truth) & torch.isfinite(native)
-    out, truth, native = out[finite], truth[finite], native[finite]
+    if not bool(finite.all()):
+        out, truth, native = out[finite], truth[finite], native[finite]
     if not truth.numel():
         return dict.fromkeys(_NUMBERS, 0.0)
     error, own, sign = out - truth, native - truth, torch.sign(truth)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import sys
 import time
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +17,12 @@ from typing import Any
 
 from .analysing import compiled, profile
 from .errors import StepError
+from .kinds import Kind
 from .measuring import judge_on_gpu, open_on_gpu
 from .opened import CheckedWorkload, OpenTask, TaskText, code_of, task_of
 from .outcomes import TIMEOUT_WORDS, compare_failure, failure_of, run_failure
 from .pool import Cancel, StepResult, Zygote, remove_folder
-from .steps import UNTRUSTED
+from .steps import UNTRUSTED, kind_of
 from .untrusted import Malformed, checked_answer
 
 STEP_PATIENCE_S = 120.0
@@ -33,11 +35,11 @@ POISONS = ("nan", "zero")
 
 
 class Judge:
-    """Steps on two zygotes, at most ``workers`` children at once."""
+    """Steps on the zygotes, at most ``workers`` children at once."""
 
-    def __init__(self, plain: Zygote, interpreting: Zygote, spool: Path, target: str, workers: int) -> None:
-        self.plain = plain
-        self._interpreting = interpreting
+    def __init__(self, zygotes: Mapping[Kind, Zygote], spool: Path, target: str, workers: int) -> None:
+        self.versions = {name: zygotes[Kind.PLAIN].ready.get(name) for name in ("python", "torch", "triton", "numpy")}
+        self._zygotes = zygotes
         self.spool = spool
         self.secret = spool / "secret"
         for folder in (self.secret, spool / "steps"):
@@ -62,7 +64,7 @@ class Judge:
 
         Unless it is the user's ``own`` code, it cannot see what their kernel gave, nor other candidates' folders.
         """
-        zygote = self._interpreting if step in ("run", "profile") else self.plain
+        zygote = self._zygotes[kind_of(step)]
         where = folder or self.spool / "steps" / secrets.token_hex(8)
         limits = _limits(step, deadline_s)
         if step in UNTRUSTED and not own:

@@ -76,6 +76,7 @@ def _measure(
         "stage": stage,
         "device_uuid": device["uuid"],
         "lock_folder": str(Path(tempfile.gettempdir()) / f"kernel-evolve-locks-{getpass.getuser()}"),
+        "cache_folder": str(task.folder / "compiled"),
         "deadline_s": left,
         "checked": [{"id": one["id"], "recipe": one["recipe"]} for one in task.drawn] + listed,
         "timed": listed,

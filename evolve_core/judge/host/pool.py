@@ -18,6 +18,7 @@ from typing import Any
 
 from . import kernelcalls as kernel
 from .errors import StepError
+from .kinds import Kind
 from .wire import encode, read_messages
 
 START_PATIENCE_S = 180.0
@@ -64,11 +65,11 @@ class Cancel:
 class Zygote:
     """One process of zygote.py. Thread-safe."""
 
-    def __init__(self, target: str, on_death: Callable[[], None], *, interpreting: bool) -> None:
+    def __init__(self, target: str, on_death: Callable[[], None], kind: Kind) -> None:
         """``on_death`` is called from a thread when the zygote ends although nobody closed it."""
         self._target = target
         self._on_death = on_death
-        self._interpreting = interpreting
+        self.kind = kind
         self._numbers = itertools.count(1)
         self._waiting: dict[int, tuple[threading.Event, list[dict[str, Any]]]] = {}
         self._lock = threading.Lock()
@@ -86,11 +87,11 @@ class Zygote:
         # asked of NVML, even torch.cuda.is_available() stays clear of it; the GPU's step makes its device visible.
         environment["CUDA_VISIBLE_DEVICES"] = ""
         environment["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
-        if self._interpreting:
+        if self.kind is Kind.INTERPRETING:
             environment["TRITON_INTERPRET"] = "1"
         script = str(Path(__file__).resolve().parent / "__main__.py")
         self._process = subprocess.Popen(
-            [sys.executable, script, "--zygote", str(theirs.fileno()), self._target],
+            [sys.executable, script, "--zygote", str(theirs.fileno()), self.kind, self._target],
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr,
             env=environment,

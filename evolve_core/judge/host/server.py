@@ -15,6 +15,7 @@ from .descendants import kill_everything
 from .devices import find_devices
 from .errors import StepError, disk_full
 from .judging import Judge
+from .kinds import Kind
 from .opened import TaskText
 from .pool import Cancel, Zygote, protect_host, remove_folder
 from .sandbox import probe
@@ -28,7 +29,7 @@ class Server:
         self._writer = writer
         self._requests: dict[Any, Cancel] = {}
         self._lock = threading.Lock()
-        self._zygotes: list[Zygote] = []
+        self._zygotes: dict[Kind, Zygote] = {}
         self._judge: Judge | None = None
         self._spool: Path | None = None
 
@@ -75,7 +76,8 @@ class Server:
         spool = Path(params["spool"]).resolve() / f"host-{os.getpid()}-{secrets.token_hex(4)}"
         spool.mkdir(parents=True)
         self._spool = spool
-        self._zygotes = [Zygote(target, _end_with_zygote, interpreting=interpreting) for interpreting in (False, True)]
+        kinds = list(Kind) if find_devices() else [Kind.PLAIN, Kind.INTERPRETING]
+        self._zygotes = {kind: Zygote(target, _end_with_zygote, kind) for kind in kinds}
 
     def _cancel(self, message: dict[str, Any]) -> None:
         with self._lock:
@@ -115,28 +117,27 @@ class Server:
         raise StepError("bad-request", f"unknown method {method!r}; this host speaks protocol {PROTOCOL}")
 
     def _hello(self, params: dict[str, Any]) -> dict[str, Any]:
-        plain, interpreting = self._zygotes
         spool, target = self._spool, str(params["target"])
         assert spool is not None, "zygotes are started with a spool folder"
         probe_folder = spool / "probe"
         probe_folder.mkdir(exist_ok=True)
-        ready = plain.wait_ready()
-        missing = ready["missing"] or interpreting.wait_ready()["missing"]
+        ready = self._zygotes[Kind.PLAIN].wait_ready()
+        missing = next((found for one in self._zygotes.values() if (found := one.wait_ready()["missing"])), None)
         if not missing:
-            self._judge = Judge(plain, interpreting, spool, target, int(params.get("workers", 2)))
+            self._judge = Judge(self._zygotes, spool, target, int(params.get("workers", 2)))
         return {
             "protocol": PROTOCOL,
             **{name: ready.get(name) for name in ("python", "torch", "triton", "numpy")},
             "executable": sys.executable,
             "devices": find_devices(),
-            "missing": missing,
+            "missing": missing or [],
             "sandbox": probe(str(probe_folder)),
         }
 
     def _ready_judge(self) -> Judge:
         if self._judge is not None:
             return self._judge
-        missing = [one for zygote in self._zygotes for one in zygote.ready.get("missing", [])]
+        missing = [one for zygote in self._zygotes.values() for one in zygote.ready.get("missing", [])]
         if missing:
             raise StepError(f"missing-{missing[0]['what']}", missing[0]["message"])
         raise StepError("bad-request", "say hello first")
@@ -172,7 +173,7 @@ class Server:
             requests = list(self._requests.values())
         for cancel in requests:
             cancel.wanted = True
-        for zygote in self._zygotes:
+        for zygote in self._zygotes.values():
             zygote.close()
         if self._spool is not None:
             remove_folder(self._spool)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .kinds import Kind
+
 Step = Callable[[dict[str, Any], Path], Any]
 
 _STEPS = {
@@ -23,6 +25,13 @@ _STEPS = {
 
 UNTRUSTED = {"compile", "compile-cuda", "run", "profile", "gpu"}
 """Steps that execute a candidate: whatever escapes from them is the candidate's doing."""
+
+
+def kind_of(step: str) -> Kind:
+    """The kind of zygote that runs ``step``."""
+    if step in ("run", "profile"):
+        return Kind.INTERPRETING
+    return Kind.GPU if step == "gpu" else Kind.PLAIN
 
 
 def find_step(name: str) -> Step:

@@ -12,8 +12,17 @@ import tempfile
 import warnings
 from typing import Any
 
+from .kinds import Kind
 
-def warm_up(target: str) -> dict[str, Any]:
+_MODULES = {
+    Kind.PLAIN: ("loading", "oracle", "compiling"),
+    Kind.INTERPRETING: ("loading", "buffers", "running", "interpret.bounds", "interpret.profile"),
+    Kind.GPU: ("loading", "oracle", "gpu.step"),
+}
+"""What the children of each kind run; imported once, here."""
+
+
+def warm_up(target: str, kind: Kind) -> dict[str, Any]:
     """Import torch, triton and the steps. Returns versions and what is missing, with the way out."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
@@ -22,7 +31,6 @@ def warm_up(target: str) -> dict[str, Any]:
         "torch": None,
         "triton": None,
         "numpy": None,
-        "interpreting": os.environ.get("TRITON_INTERPRET") == "1",
         "missing": [],
     }
     for name in ("torch", "triton", "numpy"):
@@ -31,7 +39,7 @@ def warm_up(target: str) -> dict[str, Any]:
         if message:
             ready["missing"].append({"what": name, "message": message})
     if not ready["missing"]:
-        _preload(target, interpreting=ready["interpreting"])
+        _preload(target, kind)
     return ready
 
 
@@ -49,35 +57,35 @@ def _import(name: str) -> tuple[str | None, str]:
     return str(getattr(module, "__version__", "unknown")), ""
 
 
-def _preload(target: str, *, interpreting: bool) -> None:
+def _preload(target: str, kind: Kind) -> None:
     import torch
 
-    from .stub_driver import install_stub_driver
-
     torch.set_num_threads(1)
-    install_stub_driver(target)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        names = ["loading", "buffers", "running"] if interpreting else ["loading", "oracle", "compiling"]
-        for name in names:
+        for name in _MODULES[kind]:
             importlib.import_module(f".{name}", __package__)
-        if interpreting:
-            importlib.import_module("triton.runtime.interpreter")
-            for name in (".interpret.bounds", ".interpret.profile"):
-                with contextlib.suppress(ImportError):
-                    importlib.import_module(name, __package__)
-        else:
-            from torch._subclasses import fake_tensor
-            from torch._subclasses.fake_tensor import FakeTensorMode
+        if kind is not Kind.GPU:
+            from .stub_driver import install_stub_driver
 
-            # It makes a real tensor on the device "to initialise it": here, and in every child, nothing may.
-            fake_tensor.init_gpu_context = lambda device: None
-            # Entering it once imports torch._dynamo, over a second that every child would pay again.
-            with FakeTensorMode(allow_non_fake_inputs=True):
-                torch.empty(1)
+            install_stub_driver(target)
+        if kind is Kind.PLAIN:
+            _enter_fake_mode_once()
             _compile_once(target)
     gc.collect()
     gc.freeze()
+
+
+def _enter_fake_mode_once() -> None:
+    import torch
+    from torch._subclasses import fake_tensor
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    # It makes a real tensor on the device "to initialise it": here, and in every child, nothing may.
+    fake_tensor.init_gpu_context = lambda device: None
+    # Entering it once imports torch._dynamo, over a second that every child would pay again.
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        torch.empty(1)
 
 
 def _compile_once(target: str) -> None:

@@ -1,8 +1,8 @@
 """A process that imported torch and triton once and forks a child per step, in milliseconds instead of seconds.
 
-There are two, because Triton's interpreter mode is fixed when triton is imported: a plain one and one with
-``TRITON_INTERPRET=1``. A zygote has one thread, runs no code but ours, and never initialises CUDA, so its forks are
-clean. It owns its children: deadline, process group, bounded output, and the reaping of whatever they leave behind.
+There is one of each kind that is needed here (kinds.py). A zygote has one thread, runs no code but ours, and never
+initialises CUDA, so its forks are clean. It owns its children: deadline, process group, bounded output, and the reaping
+of whatever they leave behind.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 from . import kernelcalls as kernel
 from .child import run_step
 from .descendants import kill_everything, kill_group, kill_strays
+from .kinds import Kind
 from .sandbox import Limits
 from .warm import warm_up
 from .wire import LineBuffer, encode
@@ -202,7 +203,7 @@ def _drain(pipe: int, limit: int) -> bytes:
     return bytes(taken)
 
 
-def main(descriptor: int, target: str) -> int:
+def main(descriptor: str, kind: str, target: str) -> int:
     """Warm up, say so, serve until the host closes the channel; then no descendant is left."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -210,8 +211,8 @@ def main(descriptor: int, target: str) -> int:
     # The signal is tied to the thread that started it: the host's main thread (server.py).
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
-    channel = socket.socket(fileno=descriptor)
-    ready = warm_up(target)
+    channel = socket.socket(fileno=int(descriptor))
+    ready = warm_up(target, Kind(kind))
     # From here on the closing channel ends it. Dying of SIGKILL instead, it could not kill what its children left.
     kernel.prctl(kernel.PR_SET_PDEATHSIG, 0)
     # Nothing may read this process's memory through /proc: its children are of the same user.

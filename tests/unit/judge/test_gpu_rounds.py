@@ -66,6 +66,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GpuJob:
     return GpuJob(
         device_uuid="GPU-test",
         lock_folder=str(tmp_path / "locks"),
+        cache_folder=str(tmp_path / "compiled-baseline"),
         spool=str(tmp_path),
         stage="screening",
         deadline_s=60.0,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -59,19 +61,24 @@ class Conductor:
         self.timing: list[dict[str, Any]] = []
         self.environment: dict[str, Any] = {}
         self.throttle: set[str] = set()
+        self.seconds: dict[str, float] = {}
+        """Where this round's time went, by phase."""
 
     def run(self, check: bool) -> dict[str, Any]:
         """The whole measurement: with ``check``, correctness on every checked workload first, then the timed pairs."""
         failure = None
         try:
-            self.environment.update(self._link.ask({"do": "prepare"}, self._job.compile_timeout_s))
-            self._link.ask({"do": "load"}, self._job.compile_timeout_s)
+            with self._phase("prepare"):
+                self.environment.update(self._link.ask({"do": "prepare"}, self._job.compile_timeout_s))
+                self._link.ask({"do": "load"}, self._job.compile_timeout_s)
             if check:
-                for workload in self._job.checked:
-                    self._check(workload)
+                with self._phase("check"):
+                    for workload in self._job.checked:
+                        self._check(workload)
             if not _wrong(self.checks):
-                for workload in self._job.timed:
-                    self._time(workload)
+                with self._phase("time"):
+                    for workload in self._job.timed:
+                        self._time(workload)
             self._close()
         except BenchFailed as failed:
             failure = failed.failure
@@ -79,8 +86,16 @@ class Conductor:
             "failure": failure,
             "checks": self.checks,
             "timing": self.timing,
-            "environment": {**self.environment, "throttle": sorted(self.throttle)},
+            "environment": {**self.environment, "throttle": sorted(self.throttle), "seconds": self.seconds},
         }
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(time.monotonic() - started, 3)
 
     def _check(self, workload: str) -> None:
         case = self._draw(workload)

@@ -25,10 +25,12 @@ class GpuJob:
     names of the inputs that are the outputs because the entry returns nothing) the oracle's answer; ``compare``
     (candidate, truth, native, quantiles) the statistics of the protocol's Check. In the bench: ``load_candidate``. In
     both: ``load_baseline``. ``checked`` and ``timed`` are workload ids. ``lock_folder`` is shared by every run on
-    this machine, ``spool`` is this request's own. ``pairs`` and ``processes`` 0 mean: by stage."""
+    this machine, ``cache_folder`` by every request of this task (what the user's own kernel compiled to), ``spool`` is
+    this request's own. ``pairs`` and ``processes`` 0 mean: by stage."""
 
     device_uuid: str
     lock_folder: str
+    cache_folder: str
     spool: str
     stage: str
     deadline_s: float

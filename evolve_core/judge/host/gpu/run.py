@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import socket
 import time
 from collections.abc import Callable
@@ -94,6 +95,7 @@ def _one_round(job: GpuJob, fork: Fork, process: int, deadline: float) -> dict[s
     report_out, report_in = socket.socketpair()
     left = max(1.0, deadline - time.monotonic())
     conductor = bench = None
+    _hand_over_compiled(job)
     try:
         bench = fork(
             lambda: _bench_main(job, far, to_bench, from_bench, process), f"bench-{process}", left, (far.fileno(),)
@@ -135,25 +137,37 @@ def _collect(report: Channel, conductor: Child, bench: Child, timeout_s: float) 
 
 
 def _bench_main(job: GpuJob, end: socket.socket, inbox: Slot, outbox: Slot, process: int) -> None:
-    _use_device(job, f"bench-{process}")
+    _use_device(job, _bench_cache(job))
     serve_bench(Channel(end), inbox, outbox, job.load_baseline, job.load_candidate, job.device)
 
 
 def _conductor_main(
     job: GpuJob, end: socket.socket, report: socket.socket, to_bench: Slot, from_bench: Slot, process: int
 ) -> None:
-    _use_device(job, "conductor")
+    _use_device(job, Path(job.cache_folder))
     conductor = Conductor(job, Channel(end), to_bench, from_bench, process)
     Channel(report).send(conductor.run(check=process == 0))
 
 
-def _use_device(job: GpuJob, role: str) -> None:
-    """Before this process's first CUDA call: the one device it may see, a compiler cache nobody else writes, the real
-    driver.
+def _bench_cache(job: GpuJob) -> Path:
+    """One for all rounds: what the first bench compiled, the later ones find."""
+    return Path(job.spool) / "compiled"
+
+
+def _hand_over_compiled(job: GpuJob) -> None:
+    """What the user's kernel compiled to, into the bench's cache, over whatever a candidate of an earlier round left
+    there under its names: the baseline that is timed is the one that was compiled without any candidate.
     """
+    trusted = Path(job.cache_folder)
+    trusted.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(trusted, _bench_cache(job), dirs_exist_ok=True)
+
+
+def _use_device(job: GpuJob, cache: Path) -> None:
+    """Before this process's first CUDA call: the one device it may see, its compiler cache, the real driver."""
     os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     os.environ["CUDA_VISIBLE_DEVICES"] = job.device_uuid
-    os.environ["TRITON_CACHE_DIR"] = str(Path(job.spool) / f"triton-cache-{role}")
+    os.environ["TRITON_CACHE_DIR"] = str(cache)
     if job.device != "cuda":
         return
     # The parent may have told Triton about a pretended device, for compiling without a GPU.

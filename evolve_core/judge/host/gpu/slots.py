@@ -1,7 +1,8 @@
 """Tensors across a process border as raw bytes in shared memory, with a layout that is checked before it is believed.
 
 A slot is an anonymous shared mapping made before the fork: no name, no disk, gone with its processes. It is larger than
-anything that should pass through it; only the pages that are touched exist.
+anything that should pass through it; only the pages that are touched exist. What lies on a device stays there where the
+system lets processes share device memory (device_memory.py): the layout then carries a handle.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import os
 from typing import Any
 
 import torch
+
+from .device_memory import Exporter, Importer, copy_on_device
+from .driver import DriverError
 
 _ALIGNMENT_BYTES = 256
 _PIN_STEP_BYTES = 2 << 20
@@ -44,6 +48,7 @@ class Slot:
         self._map = mmap.mmap(-1, size, flags=flags)
         self._bytes = torch.frombuffer(self._map, dtype=torch.uint8)
         self._pinned = 0
+        self._exporter, self._importer = Exporter(), Importer()
 
     @property
     def capacity_bytes(self) -> int:
@@ -53,27 +58,21 @@ class Slot:
         """Copy ``tensors`` in from byte ``start`` on. The layout keeps shape, strides and the base address's
         alignment.
         """
-        layout, offset = [], start
-        for tensor in tensors:
-            flat = _flat(tensor)
-            count = flat.numel() * flat.element_size()
-            if offset + count > self.capacity_bytes:
-                raise SlotTooSmall(
-                    f"this workload's tensors take more than {self.capacity_bytes >> 20} MiB; use smaller workloads"
-                )
-            self._pin(offset + count, tensor.device)
-            self._bytes[offset : offset + count].copy_(_as_bytes(flat), non_blocking=True)
-            layout.append(
-                {
-                    "dtype": str(tensor.dtype).removeprefix("torch."),
-                    "shape": list(tensor.shape),
-                    "stride": list(tensor.stride()),
-                    "offset": offset,
-                    "bytes": count,
-                    "shift": (tensor.data_ptr() % _ALIGNMENT_BYTES) // tensor.element_size(),
-                }
+        layout, end = _layout(tensors, start)
+        if end > self.capacity_bytes:
+            raise SlotTooSmall(
+                f"this workload's tensors take more than {self.capacity_bytes >> 20} MiB; use smaller workloads"
             )
-            offset = -(-(offset + count) // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
+        on_device = bool(tensors) and all(tensor.device.type == "cuda" for tensor in tensors)
+        handle = self._exporter.reserve(end) if on_device else ""
+        for tensor, entry in zip(tensors, layout, strict=True):
+            entry["handle"] = handle
+            content = _as_bytes(_flat(tensor))
+            if handle:
+                self._exporter.write(entry["offset"], content)
+            else:
+                self._pin(end, tensor.device)
+                self._bytes[entry["offset"] : entry["offset"] + entry["bytes"]].copy_(content, non_blocking=True)
         wait_for_device()
         return layout
 
@@ -89,13 +88,27 @@ class Slot:
         self._map.close()
 
     def _read_one(self, entry: dict[str, Any], device: str) -> torch.Tensor:
-        dtype, shape, stride, offset, extent, shift = _checked(entry, self.capacity_bytes)
+        address, capacity = self._opened(entry)
+        dtype, shape, stride, offset, extent, shift = _checked(entry, capacity)
         size = torch.empty(0, dtype=dtype).element_size()
         memory = torch.empty(shift + extent, dtype=dtype, device=device)
-        self._pin(offset + extent * size, memory.device)
-        source = self._bytes[offset : offset + extent * size]
-        _as_bytes(memory[shift:]).copy_(source, non_blocking=True)
+        if address:
+            copy_on_device(memory[shift:].data_ptr(), address + offset, extent * size)
+        else:
+            self._pin(offset + extent * size, memory.device)
+            source = self._bytes[offset : offset + extent * size]
+            _as_bytes(memory[shift:]).copy_(source, non_blocking=True)
         return torch.as_strided(memory, shape, stride, shift)
+
+    def _opened(self, entry: Any) -> tuple[int, int]:
+        """Address (0: the mapping) and capacity of the memory that ``entry`` lies in."""
+        handle = entry.get("handle") if isinstance(entry, dict) else None
+        if not handle:
+            return 0, self.capacity_bytes
+        try:
+            return self._importer.open(str(handle))
+        except (DriverError, ValueError) as broken:
+            raise BadLayout("a tensor in device memory that cannot be opened") from broken
 
     def _pin(self, up_to: int, device: torch.device) -> None:
         """Page-lock what is in use: copies to and from the device run several times faster, and do not block the
@@ -113,6 +126,26 @@ class Slot:
         self._pinned = wanted if int(runtime.cudaHostRegister(address, wanted, 0)) == 0 else 0
         if not self._pinned:
             self._pinned = self.capacity_bytes
+
+
+def _layout(tensors: list[torch.Tensor], start: int) -> tuple[list[dict[str, Any]], int]:
+    """Where each tensor lies from byte ``start`` on, and where the last one ends."""
+    layout, offset, end = [], start, start
+    for tensor in tensors:
+        count = _extent(list(tensor.shape), list(tensor.stride())) * tensor.element_size()
+        end = offset + count
+        layout.append(
+            {
+                "dtype": str(tensor.dtype).removeprefix("torch."),
+                "shape": list(tensor.shape),
+                "stride": list(tensor.stride()),
+                "offset": offset,
+                "bytes": count,
+                "shift": (tensor.data_ptr() % _ALIGNMENT_BYTES) // tensor.element_size(),
+            }
+        )
+        offset = -(-end // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
+    return layout, end
 
 
 def _checked(entry: Any, capacity: int) -> tuple[torch.dtype, list[int], list[int], int, int, int]:

@@ -12,11 +12,9 @@ import torch
 from .. import tasks
 from ..buffers import flatten_outputs
 from ..compare import compare_outputs
-from ..errors import StepError
 from ..loading import entry_of, load_source
 from ..oracle import reference_truth
 from .cuda_task import cuda_runner
-from .fresh import judge_in_new_interpreter
 from .job import COMPILE_TIMEOUT_S, GpuJob, Named, Runner
 from .run import judge_on_gpu
 
@@ -27,18 +25,9 @@ def judge_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
 
     ``payload``: ``task_text``, ``task_file``, ``source_file``, ``entry``, ``kind`` ("entry" or "launches"),
     ``baseline`` and ``candidate`` (source texts; candidate None: the baseline against itself), ``stage``,
-    ``device_uuid``, ``lock_folder``, ``deadline_s``, and ``checked`` and ``timed`` as lists of ``{id, recipe}``.
-
-    The host's own process will not do: it has entered torch's FakeTensorMode, which counts the CUDA devices and,
-    finding none visible, replaces torch's device guard for good. A fork inherits both."""
-    result = judge_in_new_interpreter(payload, folder)
-    if result is None:
-        raise StepError("host-failure", "the judge's GPU process ended before it could answer; see the run's log")
-    return result
-
-
-def observe(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """``judge_step`` in this process, which must never have asked CUDA anything."""
+    ``device_uuid``, ``lock_folder``, ``cache_folder``, ``deadline_s``, and ``checked`` and ``timed`` as lists of
+    ``{id, recipe}``.
+    In a process that has never asked CUDA anything."""
     timed, checked = _recipes(payload["timed"]), _recipes(payload["checked"] or payload["timed"])
     recipes = {**timed, **checked}
     task = cache(lambda: tasks.load_task(payload["task_text"], Path(payload["task_file"]), _fresh(folder / "task")))
@@ -46,6 +35,7 @@ def observe(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     job = GpuJob(
         device_uuid=payload["device_uuid"],
         lock_folder=payload["lock_folder"],
+        cache_folder=payload["cache_folder"],
         spool=str(folder),
         stage=payload["stage"],
         deadline_s=payload["deadline_s"],
