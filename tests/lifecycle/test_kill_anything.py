@@ -1,9 +1,10 @@
-"""SIGKILL of the runner or the judge host at a random moment: the run resumes or goes on, nothing judged is lost,
-no process stays. KERNEL_EVOLVE_KILLS=10 gives each victim ten random moments instead of one.
+"""SIGKILL of the server, the runner or the judge host at a random moment: the run resumes or goes on, nothing judged is
+lost, no process stays. KERNEL_EVOLVE_KILLS=10 gives each victim ten random moments instead of one.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import shutil
@@ -16,6 +17,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from lsp_client import Lsp
 
 from evolve_core.journal.model import RunRecord, RunState
 from evolve_core.journal.reader import JournalReader
@@ -80,10 +82,10 @@ class Marked:
             assert time.monotonic() < deadline, f"left behind: {living}"
             time.sleep(0.1)
 
-    def record(self) -> tuple[RunRecord | None, dict[str, Verdict]]:
+    def record(self, run_id: str = "r1") -> tuple[RunRecord | None, dict[str, Verdict]]:
         with closing(JournalReader(self.workspace)) as reader:
-            run = reader.run("r1")
-            candidates = reader.candidates("r1")
+            run = reader.run(run_id)
+            candidates = reader.candidates(run_id)
         return run, {c.candidate_id: c.verdict for c in candidates if c.verdict is not None}
 
 
@@ -155,3 +157,28 @@ def test_the_judge_host(marked: Marked, moment: int) -> None:
         assert not before and "judge host" in run.reason, run.reason
     else:
         assert run.judged == len(after) == 6
+
+
+@moments
+@pytest.mark.timeout(300)
+async def test_the_server(marked: Marked, moment: int) -> None:
+    """The run it started goes on to its end, and a later server shows it."""
+    delay_s = random.uniform(0.0, LATEST_KILL_S)
+    print(f"killed {delay_s:.2f} s after it was asked to start a run")
+    options = {"python": sys.executable, "budget": BUDGET}
+    client = await Lsp.start(marked.workspace, options=options, env=marked.environ)
+    uri = client.open(marked.workspace / "softmax.py")
+    run_id = (await client.command("start", uri=uri, kernel="softmax_kernel"))["runId"]
+    await asyncio.sleep(delay_s)
+    _, before = marked.record(run_id)
+    await client.kill()
+    again = await Lsp.start(marked.workspace, options=options, env=marked.environ)
+    uri = again.open(marked.workspace / "softmax.py")
+    await again.until_title(uri, lambda title: "× faster" in title, patience_s=200.0)
+    assert await again.stop() == 0
+    marked.wait_until_nobody_lives()
+    run, after = marked.record(run_id)
+    assert run is not None and run.state is RunState.DONE, run
+    assert run.judged == len(after) == 6
+    for candidate_id, verdict in before.items():
+        assert after[candidate_id] == verdict or after[candidate_id].stage != verdict.stage

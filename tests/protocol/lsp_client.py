@@ -189,9 +189,11 @@ class Lsp:
     async def titles(self, uri: str) -> list[str]:
         return [lens["command"]["title"] for lens in await self.lenses(uri)]
 
-    async def until_title(self, uri: str, wanted: Callable[[str], bool]) -> list[str]:
+    async def until_title(
+        self, uri: str, wanted: Callable[[str], bool], patience_s: float = PATIENCE_SECONDS
+    ) -> list[str]:
         """Ask for lenses until one reads as wanted."""
-        return await self._until(lambda: self.titles(uri), lambda titles: any(map(wanted, titles)))
+        return await self._until(lambda: self.titles(uri), lambda titles: any(map(wanted, titles)), patience_s)
 
     async def actions(self, uri: str, line: int, only: list[str] | None = None) -> list[dict[str, Any]]:
         where = {"start": {"line": line, "character": 0}, "end": {"line": line, "character": 0}}
@@ -243,8 +245,10 @@ class Lsp:
             await asyncio.wait_for(self._arrived.wait_for(lambda: wanted(self.diagnostics(uri))), PATIENCE_SECONDS)
         return self.diagnostics(uri)
 
-    async def _until(self, ask: Callable[[], Any], wanted: Callable[[Any], bool]) -> Any:
-        deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+    async def _until(
+        self, ask: Callable[[], Any], wanted: Callable[[Any], bool], patience_s: float = PATIENCE_SECONDS
+    ) -> Any:
+        deadline = asyncio.get_running_loop().time() + patience_s
         while True:
             answer = await ask()
             if wanted(answer):

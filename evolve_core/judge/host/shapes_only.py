@@ -21,15 +21,20 @@ _MANY = 4096
 
 
 class ShapesOnly(TorchFunctionMode):
-    """Enter it inside a FakeTensorMode."""
+    """Enter it inside a FakeTensorMode, in a child that ends with its step."""
+
+    def __enter__(self) -> Any:
+        # It asks no mode, and a tensor without contents cannot change its class. Whether the real one may is not
+        # asked here.
+        torch.Tensor.as_subclass = lambda tensor, cls: tensor
+        return super().__enter__()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.Tensor.__getitem__:
             return _indexed(args[0], args[1])
         if func is torch.Tensor.__setitem__:
             return None
-        if func in (torch.Tensor.cuda, torch.Tensor.as_subclass):
-            # A tensor without contents cannot change its class; whether the real one may is not asked here.
+        if func is torch.Tensor.cuda:
             return args[0]
         if func in _READS or (func is torch.Tensor.unbind and args[0].numel() > _MANY):
             raise StepError("needs-contents", NEEDS_CONTENTS)
