@@ -7,6 +7,7 @@
     │   └── JournalFull       the disk is full, or the journal cannot grow
     ├── RunError              a run cannot start or go on
     ├── JudgeRefused          the judge cannot work on this task here (judge/session.py)
+    ├── BadEvidence           a proof that is none, or was changed (judge/evidence.py)
     ├── KnowledgeError        the knowledge base cannot be used (knowledge/errors.py)
     └── MissingExtra          a language model's SDK is not installed (models/provider.py)
 

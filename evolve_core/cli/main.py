@@ -27,6 +27,7 @@ _COMMANDS = {
     "resume": ("control:resume", "Go on with a paused run."),
     "cancel": ("control:cancel", "Stop a run."),
     "apply": ("apply:command", "Write a run's winner into its source file."),
+    "verify": ("verify:command", "Replay the proof behind a verdict on this machine."),
     "kb": ("kb:command", "The knowledge base."),
     "doctor": ("doctor:command", "What works here, what does not, and why."),
     "lsp": ("main:lsp", "The language server on stdio."),

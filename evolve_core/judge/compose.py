@@ -6,12 +6,9 @@ of ``hints/predict.py``, and every sentence here that carries such a number says
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from statistics import median
-from typing import Any
 
 from evolve_core.hints.model import KernelFacts, WorkProfile
 from evolve_core.hints.predict import Prediction, predict
@@ -23,7 +20,7 @@ from evolve_core.judge.reproduce import reproduction
 from evolve_core.judge.timing import Measured, Samples, measure, null_delta
 from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Trust, Verdict, WorkloadVerdict
 from evolve_core.targets import Target, load
-from evolve_core.task.model import Task, TaskKind
+from evolve_core.task.model import TaskKind
 
 TRUST = Trust.HOST_CODE
 """The candidate's own Python launches its kernels: tier 2 for every candidate so far."""
@@ -285,34 +282,3 @@ def weighted_geometric_mean(values: Sequence[tuple[float, float]]) -> float:
     """exp(Σ w·ln v / Σ w) of (value, weight) pairs; 1.0 for none."""
     total = sum(weight for _, weight in values)
     return math.exp(sum(weight * math.log(value) for value, weight in values) / total) if total else 1.0
-
-
-# -- evidence --------------------------------------------------------------------------------------------------------
-
-
-def evidence(
-    task: Task, opened: OpenedTask, observed: Observation, verdict: Verdict, *, candidate_id: str, source: str
-) -> dict[str, Any]:
-    """Everything needed to check a verdict later: sources with hashes, raw observations, environment. JSON-able."""
-    return {
-        "version": 1,
-        "candidate": candidate_id,
-        "task": {
-            "file": task.task_file.name,
-            "source_file": task.source_file.name,
-            "entry": task.entry,
-            "kind": str(task.kind),
-            "kernels": list(task.kernels),
-            **_text("task", opened.task_text),
-        },
-        "baseline": {**_text("source", opened.source), "observation": dict(opened.baseline.raw)},
-        "judged": {**_text("source", source), "observation": dict(observed.raw)},
-        "workloads": [asdict(one) for one in opened.workloads],
-        "mode": opened.mode,
-        "environment": dict(observed.environment),
-        "verdict": asdict(verdict),
-    }
-
-
-def _text(name: str, text: str) -> Mapping[str, str]:
-    return {name: text, f"{name}_sha256": hashlib.sha256(text.encode()).hexdigest()}

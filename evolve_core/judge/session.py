@@ -15,7 +15,8 @@ from typing import IO, Any
 
 from evolve_core.errors import KernelEvolveError
 from evolve_core.judge.client import HostDied, HostError, JudgeHost, OpenedTask
-from evolve_core.judge.compose import compose, evidence
+from evolve_core.judge.compose import compose
+from evolve_core.judge.evidence import evidence
 from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Trust, Verdict
 from evolve_core.task.model import Task
 
@@ -112,7 +113,7 @@ class TaskJudge:
             verdict = compose(
                 sitting.opened, observed, target=self._start.target, stage=stage, source=source, finalists=finalists
             )
-            record = evidence(self._task, sitting.opened, observed, verdict, candidate_id=candidate_id, source=source)
+            record = evidence(sitting.opened, observed, verdict, candidate_id, source, self._start.target, finalists)
             return Judgement(verdict, record)
         return _unjudged("the judge host died twice while it judged this candidate", Failure.CRASH, stage)
 

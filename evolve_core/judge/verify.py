@@ -1,0 +1,88 @@
+"""Replay a proof: judge the recorded candidate again on this machine and compare what is found with what is claimed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import IO
+
+from evolve_core.judge.evidence import Record, in_words, unsupported
+from evolve_core.judge.session import TaskJudge
+from evolve_core.judge.verdict import Speed, Verdict
+from evolve_core.task.model import Task
+
+ESTIMATES_AGREE = 0.02
+"""Estimates of one source for one target differ only by which programs were sampled."""
+
+_TOOLS = ("driver", "triton", "torch")
+
+
+class Outcome(StrEnum):
+    REPRODUCED = "reproduced"
+    NOT_REPRODUCED = "not reproduced"
+    OTHER_HARDWARE = "other hardware"
+    """Measured times belong to a device. The candidate was judged here all the same."""
+    UNSUPPORTED = "unsupported"
+    """The record does not support its own claim; nothing was run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """``reason`` gives the figures of both sides; ``verdict`` is what was found here, None where nothing ran."""
+
+    outcome: Outcome
+    reason: str
+    verdict: Verdict | None = None
+
+
+def verify(record: Record, folder: Path, python: Path, log: IO[bytes]) -> Verification:
+    """Judge ``record``'s candidate again, with files written into ``folder``. Raises JudgeRefused as the judge does."""
+    if why := unsupported(record):
+        return Verification(Outcome.UNSUPPORTED, f"the evidence does not support itself: {why}")
+    task = _written(record, folder)
+    spool = folder / "spool"
+    spool.mkdir()
+    judge = TaskJudge.open(
+        task, record.opened.source, python=python, spool=spool, target=record.target, workers=1, log=log
+    )
+    try:
+        verdict = judge.submit("candidate", record.source, record.claim.stage, record.finalists).result().verdict
+        there, here = dict(record.observed.environment), dict(judge.environment)
+    finally:
+        judge.close()
+    if (device := there.get("device")) != (mine := here.get("device")):
+        reason = f"recorded on {device}, this machine has {mine}; here it is {in_words(verdict)}: {verdict.reason}"
+        return Verification(Outcome.OTHER_HARDWARE, reason, verdict)
+    changed = [
+        f"{name} was {there.get(name)}, is {here.get(name)}" for name in _TOOLS if there.get(name) != here.get(name)
+    ]
+    tools = f" ({'; '.join(changed)})" if changed else ""
+    if why := difference(record, verdict):
+        return Verification(Outcome.NOT_REPRODUCED, why + tools, verdict)
+    return Verification(Outcome.REPRODUCED, f"{in_words(verdict)} again: {verdict.reason}{tools}", verdict)
+
+
+def difference(record: Record, verdict: Verdict) -> str:
+    """How ``verdict`` contradicts the record's claim, with both figures; "" where it does not."""
+    claim = record.claim
+    if (verdict.correctness, verdict.speed, verdict.failure) != (claim.correctness, claim.speed, claim.failure):
+        return (
+            f"recorded as {in_words(claim)} ({claim.reason}); judged again it is {in_words(verdict)} ({verdict.reason})"
+        )
+    if claim.interval is not None and verdict.interval is not None:
+        apart = verdict.interval.low > claim.interval.high or verdict.interval.high < claim.interval.low
+        return f"recorded {claim.reason}; judged again {verdict.reason}: the intervals do not meet" if apart else ""
+    if verdict.speed is Speed.ESTIMATED and claim.ratio and verdict.ratio:
+        apart = abs(verdict.ratio / claim.ratio - 1) > ESTIMATES_AGREE
+        return f"recorded {claim.reason}; estimated again {verdict.reason}" if apart else ""
+    return ""
+
+
+def _written(record: Record, folder: Path) -> Task:
+    """The task's two files, as they were, in ``folder``."""
+    then = record.opened.task
+    task_file, source_file = folder / then.task_file.name, folder / then.source_file.name
+    task_file.write_text(record.opened.task_text, encoding="utf-8")
+    source_file.write_text(record.opened.source, encoding="utf-8")
+    return Task(task_file, source_file, then.kind, then.entry, then.kernels, then.has_reference, then.has_domain)

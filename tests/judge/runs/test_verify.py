@@ -1,0 +1,106 @@
+"""Proofs: a verdict's evidence is judged again, and what was changed in it shows."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
+PYTHON = ("--python", sys.executable)
+
+
+def kernel_evolve(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "evolve_core", *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The evidence of a faster candidate (estimated) …"""
+    folder = tmp_path_factory.mktemp("recorded")
+    for name in ("swiglu.py", "swiglu.evolve.py"):
+        shutil.copy(EXAMPLES / name, folder)
+    candidate = folder / "candidate.py"
+    candidate.write_text((folder / "swiglu.py").read_text().replace("256", "1024"))
+    assert candidate.read_text() != (folder / "swiglu.py").read_text()
+    judged = kernel_evolve(folder, "judge", "swiglu.py", "--candidate", "candidate.py", "--json", *PYTHON)
+    assert judged.returncode == 0, judged.stderr
+    return dict(json.loads(Path(json.loads(judged.stdout)["evidence"]).read_text()))
+
+
+@pytest.fixture
+def verified(tmp_path: Path, recorded: dict[str, Any]) -> Callable[..., tuple[int, dict[str, Any], str]]:
+    """… verified after ``change`` was made to it: exit code, what was printed, what was complained."""
+
+    def run(change: Callable[[dict[str, Any]], object] = lambda record: None) -> tuple[int, dict[str, Any], str]:
+        record = copy.deepcopy(recorded)
+        change(record)
+        proof = tmp_path / "proof.json"
+        proof.write_text(json.dumps(record))
+        ended = kernel_evolve(tmp_path, "verify", str(proof), "--json", *PYTHON)
+        return ended.returncode, json.loads(ended.stdout) if ended.stdout else {}, ended.stderr
+
+    return run
+
+
+def test_an_honest_proof_is_reproduced_from_the_record_alone(verified: Any) -> None:
+    code, found, complaint = verified()
+    assert (code, found["outcome"]) == (0, "reproduced"), complaint
+    assert found["reason"].startswith("correct, estimated again: estimated ")
+    assert found["verdict"]["speed"] == "estimated"
+
+
+def test_a_claim_that_its_own_samples_do_not_support_is_not_even_run(verified: Any) -> None:
+    code, found, _ = verified(lambda record: record["verdict"].update(ratio=9.0))
+    assert (code, found["outcome"], found["verdict"]) == (1, "unsupported", None)
+    assert "it claims a ratio of 9.0, but its own samples give " in found["reason"]
+    code, found, _ = verified(lambda record: record["verdict"].update(speed="faster"))
+    assert code == 1 and "it claims correct, faster, but its own observations say correct, estimated" in found["reason"]
+
+
+def test_observations_that_were_made_up_are_not_reproduced(verified: Any, recorded: dict[str, Any]) -> None:
+    """A wrong candidate under the observations and the verdict of a right one, with hashes that fit."""
+    wrong = recorded["judged"]["source"].replace("silu * up", "silu + up")
+    assert wrong != recorded["judged"]["source"]
+
+    def forge(record: dict[str, Any]) -> None:
+        record["judged"].update(source=wrong, source_sha256=hashlib.sha256(wrong.encode()).hexdigest())
+
+    code, found, _ = verified(forge)
+    assert (code, found["outcome"]) == (1, "not reproduced")
+    assert found["reason"].startswith("recorded as correct, estimated (estimated ")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: r["judged"].update(source="pass"), "The source text in the evidence is not the one that was judged"),
+        (lambda r: r.update(version=99), "has version 99 and this kernel-evolve reads 2; judge it again"),
+        (lambda r: r.pop("workloads"), "is damaged: KeyError: 'workloads'"),
+        (lambda r: r["task"].update(file="../escaped.py"), "'../escaped.py' is not the name of a file"),
+        (lambda r: r.pop("verdict"), "is not the evidence of a verdict"),
+    ],
+    ids=["source", "version", "field", "path", "other"],
+)
+def test_what_is_no_proof_of_ours_is_refused(verified: Any, change: Any, message: str) -> None:
+    code, found, complaint = verified(change)
+    assert (code, found) == (2, {})
+    assert message in complaint and "Traceback" not in complaint
+
+
+def test_a_file_that_is_no_json_or_not_there(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("{")
+    ended = kernel_evolve(tmp_path, "verify", "x.json")
+    assert ended.returncode == 2 and "x.json is not JSON" in ended.stderr
+    ended = kernel_evolve(tmp_path, "verify", "missing.json")
+    assert ended.returncode == 2 and "missing.json: No such file" in ended.stderr
