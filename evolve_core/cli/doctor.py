@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -90,7 +92,25 @@ def _host(python: Path) -> list[Finding]:
     else:
         found.append(Finding("GPU", None, "none: correctness by Triton's interpreter, times are estimated"))
     found += [Finding(f"missing: {m.what}", False, m.message) for m in info.missing]
-    found += [Finding(f"sandbox: {name}", None, str(value)) for name, value in info.sandbox.items()]
+    return [*found, *_sandbox(info.sandbox)]
+
+
+_LAYERS = {
+    "namespaces": "no network, no sight of other processes, a file system that is read-only",
+    "landlock": "no writing outside the candidate's folder, no TCP, no signals; on the GPU too",
+    "seccomp": "no sockets, no other process's memory; on the GPU too",
+}
+
+
+def _sandbox(offered: Mapping[str, Any]) -> list[Finding]:
+    """Each layer that this machine has, or lacks. Files confined and the network closed are what is needed."""
+    found = []
+    for layer, gives in _LAYERS.items():
+        there = bool(offered.get(layer))
+        found.append(Finding(f"sandbox: {layer}", there or None, gives if there else f"not offered here ({gives})"))
+    if not (offered.get("read_only_files") and offered.get("network_off")):
+        step = "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1), or use a Linux with Landlock (5.13)"
+        found.append(Finding("sandbox", False, "candidates can write your files or reach the network", step))
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -59,16 +59,19 @@ class Judge:
         folder: Path | None = None,
         *,
         own: bool = False,
+        writable: Sequence[Path] = (),
     ) -> StepResult:
         """Run a step in a child, sandboxed as far as this machine allows; only the GPU's step may see the device.
 
-        Unless it is the user's ``own`` code, it cannot see what their kernel gave, nor other candidates' folders.
+        It may write into its own folder and the ``writable`` ones. Unless it is the user's ``own`` code, it cannot see
+        what their kernel gave, nor other candidates' folders.
         """
         zygote = self._zygotes[kind_of(step)]
         where = folder or self.spool / "steps" / secrets.token_hex(8)
         limits = _limits(step, deadline_s)
         if step in UNTRUSTED and not own:
             limits["hidden"] = [str(self.secret), str(self.spool / "steps")]
+        limits["writable"] = [str(place) for place in writable]
         result = zygote.run(step, {**payload, "target": self.target}, where, deadline_s, limits, cancel)
         return _in_shape(step, result) if step in UNTRUSTED else result
 

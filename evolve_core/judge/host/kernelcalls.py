@@ -42,6 +42,24 @@ def prctl(option: int, value: int) -> None:
     _check(_libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0), f"prctl({option})")
 
 
+def try_prctl(option: int, value: int, pointer: object) -> bool:
+    """A prctl with a pointer; False where the kernel refuses it."""
+    return int(_libc.prctl(option, ctypes.c_ulong(value), pointer, 0, 0)) == 0
+
+
+def syscall(number: int, *arguments: object) -> int:
+    """A system call by its number; negative where it failed. Integers are passed as longs."""
+    converted = [ctypes.c_long(argument) if isinstance(argument, int) else argument for argument in arguments]
+    return int(_libc.syscall(ctypes.c_long(number), *converted))
+
+
+def checked_syscall(name: str, number: int, *arguments: object) -> int:
+    """``syscall``, raising OSError where it failed."""
+    result = syscall(number, *arguments)
+    _check(result, name)
+    return result
+
+
 def unshare(flags: int) -> None:
     _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
 

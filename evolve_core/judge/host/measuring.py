@@ -64,6 +64,10 @@ def _measure(
     device = _device()
     left = max(1.0, deadline - time.monotonic())
     listed = [{"id": one["id"], "recipe": one["recipe"]} for one in task.timed]
+    locks = Path(tempfile.gettempdir()) / f"kernel-evolve-locks-{getpass.getuser()}"
+    compiled_baseline = task.folder / "compiled"
+    for place in (locks, compiled_baseline):
+        place.mkdir(parents=True, exist_ok=True)
     payload = {
         "task_text": task.text.task_text,
         "task_file": task.text.task_file,
@@ -75,8 +79,8 @@ def _measure(
         "candidate": candidate,
         "stage": stage,
         "device_uuid": device["uuid"],
-        "lock_folder": str(Path(tempfile.gettempdir()) / f"kernel-evolve-locks-{getpass.getuser()}"),
-        "cache_folder": str(task.folder / "compiled"),
+        "lock_folder": str(locks),
+        "cache_folder": str(compiled_baseline),
         "deadline_s": left,
         "checked": [{"id": one["id"], "recipe": one["recipe"]} for one in task.drawn] + listed,
         "timed": listed,
@@ -84,7 +88,7 @@ def _measure(
     folder = judge.spool / "steps" / secrets.token_hex(8)
     # The step keeps its own deadline and says what it ran out of; the child's is only the backstop behind it, with
     # room for the import of torch in the fresh interpreter that the step starts.
-    result = judge.step("gpu", payload, cancel, left + GPU_GRACE_S, folder)
+    result = judge.step("gpu", payload, cancel, left + GPU_GRACE_S, folder, writable=(locks, compiled_baseline))
     remove_folder(folder)
     if isinstance(result.value, dict):
         return result.value

@@ -2,7 +2,9 @@
 
 Always: its own process group, a death signal, limits on CPU time, memory and file size, no stdin, bounded output.
 Where the kernel lets an ordinary user make namespaces: no network, no signals to other processes, and a file system
-that is read-only except for the child's own folder. ``probe`` says what this machine offers.
+that is read-only except for the child's own folder. Where it has Landlock (landlock.py) and seccomp (seccomp.py), the
+same again by other means, for the systems that refuse namespaces and for the device's children, which do without.
+``probe`` says what this machine offers.
 """
 
 from __future__ import annotations
@@ -11,12 +13,16 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import kernelcalls as kernel
+from . import landlock, seccomp
 
+_PLAIN_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
+_GPUS = ("nvidia*", "kfd", "dri")
 _NAMESPACES = (
     kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC
 )
@@ -33,7 +39,9 @@ class Limits:
     file_bytes: int = 2 << 30
     namespaces: bool = True
     hidden: tuple[str, ...] = ()
-    """Folders that the child must not see into, except for its own folder inside them; needs namespaces."""
+    """Folders that the child must not see into, except for its own folder inside them."""
+    writable: tuple[str, ...] = ()
+    """Folders besides its own that the child may write."""
 
 
 def die_with_parent(parent: int) -> None:
@@ -129,21 +137,48 @@ def _write(path: str, text: str) -> None:
         os.close(descriptor)
 
 
+def give_up_rights(folder: str, limits: Limits, *, in_namespaces: bool) -> None:
+    """Landlock and the filter of system calls; after everything that still needs the rights."""
+    # Namespaces hide folders by covering them, which is cheaper than a rule for everything else.
+    hidden = () if in_namespaces else limits.hidden
+    landlock.restrict([folder, *limits.writable, *devices()], hidden, folder)
+    seccomp.install()
+
+
+def devices() -> list[str]:
+    """What in /dev a child may write to; not the shared memory there, in which it could leave things for others."""
+    return [*_PLAIN_DEVICES, *(str(path) for pattern in _GPUS for path in Path("/dev").glob(pattern))]
+
+
 def probe(folder: str) -> dict[str, Any]:
-    """What the sandbox amounts to on this machine; tried in a child, for ``doctor`` and the hello answer."""
+    """What the sandbox amounts to on this machine; tried in children, for ``doctor`` and the hello answer."""
+    entered, read_only = _tried(lambda: enter_namespaces(folder), folder)
+    landlocked, unwritable = _tried(lambda: landlock.restrict([folder]), folder)
+    filtered, _ = _tried(seccomp.install, folder)
+    return {
+        "namespaces": entered,
+        "landlock": landlock.abi() if landlocked else 0,
+        "seccomp": filtered,
+        "network_off": entered or filtered,
+        "read_only_files": read_only or unwritable,
+        "platform": sys.platform,
+    }
+
+
+def _tried(layer: Callable[[], bool], folder: str) -> tuple[bool, bool]:
+    """Whether a child could put on ``layer``, and whether it then could not write beside ``folder``."""
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
         os.close(reader)
-        entered = enter_namespaces(folder)
+        entered = layer()
         os.write(writer, bytes([entered, entered and not _can_write(str(Path(folder).parent))]))
         os._exit(0)
     os.close(writer)
     answer = os.read(reader, 2)
     os.close(reader)
     os.waitpid(child, 0)
-    entered, read_only = (bool(answer[0]), bool(answer[1])) if len(answer) == 2 else (False, False)
-    return {"namespaces": entered, "network_off": entered, "read_only_files": read_only, "platform": sys.platform}
+    return (bool(answer[0]), bool(answer[1])) if len(answer) == 2 else (False, False)
 
 
 def _can_write(folder: str) -> bool:

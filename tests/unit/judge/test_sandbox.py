@@ -1,0 +1,137 @@
+"""The layers of the sandbox, each by itself, in forked children of this process."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from evolve_core.judge.host import landlock, seccomp
+from evolve_core.judge.host.sandbox import devices, probe
+
+pytestmark = pytest.mark.skipif(not landlock.abi(), reason="this kernel has no Landlock")
+
+OWN, OTHER, SECRET = "steps/own", "steps/other", "secret"
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    for folder in (OWN, OTHER, SECRET):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "note").write_text(folder)
+    return tmp_path
+
+
+def in_child(layer: Callable[[], object], attempt: Callable[[], object]) -> int:
+    """0 where ``attempt`` goes through after ``layer``, else the errno that it met."""
+    child = os.fork()
+    if not child:
+        code = 255
+        try:
+            layer()
+            attempt()
+            code = 0
+        except OSError as refused:
+            code = refused.errno or 254
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def restricted(spool: Path) -> Callable[[], object]:
+    hidden = [str(spool / SECRET), str(spool / "steps")]
+    return lambda: landlock.restrict([str(spool / OWN), *devices()], hidden, str(spool / OWN))
+
+
+@pytest.mark.parametrize(
+    ("attempt", "met"),
+    [
+        (lambda spool: (spool / OWN / "new").write_text("x"), 0),
+        (lambda spool: (spool / OWN / "note").read_text(), 0),
+        (lambda spool: (spool / OWN / "note").unlink(), 0),
+        (lambda spool: Path(os.devnull).write_text("x"), 0),
+        (lambda spool: Path(sys.executable).read_bytes(), 0),
+        (lambda spool: subprocess.run([sys.executable, "-c", ""], check=True), 0),
+        (lambda spool: (spool / "new").write_text("x"), errno.EACCES),
+        (lambda spool: (spool / OTHER / "note").read_text(), errno.EACCES),
+        (lambda spool: list((spool / OTHER).iterdir()), errno.EACCES),
+        (lambda spool: (spool / SECRET / "note").read_text(), errno.EACCES),
+        (lambda spool: (spool / OTHER / "note").unlink(), errno.EACCES),
+        (lambda spool: (spool / OTHER / "note").rename(spool / OWN / "taken"), errno.EACCES),
+        (lambda spool: Path("/dev/shm/left-behind").write_text("x"), errno.EACCES),
+        (lambda spool: Path(__file__).write_text("x"), errno.EACCES),
+    ],
+    ids=[
+        "own-write", "own-read", "own-remove", "null", "read-elsewhere", "run-a-program", "write-beside", "read-other",
+        "list-other", "read-secret", "remove-other", "take-other", "shared-memory", "write-the-judge",
+    ],
+)  # fmt: skip
+def test_landlock_lets_a_child_write_its_own_folder_and_see_no_other(
+    spool: Path, attempt: Callable[[Path], object], met: int
+) -> None:
+    assert in_child(restricted(spool), lambda: attempt(spool)) == met
+
+
+def test_without_hidden_folders_everything_can_be_read(spool: Path) -> None:
+    layer = lambda: landlock.restrict([str(spool / OWN)])  # noqa: E731
+    assert in_child(layer, (spool / OTHER / "note").read_text) == 0
+    assert in_child(layer, lambda: (spool / OTHER / "note").write_text("x")) == errno.EACCES
+
+
+@pytest.mark.skipif(landlock.abi() < 6, reason="this kernel's Landlock does not confine signals")
+def test_landlock_keeps_signals_inside(spool: Path) -> None:
+    assert in_child(restricted(spool), lambda: os.kill(os.getppid(), signal.SIGCONT)) == errno.EPERM
+    assert in_child(restricted(spool), lambda: os.kill(os.getpid(), 0)) == 0
+
+
+def connect() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
+        pass
+
+
+def pair() -> None:
+    for end in socket.socketpair():
+        end.close()
+
+
+def test_the_filter_closes_the_network_and_keeps_unix_sockets() -> None:
+    assert in_child(lambda: None, connect) == 0
+    assert in_child(seccomp.install, connect) == errno.EPERM
+    assert in_child(seccomp.install, pair) == 0
+    assert in_child(seccomp.install, lambda: subprocess.run([sys.executable, "-c", ""], check=True)) == 0
+
+
+def test_the_filter_holds_in_programs_that_are_started_behind_it() -> None:
+    code = "import socket; socket.socket()"
+
+    def start() -> None:
+        if subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode:
+            raise PermissionError(errno.EPERM, "refused")
+
+    assert in_child(lambda: None, start) == 0
+    assert in_child(seccomp.install, start) == errno.EPERM
+
+
+def test_the_filter_refuses_other_processes_memory() -> None:
+    import ctypes
+
+    def trace() -> None:
+        if ctypes.CDLL(None, use_errno=True).ptrace(16, os.getppid(), 0, 0) < 0:
+            raise OSError(ctypes.get_errno(), "ptrace")
+
+    assert in_child(seccomp.install, trace) == errno.EPERM
+
+
+def test_the_probe_says_what_holds_here(tmp_path: Path) -> None:
+    folder = tmp_path / "probe"
+    folder.mkdir()
+    offered = probe(str(folder))
+    assert offered["landlock"] == landlock.abi() and offered["seccomp"]
+    assert offered["read_only_files"] and offered["network_off"]
