@@ -97,8 +97,8 @@ def _host(python: Path) -> list[Finding]:
 
 _LAYERS = {
     "namespaces": "no network, no sight of other processes, a file system that is read-only",
-    "landlock": "no writing outside the candidate's folder, no TCP, no signals; on the GPU too",
-    "seccomp": "no sockets, no other process's memory; on the GPU too",
+    "landlock": "no writing outside the candidate's folder, no TCP, no signals",
+    "seccomp": "no sockets, no other process's memory",
 }
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from .errors import StepError, disk_full
-from .sandbox import Limits, apply_limits, die_with_parent, enter_namespaces, give_up_rights
+from .sandbox import Limits, apply_limits, confine, die_with_parent
 from .steps import UNTRUSTED, find_step
 
 EXIT_REPORTED = 0
@@ -34,9 +34,10 @@ def run_step(message: dict[str, Any], limits: Limits, zygote: int, result_pipe: 
     faulthandler.enable(file=2, all_threads=False)
     folder = str(message["folder"])
     _settle_in(folder)
-    in_namespaces = limits.namespaces and enter_namespaces(folder, limits.hidden)
-    apply_limits(limits)
-    give_up_rights(folder, limits, in_namespaces=in_namespaces)
+    if limits.confined:
+        confine(folder, limits)
+    else:
+        apply_limits(limits)
     result = _outcome(message["step"], message["payload"], Path(folder))
     _report(result_pipe, result)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -59,19 +59,16 @@ class Judge:
         folder: Path | None = None,
         *,
         own: bool = False,
-        writable: Sequence[Path] = (),
     ) -> StepResult:
         """Run a step in a child, sandboxed as far as this machine allows; only the GPU's step may see the device.
 
-        It may write into its own folder and the ``writable`` ones. Unless it is the user's ``own`` code, it cannot see
-        what their kernel gave, nor other candidates' folders.
+        Unless it is the user's ``own`` code, it cannot see what their kernel gave, nor other candidates' folders.
         """
         zygote = self._zygotes[kind_of(step)]
         where = folder or self.spool / "steps" / secrets.token_hex(8)
         limits = _limits(step, deadline_s)
         if step in UNTRUSTED and not own:
             limits["hidden"] = [str(self.secret), str(self.spool / "steps")]
-        limits["writable"] = [str(place) for place in writable]
         result = zygote.run(step, {**payload, "target": self.target}, where, deadline_s, limits, cancel)
         return _in_shape(step, result) if step in UNTRUSTED else result
 
@@ -274,12 +271,13 @@ class Judge:
 
 def _limits(step: str, deadline_s: float) -> dict[str, Any]:
     if step == "gpu":
-        # CUDA maps terabytes of address space, spins while it waits, and is not tried in namespaces yet.
+        # CUDA maps terabytes of address space and spins while it waits. It does not start where it cannot write below
+        # /proc (it names its threads there; seen on an H100), and behind the other layers it has not been tried yet.
         return {
             "cpu_s": int(8 * deadline_s) + 60,
             "memory_bytes": None,
             "file_bytes": 64 << 30,
-            "namespaces": False,
+            "confined": False,
         }
     limits: dict[str, Any] = {"cpu_s": int(2 * deadline_s) + 2}
     # NVRTC and nvcc map what they like, in processes of their own; they compile text and run none of it.

@@ -88,7 +88,7 @@ def _measure(
     folder = judge.spool / "steps" / secrets.token_hex(8)
     # The step keeps its own deadline and says what it ran out of; the child's is only the backstop behind it, with
     # room for the import of torch in the fresh interpreter that the step starts.
-    result = judge.step("gpu", payload, cancel, left + GPU_GRACE_S, folder, writable=(locks, compiled_baseline))
+    result = judge.step("gpu", payload, cancel, left + GPU_GRACE_S, folder)
     remove_folder(folder)
     if isinstance(result.value, dict):
         return result.value

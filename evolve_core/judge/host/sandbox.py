@@ -3,7 +3,7 @@
 Always: its own process group, a death signal, limits on CPU time, memory and file size, no stdin, bounded output.
 Where the kernel lets an ordinary user make namespaces: no network, no signals to other processes, and a file system
 that is read-only except for the child's own folder. Where it has Landlock (landlock.py) and seccomp (seccomp.py), the
-same again by other means, for the systems that refuse namespaces and for the device's children, which do without.
+same again by other means, for the systems that refuse namespaces.
 ``probe`` says what this machine offers.
 """
 
@@ -21,8 +21,8 @@ from typing import Any
 from . import kernelcalls as kernel
 from . import landlock, seccomp
 
-_PLAIN_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
-_GPUS = ("nvidia*", "kfd", "dri")
+DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
+"""What in /dev a child may write to; not the shared memory there, in which it could leave things for others."""
 _NAMESPACES = (
     kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC
 )
@@ -37,11 +37,10 @@ class Limits:
     cpu_s: int
     memory_bytes: int | None = 12 << 30
     file_bytes: int = 2 << 30
-    namespaces: bool = True
+    confined: bool = True
+    """Behind namespaces, Landlock and the filter of system calls, whichever there are."""
     hidden: tuple[str, ...] = ()
     """Folders that the child must not see into, except for its own folder inside them."""
-    writable: tuple[str, ...] = ()
-    """Folders besides its own that the child may write."""
 
 
 def die_with_parent(parent: int) -> None:
@@ -137,17 +136,13 @@ def _write(path: str, text: str) -> None:
         os.close(descriptor)
 
 
-def give_up_rights(folder: str, limits: Limits, *, in_namespaces: bool) -> None:
-    """Landlock and the filter of system calls; after everything that still needs the rights."""
+def confine(folder: str, limits: Limits) -> None:
+    """Every layer that this system offers. May return in another process, as ``enter_namespaces`` does."""
+    in_namespaces = enter_namespaces(folder, limits.hidden)
+    apply_limits(limits)
     # Namespaces hide folders by covering them, which is cheaper than a rule for everything else.
-    hidden = () if in_namespaces else limits.hidden
-    landlock.restrict([folder, *limits.writable, *devices()], hidden, folder)
+    landlock.restrict([folder, *DEVICES], () if in_namespaces else limits.hidden, folder)
     seccomp.install()
-
-
-def devices() -> list[str]:
-    """What in /dev a child may write to; not the shared memory there, in which it could leave things for others."""
-    return [*_PLAIN_DEVICES, *(str(path) for pattern in _GPUS for path in Path("/dev").glob(pattern))]
 
 
 def probe(folder: str) -> dict[str, Any]:

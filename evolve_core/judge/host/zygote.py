@@ -185,7 +185,7 @@ class Zygote:
 
 
 def _limits(data: dict[str, Any]) -> Limits:
-    return Limits(**{**data, **{name: tuple(data.get(name, ())) for name in ("hidden", "writable")}})
+    return Limits(**{**data, "hidden": tuple(data.get("hidden", ()))})
 
 
 def _drain(pipe: int, limit: int) -> bytes:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from evolve_core.judge.host import landlock, seccomp
-from evolve_core.judge.host.sandbox import devices, probe
+from evolve_core.judge.host.sandbox import DEVICES, probe
 
 pytestmark = pytest.mark.skipif(not landlock.abi(), reason="this kernel has no Landlock")
 
@@ -47,7 +47,7 @@ def in_child(layer: Callable[[], object], attempt: Callable[[], object]) -> int:
 
 def restricted(spool: Path) -> Callable[[], object]:
     hidden = [str(spool / SECRET), str(spool / "steps")]
-    return lambda: landlock.restrict([str(spool / OWN), *devices()], hidden, str(spool / OWN))
+    return lambda: landlock.restrict([str(spool / OWN), *DEVICES], hidden, str(spool / OWN))
 
 
 @pytest.mark.parametrize(

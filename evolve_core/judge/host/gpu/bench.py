@@ -9,15 +9,13 @@ from __future__ import annotations
 import os
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from .. import landlock
 from ..errors import StepError
-from ..sandbox import devices
 from .channel import Channel, PeerGone
 from .clock import Stopwatch
 from .inputs import clone_inputs, unpack_values
@@ -40,10 +38,9 @@ class Bench:
         outbox: Slot,
         load_baseline: Callable[[], Runner],
         load_candidate: Callable[[], Runner] | None,
-        writable: Sequence[str],
         device: str,
     ) -> None:
-        self._device, self._writable = device, writable
+        self._device = device
         self._inbox, self._outbox = inbox, outbox
         self._load = {"baseline": load_baseline, "candidate": load_candidate or load_baseline}
         self._runners: dict[str, Runner] = {}
@@ -65,10 +62,6 @@ class Bench:
 
     def do_load(self, _: dict[str, Any]) -> dict[str, Any]:
         self._tasks_before = _threads_alive()
-        # Neither the judge's files nor those of the process that checks, from here on.
-        for place in self._writable:
-            Path(place).mkdir(parents=True, exist_ok=True)
-        landlock.restrict([*self._writable, *devices()])
         self._runners["candidate"] = self._load["candidate"]()
         return {}
 
@@ -178,13 +171,12 @@ def serve_bench(
     outbox: Slot,
     load_baseline: Callable[[], Runner],
     load_candidate: Callable[[], Runner] | None,
-    writable: Sequence[str],
     device: str = "cuda",
 ) -> None:
     """Answer the conductor until it closes its end. A candidate's exception is an answer; a CUDA fault is the last
-    one. Once the candidate is loaded, only ``writable`` folders can be written.
+    one.
     """
-    bench = Bench(inbox, outbox, load_baseline, load_candidate, writable, device)
+    bench = Bench(inbox, outbox, load_baseline, load_candidate, device)
     while True:
         try:
             request = channel.receive(None)

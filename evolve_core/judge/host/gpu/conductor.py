@@ -86,7 +86,12 @@ class Conductor:
             "failure": failure,
             "checks": self.checks,
             "timing": self.timing,
-            "environment": {**self.environment, "throttle": sorted(self.throttle), "seconds": self.seconds},
+            "environment": {
+                **self.environment,
+                "throttle": sorted(self.throttle),
+                "seconds": self.seconds,
+                "transfer": self._to.path,
+            },
         }
 
     @contextmanager

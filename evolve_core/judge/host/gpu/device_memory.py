@@ -34,6 +34,10 @@ class Exporter:
         self._handle = ""
         self._refused = False
 
+    @property
+    def in_use(self) -> bool:
+        return bool(self._handle) and not self._refused
+
     def reserve(self, bytes_: int) -> str:
         """The handle of at least ``bytes_`` bytes, in hexadecimal; "" where memory cannot be shared like this."""
         if self._refused or bytes_ <= self._bytes:

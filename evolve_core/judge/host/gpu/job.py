@@ -15,8 +15,6 @@ SCREENING_PAIRS = 13
 CONFIRMATION_PAIRS = 60
 CONFIRMATION_PROCESSES = 5
 COMPILE_TIMEOUT_S = 120.0
-CANDIDATE = "candidate"
-"""The folder in a request's spool that the candidate's own files go to."""
 
 
 @dataclass(frozen=True)

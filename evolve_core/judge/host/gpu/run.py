@@ -10,7 +10,6 @@ import importlib
 import os
 import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from .bench import serve_bench
 from .channel import BadMessage, Channel, PeerGone, PeerSilent
 from .conductor import Conductor
 from .forking import fork_child
-from .job import CANDIDATE, GpuJob
+from .job import GpuJob
 from .lock import DeviceBusy, device_lock
 from .nvml import SLOWING, device_state, others_computing
 from .slots import Slot
@@ -139,8 +138,7 @@ def _collect(report: Channel, conductor: Child, bench: Child, timeout_s: float) 
 
 def _bench_main(job: GpuJob, end: socket.socket, inbox: Slot, outbox: Slot, process: int) -> None:
     _use_device(job, _bench_cache(job))
-    writable = [str(place) for place in (Path(job.spool) / CANDIDATE, _bench_cache(job), tempfile.gettempdir())]
-    serve_bench(Channel(end), inbox, outbox, job.load_baseline, job.load_candidate, writable, job.device)
+    serve_bench(Channel(end), inbox, outbox, job.load_baseline, job.load_candidate, job.device)
 
 
 def _conductor_main(

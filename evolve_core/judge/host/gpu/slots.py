@@ -54,6 +54,11 @@ class Slot:
     def capacity_bytes(self) -> int:
         return len(self._map)
 
+    @property
+    def path(self) -> str:
+        """ "device" where tensors that were written stayed on it, "host" where they went through its memory."""
+        return "device" if self._exporter.in_use else "host"
+
     def write(self, tensors: list[torch.Tensor], start: int = 0) -> list[dict[str, Any]]:
         """Copy ``tensors`` in from byte ``start`` on. The layout keeps shape, strides and the base address's
         alignment.

@@ -15,7 +15,7 @@ from ..compare import compare_outputs
 from ..loading import entry_of, load_source
 from ..oracle import reference_truth
 from .cuda_task import cuda_runner
-from .job import CANDIDATE, COMPILE_TIMEOUT_S, GpuJob, Named, Runner
+from .job import COMPILE_TIMEOUT_S, GpuJob, Named, Runner
 from .run import judge_on_gpu
 
 
@@ -44,7 +44,7 @@ def judge_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
         draw=lambda workload, seed, device: tasks.draw(task(), recipes[workload], seed, device),
         truth=_truth(task, cache(load_baseline), typed=payload["kind"] == "launches"),
         load_baseline=load_baseline,
-        load_candidate=_loader(payload, payload["candidate"], task, folder / CANDIDATE)
+        load_candidate=_loader(payload, payload["candidate"], task, folder / "candidate")
         if payload["candidate"] is not None
         else None,
         compare=compare_outputs,
