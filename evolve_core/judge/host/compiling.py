@@ -22,7 +22,7 @@ from .buffers import shaped_inputs
 from .errors import StepError
 from .facts import kernel_facts
 from .loading import entry_of, line_in, load_source
-from .shapes_only import NEEDS_CONTENTS, ShapesOnly
+from .shapes_only import NEEDS_CONTENTS, ShapesOnly, lacks_cuda
 from .stub_driver import install_stub_driver, pretended_cuda
 
 
@@ -134,6 +134,9 @@ def _failure(error: BaseException, by_compiler: bool, copy: Path, original: Path
         return StepError("needs-contents", NEEDS_CONTENTS, str(original), line_in(error, copy))
     line = line_in(error, copy)
     where = f"line {line}: " if line else ""
+    if lacks_cuda(error):
+        message = f"{where}the entry cannot be followed past here without a GPU: its launches are unknown"
+        return StepError("needs-contents", message, str(original), line)
     kind = "compile-error" if by_compiler else "crash"
     return StepError(kind, f"{where}{name}: {str(error)[-2000:]} (on {label})", str(original), line)
 

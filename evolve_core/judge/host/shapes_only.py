@@ -1,7 +1,8 @@
 """Host code on tensors without contents that claim to be on a GPU, also where torch was built without CUDA.
 
-FakeTensorMode does nearly all of it. What it does not: indexing and ``.cuda()`` ask the CUDA runtime for a device guard
-before any mode is consulted, which a CPU build of torch refuses. Those are answered here.
+FakeTensorMode does nearly all of it. What it does not: indexing, ``.cuda()``, ``.contiguous()``, copies and some more
+ask the CUDA runtime for a device guard before any mode is consulted, which a CPU build of torch refuses. Those are
+answered here, by the same call on stand-ins that claim to be on the CPU.
 """
 
 from __future__ import annotations
@@ -10,11 +11,27 @@ from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
 
 from .errors import StepError
 
 NEEDS_CONTENTS = "the entry reads its tensors' contents on the host: its launches are unknown before it runs"
-_READS = (torch.Tensor.item, torch.Tensor.tolist, torch.Tensor.numpy)
+_READS = (
+    torch.Tensor.item,
+    torch.Tensor.tolist,
+    torch.Tensor.numpy,
+    torch.Tensor.__int__,
+    torch.Tensor.__float__,
+    torch.Tensor.__bool__,
+    torch.Tensor.__index__,
+)
+_REFUSALS = ("not linked with support for", "from the 'CUDA' backend", "not compiled with CUDA")
+
+
+def lacks_cuda(error: BaseException) -> bool:
+    """Whether it was raised because this torch, or this process, has no CUDA: nothing that the host code did wrong."""
+    return any(words in str(error) for words in _REFUSALS)
+
 
 _MANY = 4096
 """Iterating over more elements than this means reading them; FakeTensorMode would take minutes to pretend."""
@@ -38,7 +55,42 @@ class ShapesOnly(TorchFunctionMode):
             return args[0]
         if func in _READS or (func is torch.Tensor.unbind and args[0].numel() > _MANY):
             raise StepError("needs-contents", NEEDS_CONTENTS)
-        return func(*args, **(kwargs or {}))
+        try:
+            return func(*args, **(kwargs or {}))
+        except RuntimeError as refused:
+            if not lacks_cuda(refused):
+                raise
+            return _on_stand_ins(func, args, kwargs or {})
+
+
+def _on_stand_ins(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """What ``func`` gives, found on CPU tensors of the same shapes and strides."""
+    originals: dict[int, torch.Tensor] = {}
+
+    def stand_in(value: Any) -> Any:
+        if isinstance(value, torch.Tensor) and value.device.type != "cpu":
+            other = torch.empty_strided(value.size(), value.stride(), dtype=value.dtype, device="cpu")
+            originals[id(other)] = value
+            return other
+        return "cpu" if _is_gpu(value) else value
+
+    moved_args, moved_kwargs = tree_map(stand_in, (args, kwargs))
+    result = func(*moved_args, **moved_kwargs)
+
+    def back(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return value
+        if id(value) in originals:
+            return originals[id(value)]
+        return torch.empty_strided(value.size(), value.stride(), dtype=value.dtype, device="cuda")
+
+    return tree_map(back, result)
+
+
+def _is_gpu(value: Any) -> bool:
+    if isinstance(value, torch.device):
+        return value.type == "cuda"
+    return isinstance(value, str) and value.partition(":")[0] == "cuda"
 
 
 def _indexed(tensor: torch.Tensor, index: Any) -> torch.Tensor:

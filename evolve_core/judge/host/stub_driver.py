@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -109,26 +110,81 @@ def install_stub_driver(target: str, device: str = "cpu") -> None:
     driver.set_active(StubDriver(target, torch.device(device)))
 
 
-@contextlib.contextmanager
-def pretended_cuda(target: str) -> Iterator[None]:
-    """Let host code ask ``torch.cuda`` about the target's device. Only in a child that ends with its step."""
-    facts = device_facts(target)
-    major, minor = _capability(target)
+class _StandIn:
+    """A stream or an event: everything that host code does with one is over at once."""
+
+    cuda_stream = 0
+    stream_id = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.device = torch.device("cuda", 0)
+
+    def __enter__(self) -> _StandIn:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        pass
+
+    def query(self) -> bool:
+        return True
+
+    def elapsed_time(self, other: object) -> float:
+        return 0.0
+
+    def _nothing(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    synchronize = record = wait = wait_event = wait_stream = record_event = _nothing
+
+
+def _does_nothing() -> Callable[..., None]:
+    """A new function at each call: torch._dynamo, which many modules load, tells functions apart by identity."""
 
     def nothing(*args: Any, **kwargs: Any) -> None:
         return None
 
+    return nothing
+
+
+def _properties(target: str) -> SimpleNamespace:
+    facts = device_facts(target)
+    major, minor = _capability(target)
+    optin = facts.shared_memory_per_block_optin
+    return SimpleNamespace(
+        **asdict(facts),
+        major=major,
+        minor=minor,
+        gcnArchName=target if target.startswith("gfx") else facts.name,
+        shared_memory_per_block=min(optin, 48 << 10),
+        # The driver keeps 1 KiB of each block's share (CUDA C++ programming guide, compute capabilities 8.0 and newer).
+        shared_memory_per_multiprocessor=optin + (1 << 10),
+    )
+
+
+@contextlib.contextmanager
+def pretended_cuda(target: str) -> Iterator[None]:
+    """Let host code ask ``torch.cuda`` about the target's device. Only in a child that ends with its step."""
+    properties = _properties(target)
+    memory = (properties.total_memory, properties.total_memory)
     replaced = {
         "is_available": lambda: True,
+        "is_initialized": lambda: True,
+        "is_bf16_supported": lambda including_emulation=True: properties.major >= 8,
         "device_count": lambda: 1,
         "current_device": lambda: 0,
-        "set_device": nothing,
-        "synchronize": nothing,
-        "empty_cache": nothing,
-        "get_device_capability": lambda device=None: (major, minor),
-        "get_device_properties": lambda device=None: facts,
-        "get_device_name": lambda device=None: facts.name,
+        "get_device_capability": lambda device=None: (properties.major, properties.minor),
+        "get_device_properties": lambda device=None: properties,
+        "get_device_name": lambda device=None: properties.name,
+        "mem_get_info": lambda device=None: memory,
+        "memory_allocated": lambda device=None: 0,
         "device": lambda device=None: contextlib.nullcontext(),
+        "device_of": lambda tensor=None: contextlib.nullcontext(),
+        "stream": lambda stream=None: contextlib.nullcontext(),
+        "current_stream": lambda device=None: _StandIn(),
+        "default_stream": lambda device=None: _StandIn(),
+        "Stream": _StandIn,
+        "Event": _StandIn,
+        **{name: _does_nothing() for name in ("set_device", "set_stream", "synchronize", "empty_cache", "manual_seed")},
     }
     kept = {name: getattr(torch.cuda, name) for name in replaced}
     for name, value in replaced.items():

@@ -177,7 +177,7 @@ def smaller(size: int) -> int:
     What divides by 16 still does and what is odd stays odd, so that vector widths and masks are exercised alike.
     """
     remainder = size % 16
-    return max(16, size // 32 * 16) + remainder if size > 32 else size
+    return max(16, size // 32 * 16) + remainder if size >= 32 else size
 
 
 def shrink_steps(sizes: dict[str, int]) -> Iterator[dict[str, int]]:

@@ -1,10 +1,12 @@
 """Everything here that depends on the version of Triton's interpreter, in one place. Read against 3.6, 3.7 and 3.9.
 
-Three seams are used, all of them the interpreter's own objects, all of them restored on exit:
+Four seams are used, all of them the interpreter's own objects, all of them restored on exit:
 
 * ``GridExecutor.__call__`` runs a launch. Ours hands it a callable grid, so that the interpreter still converts the
   arguments and patches the language itself, but walks the programs that the observer chose.
 * the one ``interpreter_builder`` executes operations; methods wrapped on the instance see every one of them.
+* ``_implicit_cvt`` makes tensors of a launch's integers and leaves its floats as Python's, which a kernel cannot call
+  ``.to`` on and which take another part in type promotion. On a GPU they are fp32 scalars; here, too.
 * ``Autotuner.run`` would time configurations. There is nothing to time here: the first configuration that survives
   pruning is run, and compile-only analysis makes the same choice.
 """
@@ -17,6 +19,7 @@ import dataclasses
 import inspect
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy
 import triton.language as tl
 from triton.runtime import interpreter
 from triton.runtime.autotuner import Autotuner
@@ -152,6 +155,7 @@ def _counting_range(observer: Observer) -> Callable[..., Iterator[Any]]:
 def _adjusted_language(observer: Observer) -> Iterator[None]:
     """Has its last word whenever the interpreter patches the language, which it does at each launch and each call."""
     patch_core, patch_tensor = interpreter._patch_lang_core, interpreter._patch_lang_tensor
+    convert = interpreter._implicit_cvt
     counted = _counting_range(observer)
 
     def core(language: Any, *scope: Any) -> None:
@@ -163,11 +167,18 @@ def _adjusted_language(observer: Observer) -> Iterator[None]:
         # Triton 3.6 converts a one-element array to an index in a way that NumPy 2.4 refuses.
         cls.__index__ = _as_index
 
+    def argument(value: Any) -> Any:
+        if not isinstance(value, float):
+            return convert(value)
+        return tl.tensor(TensorHandle(numpy.array([value], dtype=numpy.float32), tl.float32), tl.float32)
+
     interpreter._patch_lang_core, interpreter._patch_lang_tensor = core, tensor
+    interpreter._implicit_cvt = argument
     try:
         yield
     finally:
         interpreter._patch_lang_core, interpreter._patch_lang_tensor = patch_core, patch_tensor
+        interpreter._implicit_cvt = convert
 
 
 @contextlib.contextmanager

@@ -1,0 +1,61 @@
+"""Host code as real kernels have it, followed without a GPU: each of these stopped one of liger-kernel or fla-core."""
+
+from __future__ import annotations
+
+import pytest
+from host_bench import DOUBLE, DOUBLE_TASK, Bench
+
+from evolve_core.judge.compose import compose
+from evolve_core.judge.verdict import Correctness, Speed, Stage
+
+SIZE = "    n = x.numel()\n"
+BEFORE_THE_LAUNCH = {
+    "contiguous": """
+    x = x.view(1, -1).expand(2, -1).transpose(0, 1).contiguous()[:, 0].contiguous()
+""",
+    "copies": """
+    x = torch.empty_like(x).copy_(x.to("cuda"))
+    torch.tensor([1, 2], device=x.device)
+""",
+    "streams": """
+    with torch.cuda.device_of(x), torch.cuda.stream(torch.cuda.current_stream()):
+        torch.cuda.Event().record()
+""",
+    "properties": """
+    properties = torch.cuda.get_device_properties(x.device)
+    assert properties.major == 9 and properties.shared_memory_per_multiprocessor > 200_000
+    assert torch.cuda.is_bf16_supported() and torch.cuda.mem_get_info()[1] > 1 << 30
+""",
+}
+
+
+def correct_and_estimated(bench: Bench, source: str) -> None:
+    opened = bench.open(source, DOUBLE_TASK)
+    assert opened.baseline.launches and opened.baseline.work and not opened.notes
+    verdict = compose(opened, bench.judge(opened, source), target="sm_90", stage=Stage.SCREENING)
+    assert (verdict.correctness, verdict.speed) == (Correctness.CORRECT, Speed.ESTIMATED), verdict.reason
+
+
+@pytest.mark.parametrize("name", BEFORE_THE_LAUNCH)
+def test_what_comes_before_a_launch(bench: Bench, name: str) -> None:
+    assert SIZE in DOUBLE
+    correct_and_estimated(bench, DOUBLE.replace(SIZE, BEFORE_THE_LAUNCH[name].lstrip("\n") + SIZE))
+
+
+def test_a_module_that_loads_dynamo(bench: Bench) -> None:
+    helper = "import torch\n\n\n@torch.compiler.disable\ndef helper(x):\n    return x\n\n"
+    correct_and_estimated(bench, DOUBLE.replace("import torch\n", helper, 1))
+
+
+def test_a_float_argument_is_a_tensor_inside_the_kernel(bench: Bench) -> None:
+    source = DOUBLE.replace("x * 0.3", "x * scale.to(tl.float32)")
+    source = source.replace("out_ptr, n, BLOCK", "out_ptr, n, scale, BLOCK").replace(
+        "out, n, BLOCK", "out, n, 0.3, BLOCK"
+    )
+    assert source.count("scale") == 2
+    correct_and_estimated(bench, source)
+
+
+def test_contents_that_are_needed_on_the_host_are_named_as_the_reason(bench: Bench) -> None:
+    opened = bench.open(DOUBLE.replace(SIZE, "    assert int(x.abs().max()) < 100\n" + SIZE), DOUBLE_TASK)
+    assert "reads its tensors' contents on the host" in opened.baseline.notes[0]
