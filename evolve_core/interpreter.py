@@ -6,6 +6,7 @@ Nothing is executed here.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evolve_core.errors import RunError
+
+SETTING = "setting"
+"""``--python`` on the command line, ``kernelEvolve.python`` in an editor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +48,15 @@ def resolve(
 
     ``beside`` is the source file; the nearest ``.venv`` is looked for from its folder upwards, else from the
     workspace's.
-    Raises RunError where no step names an interpreter that exists.
+    Raises RunError where no step names an interpreter that exists, or the explicit setting names something else.
     """
     steps: list[ResolutionStep] = []
     for place, value in _places(workspace, environ, explicit, editor_choice, beside or workspace):
         step = _look(place, value)
         steps.append(step)
+        if place == SETTING and value and step.why_not:
+            # Whoever names one wants no other: judged by another torch, every number would be about something else.
+            raise RunError(f"The interpreter that was asked for cannot be used: {step.why_not}.")
         if step.python is not None and not step.why_not:
             return Resolution(step.python, tuple(steps))
     looked = "; ".join(f"{step.place}: {step.why_not}" for step in steps)
@@ -62,7 +69,7 @@ def resolve(
 def _places(
     workspace: Path, environ: Mapping[str, str], explicit: str, editor_choice: str, beside: Path
 ) -> Iterator[tuple[str, str]]:
-    yield "setting", explicit
+    yield SETTING, explicit
     yield "pyproject.toml", str(project_settings(workspace).get("python", ""))
     yield "the editor's interpreter", editor_choice
     for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):
@@ -79,8 +86,13 @@ def _look(place: str, value: str) -> ResolutionStep:
     if not path.is_absolute():
         found = shutil.which(value)
         path = Path(found) if found else path
+    if path.is_dir():
+        inside = next((p for p in (path / "bin" / "python", path / ".venv" / "bin" / "python") if p.is_file()), None)
+        return ResolutionStep(place, path, f"{path} is a folder" + (f"; say {inside}" if inside else ""))
     if not path.is_file():
         return ResolutionStep(place, path, f"{path} does not exist")
+    if not os.access(path, os.X_OK):
+        return ResolutionStep(place, path, f"{path} is not a program")
     # Not resolved: the path of a virtual environment's python is what makes it one.
     return ResolutionStep(place, path.absolute())
 

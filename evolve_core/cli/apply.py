@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from pathlib import Path
 
@@ -24,7 +25,11 @@ def command(run_id: str, workspace: Path | None) -> None:
     path = Path(found.run.spec.source_file).resolve()
     current = read_source(path)
     text = _merged(found, path, current.replace("\r\n", "\n"))
-    write_whole(path, text.replace("\n", "\r\n") if "\r\n" in current else text)
+    if text == current.replace("\r\n", "\n"):
+        click.echo(f"{found.winner().summary} is in {path} already; nothing was changed.")
+        return
+    mark = "\ufeff" if path.read_bytes().startswith(codecs.BOM_UTF8) else ""
+    write_whole(path, mark + (text.replace("\n", "\r\n") if "\r\n" in current else text))
     click.echo(f"Applied {found.winner().summary} to {path}.")
 
 

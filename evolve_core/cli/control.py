@@ -18,6 +18,7 @@ def _asking(name: str, control: Control, text: str) -> click.Command:
     @workspace_option
     def command(run_id: str, workspace: Path | None) -> None:
         request_control(workspace or find_workspace(Path.cwd()), run_id, control)
+        click.echo(f"run {run_id}: asked to {name}")
 
     return command
 

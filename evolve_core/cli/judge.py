@@ -62,6 +62,8 @@ def command(
         click.echo(json.dumps({**to_plain(verdict), "evidence": str(path)}, indent=2))
     else:
         click.echo(f"{verdict.correctness}, {verdict.speed}: {verdict.reason}")
+        if verdict.correctness is not Correctness.CORRECT and candidate.name != selection.path.name:
+            click.echo(f"({candidate.name} was judged under the name {selection.path.name}: lines are the candidate's)")
         click.echo(f"evidence: {path}")
     click.get_current_context().exit(_exit_code(verdict))
 

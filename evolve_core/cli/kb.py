@@ -54,7 +54,9 @@ def search(text: str, url: str | None, as_json: bool) -> None:
         click.echo(json.dumps([_plain(insight) for insight in found], indent=2))
         return
     for insight in found:
-        click.echo(f"{insight.insight_id[:12]}  {insight.claim}  (held {insight.successes}, failed {insight.failures})")
+        # The first success founded it; since then it was tried again.
+        since = f"held again {insight.successes - 1}, failed {insight.failures}"
+        click.echo(f"{insight.insight_id[:12]}  {insight.claim}  ({since})")
 
 
 @command.command(name="suggest")

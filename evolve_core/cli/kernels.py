@@ -23,6 +23,8 @@ def command(files: tuple[str, ...], as_json: bool) -> None:
         for kernel in selection.kernels:
             launched = ", ".join(kernel.hosts) or "no launch in this file"
             click.echo(f"{selection.path}:{kernel.name_span.start_line + 1}: {kernel.qualified_name} ({launched})")
+        if not selection.kernels:
+            click.echo(f"{selection.path}: no kernels", err=True)
         for problem in selection.parsed.problems:
             click.echo(f"{selection.path}:{problem.span.start_line + 1}: {problem.message}", err=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import sys
 import traceback
 from importlib import import_module
@@ -76,6 +77,10 @@ _NEXT_STEPS = {
 
 def main() -> None:
     """Run the command line. An error of ours is one message on stderr and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal or a pipe that knows no "×" gets "?" for it, not a traceback.
+            stream.reconfigure(errors="replace")
     try:
         ended = root(prog_name="kernel-evolve", standalone_mode=False)
         sys.exit(ended if isinstance(ended, int) else FINE)

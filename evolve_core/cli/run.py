@@ -16,19 +16,22 @@ import click
 
 from evolve_core.cli.defaults import BUDGET, PROPOSERS, TARGET, known_target
 from evolve_core.cli.main import COULD_NOT_RUN
+from evolve_core.cli.runs import FOLDER
 from evolve_core.cli.selection import Selection, narrowed, select, select_task
 from evolve_core.cli.watch import watching
 from evolve_core.errors import UsageError
 from evolve_core.interpreter import project_settings, resolve
 from evolve_core.journal.codec import to_plain
 from evolve_core.journal.model import RunRecord, RunSpec, RunState
-from evolve_core.journal.reader import JournalReader
+from evolve_core.journal.reader import LAST_WORDS_MARK, JournalReader
+from evolve_core.models.registry import parse_models
 from evolve_core.search.budget import parse_budget
+from evolve_core.search.proposers import check_proposers
 from evolve_core.search.runner import Resources, carry_out, new_seed, resume, say
 from evolve_core.source.model import Kernel
 from evolve_core.source.parse import language_of, parse
 from evolve_core.task.model import Task
-from evolve_core.workspace import find_workspace
+from evolve_core.workspace import find_workspace, log_file
 
 
 @click.command(name="run")
@@ -40,7 +43,7 @@ from evolve_core.workspace import find_workspace
 @click.option("--models", default="", help="Language models, for example anthropic:NAME,local:NAME@URL.")
 @click.option("--seed", type=int, default=None, help="Seed of the proposers; the judge draws its own.")
 @click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Candidates judged at once.")
-@click.option("--workspace", type=click.Path(path_type=Path), default=None, help="Where .kernel-evolve/ is.")
+@click.option("--workspace", type=FOLDER, default=None, help="Where .kernel-evolve/ is.")
 @click.option("--run-id", default="", hidden=True)
 @click.option("--source-text", type=click.Path(path_type=Path), default=None, hidden=True)
 @click.option("--editor-python", default="", hidden=True)
@@ -63,32 +66,36 @@ def command(
     as_json: bool,
 ) -> None:
     """Search for a faster, still correct version of a kernel."""
-    signal.signal(signal.SIGTERM, _leave)
     if resume_id:
         root = workspace or find_workspace(Path(kernel.partition("::")[0]) if kernel else Path.cwd())
         run = _interrupted(root, resume_id)
         task = _task_of(run)
         resources = _resources(root, task.source_file, python, editor_python, workers, models)
+        _leave_well(root, resume_id)
         with watching(root, resume_id, quiet=as_json):
             record = resume(root, run, task, resources)
     elif kernel:
         selection = select(kernel, source_text)
         kernels, task = select_task(selection)
         root = workspace or find_workspace(selection.path)
-        resources = _resources(root, selection.path, python, editor_python, workers, models)
         spec = _spec(kernels, task, selection.text, budget, target, proposers, new_seed() if seed is None else seed)
+        resources = _resources(root, selection.path, python, editor_python, workers, models)
         run_id = run_id or secrets.token_hex(4)
+        click.echo(f"run {run_id} in {root}", err=True)
+        _leave_well(root, run_id)
         with watching(root, run_id, quiet=as_json):
             record = carry_out(root, run_id, task, spec, resources)
     else:
         raise UsageError("Name a file: kernel-evolve run FILE[::KERNEL]")
-    _finish(record, as_json=as_json)
+    _finish(record, root, as_json=as_json)
 
 
 def _spec(
     kernels: tuple[Kernel, ...], task: Task, source: str, budget: str, target: str, proposers: str, seed: int
 ) -> RunSpec:
     limits = parse_budget(budget)
+    named = tuple(filter(None, (name.strip() for name in proposers.split(","))))
+    check_proposers(named)
     return RunSpec(
         source_file=str(task.source_file),
         kernels=tuple(k.qualified_name for k in kernels),
@@ -102,18 +109,21 @@ def _spec(
         budget_candidates=limits.candidates,
         budget_dollars=limits.dollars,
         task_sha256=_sha256(task.task_file),
-        proposers=tuple(filter(None, (name.strip() for name in proposers.split(",")))),
+        proposers=named,
     )
 
 
 def _resources(root: Path, source: Path, python: str, editor_python: str, workers: int, models: str) -> Resources:
     resolution = resolve(root, os.environ, explicit=python, editor_choice=editor_python, beside=source.parent)
+    wanted = models or str(project_settings(root).get("models", ""))
+    if wanted:
+        parse_models(wanted)
     chosen = resolution.steps[-1]
     click.echo(f"judge: {chosen.python} ({chosen.place})", err=True)
     return Resources(
         python=resolution.python,
         workers=workers,
-        models=models or str(project_settings(root).get("models", "")),
+        models=wanted,
         knowledge=os.environ.get("KERNEL_EVOLVE_KNOWLEDGE"),
     )
 
@@ -148,18 +158,35 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _finish(record: RunRecord, *, as_json: bool) -> None:
+def _finish(record: RunRecord, root: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(to_plain(record), indent=2))
     else:
         click.echo(f"run {record.run_id}: {record.state}. {record.reason}")
         if record.best:
-            click.echo(f"see it:   kernel-evolve show {record.run_id}\napply it: kernel-evolve apply {record.run_id}")
+            asked = record.run_id if root == find_workspace(Path.cwd()) else f"{record.run_id} --workspace {root}"
+            click.echo(f"see it:   kernel-evolve show {asked}\napply it: kernel-evolve apply {asked}")
     if record.state is RunState.FAILED:
         click.get_current_context().exit(COULD_NOT_RUN)
 
 
-def _leave(_signal: int, _frame: FrameType | None) -> None:
-    """SIGTERM ends the runner the clean way: children first. The run can be resumed."""
-    say("The runner was asked to stop (SIGTERM). Resume goes on where it was.")
-    sys.exit(COULD_NOT_RUN)
+def _leave_well(root: Path, run_id: str) -> None:
+    """SIGTERM and Ctrl-C end the runner the clean way: children first. The run can be resumed."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        asked = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
+        words = f"The runner was asked to stop ({asked}). Resume goes on where it was."
+        say(words)
+        if not _speaks_into(log_file(root, run_id)):
+            with log_file(root, run_id).open("a", encoding="utf-8") as log:
+                log.write(f"{LAST_WORDS_MARK}{words}\n")
+            click.echo(f"go on with: kernel-evolve run --resume {run_id}", err=True)
+        sys.exit(COULD_NOT_RUN)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
+
+
+def _speaks_into(log: Path) -> bool:
+    """Whether stderr is the run's log, from which readers take a runner's last words, and not somebody's terminal."""
+    return sys.stderr is not None and log.exists() and os.path.samestat(os.fstat(sys.stderr.fileno()), log.stat())

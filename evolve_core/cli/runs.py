@@ -16,9 +16,11 @@ from evolve_core.journal.codec import to_plain
 from evolve_core.journal.reader import JournalReader
 from evolve_core.workspace import find_workspace
 
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
 workspace_option = click.option(
     "--workspace",
-    type=click.Path(path_type=Path),
+    type=FOLDER,
     default=None,
     help="Where .kernel-evolve/ is.  [default: the project around the current folder]",
 )

@@ -38,6 +38,11 @@ def select(argument: str, text_from: Path | None = None) -> Selection:
     language = language_of(path)
     if language is None:
         raise UsageError(f"{path.name} is neither Python (.py) nor CUDA (.cu, .cuh).")
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = str(path).encode(errors="replace").decode()
+        raise UsageError(f"The path {shown} is not UTF-8, and a journal cannot hold it; rename it.") from None
     text = read_source(text_from or path)
     parsed = parse(text, language)
     return narrowed(Selection(path, text, parsed, parsed.kernels), wanted)

@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from evolve_core.cli.main import FOUND
-from evolve_core.cli.selection import select, select_task
+from evolve_core.cli.selection import Selection, select, select_task
 from evolve_core.errors import UsageError
 from evolve_core.journal.codec import to_plain
+from evolve_core.source.model import Kernel
 from evolve_core.task.model import Task
-from evolve_core.task.native import task_for
+from evolve_core.task.native import new_task_file, task_for
 from evolve_core.task.skeleton import skeleton
 
 
@@ -29,16 +30,31 @@ def new(kernel: str, only_print: bool) -> None:
     selection = select(kernel)
     if not selection.kernels:
         raise UsageError(f"There are no kernels in {selection.path.name}.")
-    chosen = next((k for k in selection.kernels if k.hosts), selection.kernels[0])
+    chosen = _without_task(selection) if not only_print else _launched_first(selection.kernels)
     text = skeleton(selection.path, selection.parsed, selection.text, chosen)
-    target = selection.path.with_name(f"{selection.path.stem}.evolve.py")
+    target = new_task_file(selection.path, chosen)
     if only_print:
         click.echo(text, nl=False)
     elif target.exists():
         raise UsageError(f"{target} exists already and was left as it is.")
     else:
         target.write_text(text, encoding="utf-8")
-        click.echo(f"Wrote {target}. Look at its workloads, then: kernel-evolve run {_shown(selection.path)}")
+        command = f"kernel-evolve run {_shown(selection.path)}::{chosen.qualified_name}"
+        click.echo(f"Wrote {target}. Look at its workloads, then: {command}")
+
+
+def _launched_first(kernels: tuple[Kernel, ...]) -> Kernel:
+    return next((k for k in kernels if k.hosts), kernels[0])
+
+
+def _without_task(selection: Selection) -> Kernel:
+    """The kernel to write a task for: the first that has none. Raises UsageError where all have one."""
+    found = {k.qualified_name: task_for(k, selection.path, selection.parsed) for k in selection.kernels}
+    missing = tuple(k for k in selection.kernels if not isinstance(found[k.qualified_name], Task))
+    if not missing:
+        file = next(task.task_file for task in found.values() if isinstance(task, Task))
+        raise UsageError(f"{file} has the task already and was left as it is.")
+    return _launched_first(missing)
 
 
 @command.command(name="show")

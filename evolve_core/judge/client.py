@@ -119,6 +119,7 @@ class JudgeHost:
         self._waiting: dict[int, _Request] = {}
         self._lock = threading.Lock()
         self._ended = False
+        self._greeted = False
         self.info: HostInfo
         self._reader = threading.Thread(target=self._read, name="judge-host-reader", daemon=True)
         self._reader.start()
@@ -150,6 +151,7 @@ class JudgeHost:
             architecture = load(target).architecture if target in names() else target
             params = {"protocol": PROTOCOL, "spool": str(spool), "target": architecture, "workers": workers}
             host.info = _info(host._ask("hello", params, HELLO_PATIENCE_S))
+            host._greeted = True
         except BaseException:
             host.close()
             raise
@@ -259,7 +261,10 @@ class JudgeHost:
             )
 
     def _epitaph(self) -> str:
-        return f"the judge host ({self._process.args[0]!s}) ended unexpectedly; see the run's log"  # type: ignore[index]
+        python = self._process.args[0]  # type: ignore[index]
+        if not self._greeted:
+            return f"{python!s} ended before it answered as the judge host: is it a Python? See the run's log"
+        return f"the judge host ({python!s}) ended unexpectedly; see the run's log"
 
     def cancel_all(self) -> None:
         """Cancel every request in flight: their children are dead when they answer (with kind ``cancelled``)."""

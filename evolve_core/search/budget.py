@@ -54,4 +54,6 @@ def parse_budget(text: str) -> Budget:
             )
     if seconds is None and candidates is None and dollars is None:
         raise UsageError("The budget is empty. Say for example 10m, 200c or 10m,200c.")
+    if 0 in (seconds, candidates, dollars):
+        raise UsageError(f"A budget of {text} leaves nothing to search with. Say for example 10m, 200c or 10m,200c.")
     return Budget(seconds, candidates, dollars)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from evolve_core.errors import UsageError
@@ -34,6 +34,14 @@ class Panel:
     def close(self) -> None:
         if self.models:
             self.models.close()
+
+
+def check_proposers(names: Sequence[str]) -> None:
+    """Raises UsageError where a name is no proposer's."""
+    try:
+        make_proposers([name for name in names if name != MODEL], seed=0)
+    except UnknownProposerError as error:
+        raise UsageError(f"{error}, {MODEL}.") from None
 
 
 def panel_for(

@@ -19,7 +19,7 @@ from evolve_core.journal.model import CandidateRecord, RunRecord, RunSpec, RunSt
 from evolve_core.journal.reader import LAST_WORDS_MARK, JournalReader
 from evolve_core.journal.writer import JournalWriter
 from evolve_core.judge.session import JudgeRefused, TaskJudge
-from evolve_core.judge.verdict import Speed
+from evolve_core.judge.verdict import Correctness, Speed
 from evolve_core.propose.proposal import Judged, Proposal
 from evolve_core.search.archive import Archive
 from evolve_core.search.budget import Budget
@@ -167,7 +167,9 @@ def _in_words(proposal: Proposal) -> str:
 
 def _no_gain(search: Search, how: str) -> str:
     correct = len(search.archive.ranking())
-    return f"No gain: of {search.judged} candidates {correct} were correct, none better than yours ({how})."
+    unproven = sum(judged.verdict.correctness is Correctness.UNVERIFIED for judged in search.archive.judged)
+    rest = f" and {unproven} could not be verified" if unproven else ""
+    return f"No gain: of {search.judged} candidates {correct} were correct{rest}, none better than yours ({how})."
 
 
 def sweep(workspace: Path) -> None:

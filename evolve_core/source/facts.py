@@ -97,6 +97,9 @@ class _Collector:
                 self._import(node)
             elif kind == "identifier":
                 self._refer(here, source(node))
+            elif kind == "keyword_argument":
+                # Its name is the callee's, `other=` no use of a function `other`.
+                _push(stack, node.child_by_field_name("value"), here)
             elif kind == "attribute":
                 name = dotted(node)
                 if name:

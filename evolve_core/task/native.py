@@ -43,6 +43,14 @@ def default_task_file(source_file: Path) -> Path:
     return source_file.with_name(source_file.stem + TASK_SUFFIX)
 
 
+def new_task_file(source_file: Path, kernel: Kernel) -> Path:
+    """Where a task file for this kernel goes without touching one that exists."""
+    plain = default_task_file(source_file)
+    if not plain.exists():
+        return plain
+    return source_file.with_name(f"{source_file.stem}.{kernel.name}.evolve.py")
+
+
 def source_file_of(task_file: Path) -> Path | None:
     """The source file that a task file belongs to; None where there is none beside it."""
     stem = task_file.name.removesuffix(TASK_SUFFIX)

@@ -49,7 +49,11 @@ def entry_for(parsed: ParsedSource, kernel: Kernel) -> str | None:
     direct = [host.split(".", 1)[0] for host in kernel.hosts]
     candidates = [name for name in entry_names(parsed) if name not in kernels]
     reaching = [name for name in candidates if kernel.qualified_name in kernels_from(name, parsed)]
-    reaching.sort(key=lambda name: (name not in direct, len(kernels_from(name, parsed)), name.startswith("_"), name))
+    places = {d.qualified_name: place for place, d in enumerate(parsed.definitions)}
+    # Among equals the first in the file: forward comes before backward.
+    reaching.sort(
+        key=lambda name: (name not in direct, len(kernels_from(name, parsed)), name.startswith("_"), places[name])
+    )
     return reaching[0] if reaching else None
 
 
@@ -148,6 +152,7 @@ def _workloads(names: list[str]) -> list[str]:
 
 
 def _many_sizes(count: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    # Of more than two, the first ones are counts (a batch, heads): small, so that everything together stays so.
     lead = count - 2
     return (2,) * lead + (512, 64), (3,) * lead + (333, 64)
 

@@ -284,6 +284,8 @@ def _document(subject: Subject) -> Document:
 
 def _kernel(app: App, subject: Subject) -> tuple[Document, KernelView]:
     document = _document(subject)
+    if document.path is None:
+        raise CommandFailed("This buffer is not a file yet. Save it as NAME.py or NAME.cu, then try again.")
     view = app.view.kernel(document, subject.kernel)
     if view is None:
         names = ", ".join(a.kernel.qualified_name for a in document.anchored) or "none"

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
+from evolve_core.task.native import new_task_file
 from evolve_server.documents import uri_of
 from evolve_server.positions import client_length
-from evolve_server.tasks import new_task_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from evolve_core.source.parse import language_of, parse, read_source
 from evolve_core.task.model import Task, TaskProblem
-from evolve_core.task.native import default_task_file, load, source_file_of, task_files, task_for
+from evolve_core.task.native import load, source_file_of, task_files, task_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from evolve_core.source.model import Kernel, ParsedSource
+    from evolve_core.source.model import ParsedSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +62,6 @@ def problems_of_task_file(task_file: Path, text: str) -> tuple[TaskProblem, ...]
         return ()
     found = load(task_file, source, parse(source_text, language), text)
     return (found,) if isinstance(found, TaskProblem) else ()
-
-
-def new_task_file(source_file: Path, kernel: Kernel) -> Path:
-    """Where a task file for this kernel goes without touching one that exists."""
-    plain = default_task_file(source_file)
-    if not plain.exists():
-        return plain
-    return source_file.with_name(f"{source_file.stem}.{kernel.name}.evolve.py")
 
 
 def stamps(source_file: Path) -> tuple[Stamp, ...]:

@@ -6,6 +6,7 @@ bookkeeping of what they said. No verdict is formed; see docs/judge-host-protoco
 
 from __future__ import annotations
 
+import re
 import secrets
 import sys
 import time
@@ -78,19 +79,29 @@ class Judge:
         if result.error is not None:
             if result.error.kind == "host-failure":
                 print(f"judge host: step {step}:\n{result.log}", file=sys.stderr, flush=True)
+            if result.error.kind == "crash":
+                name = Path(payload["task_file"]).name
+                raise StepError("task-error", f"{name}: {result.error.message}", payload["task_file"])
             raise result.error
         if result.how == "timeout":
             raise StepError(
                 "task-error", f"the task module did not finish in {STEP_PATIENCE_S:.0f} s", payload["task_file"]
             )
         if result.value is None:
-            raise StepError("task-error", f"the task module: {failure_of(result)['message']}", payload["task_file"])
+            name = Path(payload["task_file"]).name
+            raise StepError("task-error", f"{name}: {failure_of(result)['message']}", payload["task_file"])
         return result.value
 
     # -- open ----------------------------------------------------------------------------------------------------
 
     def open(self, text: TaskText, cancel: Cancel) -> tuple[OpenTask, dict[str, Any]]:
         """Execute the task module for the first time, choose what to check, and observe the user's own source."""
+        try:
+            return self._open(text, cancel)
+        except StepError as error:
+            raise _blamed_on_placeholders(error, text) from None
+
+    def _open(self, text: TaskText, cancel: Cancel) -> tuple[OpenTask, dict[str, Any]]:
         name = f"t{len(self._tasks)}-{secrets.token_hex(4)}"
         task = OpenTask(name=name, text=text, folder=self.spool / "tasks" / name, timed=[])
         described = self._describe(task, cancel)
@@ -106,6 +117,8 @@ class Judge:
             without = observation["environment"]["notes"]
             task.notes.extend(without or ["no GPU: a CUDA kernel can be compiled here, not run"])
             return task, observation
+        if not described["checked"]:
+            raise StepError("task-error", _nothing_to_check(task), text.task_file)
         baseline = compiled(self, task, text.source, cancel, own=True, with_profile=False)
         task.checked, checks = self._native(task, described["checked"], cancel)
         baseline["checks"] = checks
@@ -334,6 +347,26 @@ def _broken_check(one: CheckedWorkload, failed: dict[str, Any], value: dict[str,
         "outputs": [],
         "out_of_bounds": value.get("out_of_bounds", []),
     }
+
+
+_PLACEHOLDERS = re.compile(r"fill in|guessed|to be filled in|placeholder", re.IGNORECASE)
+
+
+def _blamed_on_placeholders(error: StepError, text: TaskText) -> StepError:
+    """A kernel that fails on inputs which nobody has filled in yet is not what has to be mended."""
+    lines = [number for number, line in enumerate(text.task_text.splitlines(), 1) if _PLACEHOLDERS.search(line)]
+    if error.kind != "task-error" or not lines:
+        return error
+    where = f"{Path(text.task_file).name}, line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines[:6]))}"
+    hint = f"{error.message.rstrip('. ')}. Look at the inputs first: some are still the skeleton's guesses ({where})."
+    return StepError(error.kind, hint, error.file, error.line)
+
+
+def _nothing_to_check(task: OpenTask) -> str:
+    return (
+        "no workload is small enough for Triton's interpreter and none could be shrunk: "
+        f"add domain(rng) with small sizes to {Path(task.text.task_file).name}"
+    )
 
 
 def _none_left(refused: list[str], disagreements: list[str]) -> str:

@@ -24,9 +24,12 @@ MAX_OUTPUTS = 512
 
 
 def _entry(payload: dict[str, Any], folder: Path, kind: str) -> tuple[Callable[..., Any], Path]:
+    from .interpret.libdevice import install as install_libdevice
+
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     install_stub_driver(payload["target"])
+    install_libdevice()
     choose_first_configuration()
     original = Path(payload["source_file"])
     module = load_source(payload["source"], original, folder, kind)

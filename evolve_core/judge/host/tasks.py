@@ -60,7 +60,7 @@ def load_task(text: str, file: Path, folder: Path) -> TaskModule:
 
 def listed(task: TaskModule) -> Iterator[tuple[int, Workload]]:
     """The workloads in order. The caller must draw each before asking for the next: closures may bind late."""
-    generator = iter(task.call("workloads"))
+    generator = task.guarded("workloads()", iter, task.call("workloads"))
     for index in range(MAX_LISTED):
         missing = object()
         workload = task.guarded("workloads()", next, generator, missing)

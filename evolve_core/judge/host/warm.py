@@ -16,7 +16,14 @@ from .kinds import Kind
 
 _MODULES = {
     Kind.PLAIN: ("loading", "oracle", "compiling"),
-    Kind.INTERPRETING: ("loading", "buffers", "running", "interpret.bounds", "interpret.profile"),
+    Kind.INTERPRETING: (
+        "loading",
+        "buffers",
+        "running",
+        "interpret.bounds",
+        "interpret.profile",
+        "interpret.libdevice",
+    ),
     Kind.GPU: ("loading", "oracle", "gpu.step"),
 }
 """What the children of each kind run; imported once, here."""

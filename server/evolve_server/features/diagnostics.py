@@ -58,7 +58,8 @@ def _about_kernel(app: App, document: Document, view: KernelView) -> list[types.
         found.append(_diagnostic(where, severity, view.task.kind.value, view.task.message, kernel=view.name))
     if view.start_failure is not None:
         found.append(_diagnostic(where, Severity.Warning, "run-failed", view.start_failure.message, kernel=view.name))
-    if (message := view.failure) and view.run is not None:
+    elif (message := view.failure) and view.run is not None:
+        # Not beside a later start that failed: of two reasons only the newer one counts.
         run_id = view.run.record.run_id
         found.append(_diagnostic(where, Severity.Warning, "run-failed", message, kernel=view.name, run=run_id))
     if (message := view.interruption) and view.run is not None:

@@ -59,3 +59,24 @@ def test_a_float_argument_is_a_tensor_inside_the_kernel(bench: Bench) -> None:
 def test_contents_that_are_needed_on_the_host_are_named_as_the_reason(bench: Bench) -> None:
     opened = bench.open(DOUBLE.replace(SIZE, "    assert int(x.abs().max()) < 100\n" + SIZE), DOUBLE_TASK)
     assert "reads its tensors' contents on the host" in opened.baseline.notes[0]
+
+
+LIBDEVICE = {
+    "by-name": ("from triton.language.extra.libdevice import rsqrt", "rsqrt(x * x + 1.0)", "(x * x + 1).rsqrt()"),
+    "a-scalar": ("from triton.language.extra.libdevice import rsqrt", "x * rsqrt(tl.sum(x * x) * 0 + 4.0)", "x * 0.5"),
+    "by-module": ("from triton.language.extra import libdevice", "libdevice.tanh(x)", "x.tanh()"),
+    "of-cuda": ("from triton.language.extra.cuda import libdevice", "libdevice.pow(tl.abs(x), 1.5)", "x.abs() ** 1.5"),
+    "a-test": ("from triton.language.extra.cuda import libdevice", "tl.where(libdevice.isnan(x) != 0, 0.0, x)", "x"),
+}
+
+
+@pytest.mark.parametrize("name", LIBDEVICE)
+def test_functions_of_libdevice(bench: Bench, name: str) -> None:
+    statement, expression, truth = LIBDEVICE[name]
+    source = DOUBLE.replace("import triton\n", f"import triton\n{statement}\n", 1).replace(
+        "x * 2 + x * 0.3", expression
+    )
+    opened = bench.open(source, DOUBLE_TASK.replace("x * 2.3", truth))
+    assert opened.baseline.checks and not opened.notes
+    verdict = compose(opened, bench.judge(opened, source), target="sm_90", stage=Stage.SCREENING)
+    assert verdict.correctness is Correctness.CORRECT, verdict.reason

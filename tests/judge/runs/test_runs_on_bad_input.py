@@ -46,6 +46,24 @@ def test_the_reason_names_the_cause(evolve, source, task, fragments):
     assert ended.candidates == ()
 
 
+def test_nothing_to_check_is_said_before_the_budget_is_spent(evolve):
+    task = (
+        TASK.replace(LISTED, "[(1 << 20, 1024)]")
+        .replace("rows=rows, cols=cols:", ":")
+        .replace("torch.randn(rows, cols,", "torch.randn(1 << 20, 1024,")
+    )
+    ended = evolve("softmax", "--budget", "2c", task=task.partition("def domain")[0])
+    assert ended.run is not None and ended.run.state is RunState.FAILED and ended.candidates == ()
+    assert "add domain(rng) with small sizes to softmax.evolve.py" in ended.run.reason
+
+
+def test_inputs_that_nobody_filled_in_are_named_before_the_kernel(evolve):
+    task = TASK.replace('{"x": torch.randn(', '{"x": torch.zeros(3), "y": torch.randn(')
+    ended = evolve("softmax", "--budget", "2c", task=f"# guessed: nothing tells its shape\n{task}")
+    assert ended.run is not None and ended.run.state is RunState.FAILED
+    assert "some are still the skeleton's guesses (softmax.evolve.py, line 1)" in ended.run.reason
+
+
 def test_an_interpreter_without_torch(evolve, tmp_path):
     bare = tmp_path / "bare"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True)
@@ -56,7 +74,8 @@ def test_an_interpreter_without_torch(evolve, tmp_path):
 
 def test_a_proposer_that_does_not_exist(evolve):
     ended = evolve("softmax", "--proposers", "magic")
-    assert ended.run is not None and ended.run.state is RunState.FAILED and "'magic'" in ended.run.reason
+    assert ended.returncode == 2 and ended.run is None
+    assert "no proposer is called 'magic'; there are tune, rewrite, transplant, model." in ended.stderr
 
 
 def test_a_target_that_does_not_exist(evolve):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -83,6 +84,12 @@ def test_kernels_as_text_and_json(workspace):
         (("kernels", "binary.py"), "binary.py holds NUL bytes: it is not source text"),
         (("run", "softmax.py::nope"), "There is no kernel nope in softmax.py (kernels there: softmax_kernel)."),
         (("run", "softmax.py", "--budget", "soon"), "'soon' is no budget."),
+        (("run", "softmax.py", "--budget", "0c"), "A budget of 0c leaves nothing to search with."),
+        (("run", "softmax.py", "--python", "/no/python"), "asked for cannot be used: /no/python does not exist."),
+        (("run", "softmax.py", "--python", "."), " is a folder."),
+        (("run", "softmax.py", "--proposers", "magic"), "no proposer is called 'magic'"),
+        (("run", "softmax.py", "--models", "nonsense"), "nonsense"),
+        (("run", "softmax.py", "--workspace", "nowhere"), "Directory 'nowhere' does not exist."),
         (("run",), "Name a file: kernel-evolve run FILE[::KERNEL]"),
         (("show", "r9"), "There is no run r9 in "),
         (("apply", "r9"), "There is no run r9 in "),
@@ -95,6 +102,7 @@ def test_one_clear_message_and_exit_code_2(workspace, arguments, message):
     ended = cli(*arguments, cwd=workspace)
     assert ended.returncode == 2
     assert message in ended.stderr and "Traceback" not in ended.stderr
+    assert not (workspace / ".kernel-evolve" / "journal.sqlite").exists()
 
 
 def test_task_check_says_what_is_missing(workspace):
@@ -113,6 +121,28 @@ def test_task_new_writes_once(workspace):
     assert again.returncode == 2 and "left as it is" in again.stderr
     assert (workspace / "softmax.evolve.py").read_text() == written
     assert cli("task", "check", "softmax.py", cwd=workspace).returncode == 0
+
+
+def test_task_new_goes_on_with_the_kernels_that_have_none(workspace):
+    source = (workspace / "softmax.py").read_text()
+    second = source[source.index("@triton.jit") :].replace("softmax", "other")
+    (workspace / "softmax.py").write_text(f"{source}\n\n{second}")
+    ended = cli("task", "new", "softmax.py", cwd=workspace)
+    assert ended.returncode == 0 and "kernel-evolve run softmax.py::other_kernel" in ended.stdout
+    assert 'entry = "other"' in (workspace / "softmax.other_kernel.evolve.py").read_text()
+    assert cli("task", "check", "softmax.py", cwd=workspace).returncode == 0
+
+
+def test_a_terminal_that_knows_little_gets_a_question_mark(finished):
+    command = [sys.executable, "-m", "evolve_core", "show", "r1"]
+    environ = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    ended = subprocess.run(command, cwd=finished, env=environ, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0 and "1.40?" in ended.stdout, ended.stderr
+
+
+def test_a_file_without_kernels_says_so(workspace):
+    ended = cli("kernels", "softmax.evolve.py", cwd=workspace)
+    assert ended.returncode == 0 and "softmax.evolve.py: no kernels" in ended.stderr
 
 
 def test_runs_and_show_say_estimated(finished):
@@ -178,6 +208,17 @@ def test_apply_keeps_line_ends_and_links(finished, tmp_path):
     assert path.is_symlink()
     written = elsewhere.read_bytes()
     assert b"num_warps=8)\r\n" in written and written.count(b"\n") == written.count(b"\r\n")
+
+
+def test_apply_keeps_a_byte_order_mark_and_changes_nothing_twice(finished):
+    path = finished / "softmax.py"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert cli("apply", "r1", cwd=finished).returncode == 0
+    written = path.read_bytes()
+    assert written.startswith(b"\xef\xbb\xbf") and b"num_warps=8)" in written
+    again = cli("apply", "r1", cwd=finished)
+    assert again.returncode == 0 and "already; nothing was changed" in again.stdout
+    assert path.read_bytes() == written
 
 
 def test_a_dead_run_is_not_paused_and_not_resumed_under_another_task(workspace):
