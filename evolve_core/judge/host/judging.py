@@ -6,7 +6,6 @@ bookkeeping of what they said. No verdict is formed; see docs/judge-host-protoco
 
 from __future__ import annotations
 
-import re
 import secrets
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .analysing import compiled, profile
+from .complaints import blamed_on_placeholders, none_left, nothing_to_check
 from .errors import StepError
 from .kinds import Kind
 from .measuring import judge_on_gpu, open_on_gpu
@@ -99,7 +99,7 @@ class Judge:
         try:
             return self._open(text, cancel)
         except StepError as error:
-            raise _blamed_on_placeholders(error, text) from None
+            raise blamed_on_placeholders(error, text) from None
 
     def _open(self, text: TaskText, cancel: Cancel) -> tuple[OpenTask, dict[str, Any]]:
         name = f"t{len(self._tasks)}-{secrets.token_hex(4)}"
@@ -118,7 +118,7 @@ class Judge:
             task.notes.extend(without or ["no GPU: a CUDA kernel can be compiled here, not run"])
             return task, observation
         if not described["checked"]:
-            raise StepError("task-error", _nothing_to_check(task), text.task_file)
+            raise StepError("task-error", nothing_to_check(task), text.task_file)
         baseline = compiled(self, task, text.source, cancel, own=True, with_profile=False)
         task.checked, checks = self._native(task, described["checked"], cancel)
         baseline["checks"] = checks
@@ -154,7 +154,7 @@ class Judge:
         kept, checks, disagreements = self._agreeing(task, runnable, cancel)
         task.notes.extend([*refused, *disagreements])
         if workloads and not kept:
-            raise StepError("task-error", _none_left(refused, disagreements), task.text.source_file)
+            raise StepError("task-error", none_left(refused, disagreements), task.text.source_file)
         return kept, checks
 
     def _native_run(
@@ -347,29 +347,3 @@ def _broken_check(one: CheckedWorkload, failed: dict[str, Any], value: dict[str,
         "outputs": [],
         "out_of_bounds": value.get("out_of_bounds", []),
     }
-
-
-_PLACEHOLDERS = re.compile(r"fill in|guessed|to be filled in|placeholder", re.IGNORECASE)
-
-
-def _blamed_on_placeholders(error: StepError, text: TaskText) -> StepError:
-    """A kernel that fails on inputs which nobody has filled in yet is not what has to be mended."""
-    lines = [number for number, line in enumerate(text.task_text.splitlines(), 1) if _PLACEHOLDERS.search(line)]
-    if error.kind != "task-error" or not lines:
-        return error
-    where = f"{Path(text.task_file).name}, line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines[:6]))}"
-    hint = f"{error.message.rstrip('. ')}. Look at the inputs first: some are still the skeleton's guesses ({where})."
-    return StepError(error.kind, hint, error.file, error.line)
-
-
-def _nothing_to_check(task: OpenTask) -> str:
-    return (
-        "no workload is small enough for Triton's interpreter and none could be shrunk: "
-        f"add domain(rng) with small sizes to {Path(task.text.task_file).name}"
-    )
-
-
-def _none_left(refused: list[str], disagreements: list[str]) -> str:
-    if disagreements:
-        return "your kernel disagrees with reference() " + disagreements[0]
-    return refused[0]
