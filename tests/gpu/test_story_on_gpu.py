@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +22,6 @@ pytestmark = [
 def test_the_story_with_measured_verdicts() -> None:
     told = subprocess.run(
         [sys.executable, str(ROOT / "scripts" / "demo")],
-        env={**os.environ, "KERNEL_EVOLVE_DEMO_BUDGET": "45s,48c"},
         capture_output=True,
         text=True,
         check=False,
