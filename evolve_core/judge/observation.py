@@ -175,6 +175,10 @@ class Workload:
         return self.role in ("timed", "both")
 
 
+_BOOKKEEPING = frozenset({"seconds", "transfer", "hold", "empty_ns", "peak_bytes"})
+"""How a measurement went, not what it rests on: it stays in ``raw`` and with that in the evidence."""
+
+
 def parse_observation(data: Mapping[str, Any]) -> Observation:
     """Raises KeyError, TypeError or ValueError where the host sent something else than an Observation."""
     environment = dict(data["environment"])
@@ -186,7 +190,11 @@ def parse_observation(data: Mapping[str, Any]) -> Observation:
         work=tuple(work_profile(one) for one in data["work"]),
         checks=tuple(_check(one) for one in data["checks"]),
         timing=tuple(_timing(one) for one in data["timing"]),
-        environment=tuple((str(key), _text(value)) for key, value in environment.items() if value is not None),
+        environment=tuple(
+            (str(key), _text(value))
+            for key, value in environment.items()
+            if value not in (None, "", []) and key not in _BOOKKEEPING
+        ),
         notes=tuple(str(note) for note in notes),
         raw=dict(data),
         traced=bool(data.get("traced")),
