@@ -5,6 +5,7 @@ It owns the run's lock, the judge host and the journal's rows; it dies alone, an
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -185,4 +186,6 @@ def new_seed() -> int:
 
 def say(message: str) -> None:
     """Say something to the user: on the terminal, or in the run's log, whose last such line readers show."""
-    print(f"{LAST_WORDS_MARK}{message}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):
+        # A log on a full disk is no reason to stop.
+        print(f"{LAST_WORDS_MARK}{message}", file=sys.stderr, flush=True)

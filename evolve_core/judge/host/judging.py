@@ -7,7 +7,6 @@ bookkeeping of what they said. No verdict is formed; see docs/judge-host-protoco
 from __future__ import annotations
 
 import secrets
-import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +16,7 @@ from typing import Any
 
 from .analysing import compiled, profile
 from .complaints import blamed_on_placeholders, none_left, nothing_to_check
-from .errors import StepError
+from .errors import StepError, log
 from .kinds import Kind
 from .measuring import judge_on_gpu, open_on_gpu
 from .opened import CheckedWorkload, OpenTask, TaskText, code_of, task_of
@@ -78,7 +77,7 @@ class Judge:
         result = self.step(step, payload, cancel, folder=folder)
         if result.error is not None:
             if result.error.kind == "host-failure":
-                print(f"judge host: step {step}:\n{result.log}", file=sys.stderr, flush=True)
+                log(f"step {step}:\n{result.log}")
             if result.error.kind == "crash":
                 name = Path(payload["task_file"]).name
                 raise StepError("task-error", f"{name}: {result.error.message}", payload["task_file"])

@@ -13,7 +13,7 @@ from typing import Any
 
 from .descendants import kill_everything
 from .devices import find_devices
-from .errors import StepError, disk_full
+from .errors import StepError, disk_full, log
 from .judging import Judge
 from .kinds import Kind
 from .opened import TaskText
@@ -93,7 +93,7 @@ class Server:
             answer = {"error": error.as_json()}
         except Exception as error:  # noqa: BLE001 - the boundary of this process: log it, answer, go on
             text = traceback.format_exc()
-            print(text, file=sys.stderr, flush=True)
+            log(text)
             why = disk_full(error) or f"the judge host failed: {text.splitlines()[-1]}; see the run's log"
             answer = {"error": StepError("host-failure", why).as_json()}
         with self._lock:
@@ -181,7 +181,7 @@ class Server:
 
 def _end_with_zygote() -> None:
     """Without its zygotes the host is of no use: end, so that the client notices and starts another one."""
-    print("judge host: a zygote ended unexpectedly; the host ends with it", file=sys.stderr, flush=True)
+    log("a zygote ended unexpectedly; the host ends with it")
     kill_everything()
     os._exit(1)
 
@@ -217,7 +217,7 @@ def main() -> int:
     try:
         server.serve(requests)
     except ValueError as error:
-        print(f"judge host: a request was not JSON: {error}", file=sys.stderr, flush=True)
+        log(f"a request was not JSON: {error}")
     finally:
         server.close()
         kill_everything()

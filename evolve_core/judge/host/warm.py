@@ -74,11 +74,10 @@ def _preload(target: str, kind: Kind) -> None:
         warnings.simplefilter("ignore")
         for name in _MODULES[kind]:
             importlib.import_module(f".{name}", __package__)
-        # For the device's children too: they ask for the real driver before they use it.
-        install_stub_driver(target)
+        if kind is not Kind.GPU:
+            install_stub_driver(target)
         if kind is Kind.PLAIN:
             _enter_fake_mode_once()
-        if kind is not Kind.INTERPRETING:
             _compile_once(target)
     gc.collect()
     gc.freeze()
@@ -97,8 +96,7 @@ def _enter_fake_mode_once() -> None:
 
 
 def _compile_once(target: str) -> None:
-    """Initialise the compiler, load its backend and hash its files: 0.45 s each (measured on Triton 3.9, and on 3.6)
-    that every child would pay.
+    """Initialise the compiler and load its backend: 0.45 s (hints: measured on Triton 3.9) that every child would pay.
 
     A compiler that does not work here says so when it is asked to compile something of the user's.
     """

@@ -74,6 +74,15 @@ def test_bad_requests_are_answered_and_the_host_lives(tmp_path: Path) -> None:
     assert wire.close() == 0
 
 
+def test_a_log_that_cannot_be_written_costs_no_answer() -> None:
+    """/dev/full refuses every byte, as a full disk does."""
+    wire = Wire(Path("/dev/full"))
+    wire.send({"id": 1, "method": "open", "params": {"task_file": 5}})
+    error = wire.receive()["error"]
+    assert error["kind"] == "host-failure" and "TypeError" in error["message"]
+    assert wire.close() == 0
+
+
 def test_cancelled_request_answers_cancelled_with_its_children_dead(tmp_path: Path) -> None:
     wire = Wire(tmp_path / "log")
     source, task = tmp_path / "kernels.py", tmp_path / "kernels.evolve.py"
