@@ -3,8 +3,9 @@
 With e = out - truth and native = the errors of the user's own kernel on the same inputs, an output is accepted iff
 
 * kind, dtype, shape, strides, memory and the places of NaN and Inf are the contract's, and no input was changed;
-* max|e|            <= 3 max|native| + 2 ulp(max|truth|)
-* RMS(e)            <= 2 RMS(native) (1 + 4/√n) + eps RMS(truth)/8 (1 + 8/√n), and so inside each magnitude quantile
+* max|e|            <= 3 max|native| + 2 ulp(max|truth|), for 32-bit and wider types 8 ulp
+* RMS(e)            <= 2 RMS(native) (1 + 4/√n) + eps RMS(truth)/8 (1 + 8/√n), for 32-bit and wider types with eps
+  RMS(truth), and so inside each magnitude quantile
 * |mean(e)| and |mean(e·sign truth)| <= 2 |native's| + 4 RMS(native)/√(2√n), plus eps RMS(truth)/2 for 32-bit and wider
   types;
 * where the user's kernel is exact throughout (copy, max, relu), and for integers: bitwise equal.
@@ -15,7 +16,11 @@ not decide. And n errors are not n independent ones: a row shares its rounded de
 number of rows, and a type that is computed in its own precision shows that shared error undiluted. (Measured on an
 NVIDIA H200: an honest fp32 softmax with exp2 had a mean error of 0.23 eps on 7 rows and 0.02 eps on 4096, as the
 user's kernel had; an honest fp16 layernorm stayed under 0.003 eps.) 16-bit results keep the sharp limit: there it is
-what catches a reduction that leaves out one element in thousands."""
+what catches a reduction that leaves out one element in thousands.
+
+A 32-bit result may be wrong in its last bits however it is computed, and the user's own kernel may be right there by
+luck. On 92 operators (benchmarks/mutants, from whose results these terms were taken) 2 ulp and eps/8 for all types
+rejected 28 of 257 honest variants; 8 ulp and eps for the wider types reject 18, and accept not one mutant more."""
 
 from __future__ import annotations
 
@@ -27,8 +32,10 @@ from evolve_core.judge.observation import Check, OutputCheck
 
 MAX_FACTOR = 3.0
 MAX_ULPS = 2.0
+OWN_PRECISION_ULPS = 8.0
 RMS_FACTOR = 2.0
 RMS_EPS_SHARE = 1 / 8
+OWN_PRECISION_EPS_SHARE = 1.0
 MEAN_FACTOR = 2.0
 MEAN_SIGMAS = 4.0
 SMALL_SAMPLE_RMS = 4.0
@@ -155,7 +162,8 @@ def _integers(output: OutputCheck) -> str | Unproven:
 
 def _maximum(output: OutputCheck) -> str | None:
     error, native = _value(output.max_error), _value(output.native_max)
-    if error <= MAX_FACTOR * native + MAX_ULPS * _value(output.ulp):
+    ulps = OWN_PRECISION_ULPS if _own_precision(output) else MAX_ULPS
+    if error <= MAX_FACTOR * native + ulps * _value(output.ulp):
         return None
     return f"max error of {output.name} {error:.2g} where your kernel has {native:.2g}"
 
@@ -199,7 +207,12 @@ def _bias(output: OutputCheck, error: float | None, native: float | None, what: 
 
 
 def _noise(output: OutputCheck) -> float:
-    return RMS_EPS_SHARE * epsilon(output) * _value(output.rms_truth)
+    share = OWN_PRECISION_EPS_SHARE if _own_precision(output) else RMS_EPS_SHARE
+    return share * epsilon(output) * _value(output.rms_truth)
+
+
+def _own_precision(output: OutputCheck) -> bool:
+    return epsilon(output) < OWN_PRECISION_EPS
 
 
 def _value(number: float | None) -> float:

@@ -10,6 +10,8 @@ import torch
 
 MAX_QUANTILES = 64
 QUANTILE_ELEMENTS = 1024
+_OWN_PRECISION_EPS = 2.0**-12
+"""As in correctness.py, which the host may not import."""
 
 Named = tuple[str, Any]
 
@@ -173,20 +175,22 @@ def _flushed(dtype: torch.dtype) -> float:
 
 
 def _quantile_ratio(error: torch.Tensor, own: torch.Tensor, truth: torch.Tensor, dtype: torch.dtype) -> float | None:
-    """The worst RMS(error) / (RMS(own) + eps·RMS(truth)/16) inside magnitude quantiles of at least 1024 elements.
+    """The worst RMS(error) / (RMS(own) + eps·RMS(truth)/16) inside magnitude quantiles of at least 1024 elements; eps/2
+    for 32-bit and wider types.
 
     The second term keeps the ratio finite where the user's own kernel is exact; a ratio of 2 is then the rule's
-    limit, 2·native + eps·RMS(truth)/8. Flushed denormals count as right. None where there are too few elements for
-    two quantiles.
+    limit, 2·native + eps·RMS(truth)/8, or eps·RMS(truth). Flushed denormals count as right. None where there are too
+    few elements for two quantiles.
     """
     epsilon = torch.finfo(dtype).eps
+    share = 1 / 2 if epsilon < _OWN_PRECISION_EPS else 1 / 16
     groups = min(MAX_QUANTILES, truth.numel() // QUANTILE_ELEMENTS)
     if groups < 2:
         return None
     order = torch.argsort(truth.abs())
     worst = 0.0
     for part in torch.tensor_split(order, groups):
-        floor = _rms(own[part]) + epsilon * _rms(truth[part]) / 16 + _flushed(dtype)
+        floor = _rms(own[part]) + epsilon * share * _rms(truth[part]) + _flushed(dtype)
         spread = _rms(error[part])
         worst = max(worst, spread / floor if floor > 0 else (math.inf if spread > 0 else 0.0))
     return worst
