@@ -77,10 +77,10 @@ def _document(rows: Iterable[Row], seconds: float) -> dict[str, object]:
         "seconds": seconds,
         "summary": summary(rows),
         "wrongly judged": [asdict(row) for row in rows if row.accepted != (row.kind in ("honest", "native"))],
-        "rejected because": [
-            [row.operator, row.kind, row.name, row.seed, row.where, row.reason]
+        "mutants of the first seed, rejected because": [
+            f"{row.operator}: {row.name}: {row.where}: {row.reason}"
             for row in rows
-            if not row.accepted and row.kind in ("mutant", "tooth")
+            if not row.accepted and row.kind == "mutant" and row.seed == rows[0].seed
         ],
     }
 

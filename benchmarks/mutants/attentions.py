@@ -177,7 +177,7 @@ OPERATORS = (
         {
             "no slopes": {"bias": None},
             "slopes of the next head": {"bias": lambda h, q, k: slopes(h, q, k, 2)},
-            "slopes in bf16": {"bias": lambda h, q, k: slopes(h, q, k).bfloat16()},
+            "slopes steeper by 1 %": {"bias": lambda h, q, k: slopes(h, q, k) * 1.01},
         },
         bias=slopes,
     ),

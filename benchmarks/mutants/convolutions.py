@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from benchmarks.mutants.kit import BF16, F16, F32, Function, Operator, Tensor, at, bf16, f16, normal, tf32
+from benchmarks.mutants.kit import BF16, F16, F32, Function, Operator, Tensor, at, bf16, f16, lane_sum, normal, tf32
 
 
 def draw(dtype: torch.dtype, size: int, grouped: bool = False, dimensions: int = 2) -> Any:
@@ -216,7 +216,7 @@ POOLING = (
             "last image row dropped": at(BF16, lambda x: x[..., :-1, :].sum((-1, -2)) / (x.shape[-1] * x.shape[-2])),
             "last element dropped": at(BF16, lambda x: x.flatten(2)[..., :-1].sum(-1) / (x.shape[-1] * x.shape[-2])),
             "rows in bf16": at(BF16, lambda x: bf16(bf16(x.mean(-1))).mean(-1)),
-            "accumulated in bf16": at(BF16, lambda x: x.flatten(2).bfloat16().cumsum(-1)[..., -1].float() / (x.shape[-1] * x.shape[-2])),
+            "accumulated in bf16": at(BF16, lambda x: lane_sum(x.flatten(2).bfloat16()).float() / (x.shape[-1] * x.shape[-2])),
             "maximum": at(BF16, lambda x: x.amax((-1, -2))),
         },
     ),

@@ -150,7 +150,7 @@ QUANTISING = (
         honest={"times the reciprocal": lambda x: through_fp8(x * 64) * (1 / 64), "clamped before scaling": lambda x: through_fp8(x.clamp(-7, 7) * 64) / 64},
         mutants={
             "other fp8": lambda x: (x * 64).clamp(-448, 448).to(torch.float8_e5m2).float() / 64,
-            "not clamped": lambda x: (x * 64).to(torch.float8_e4m3fn).float() / 64,
+            "overflow is not a number": lambda x: torch.where(x.abs() > 7.25, torch.nan, through_fp8(x * 64) / 64),
             "clamped at 240": lambda x: through_fp8((x * 64).clamp(-240, 240)) / 64,
             "scale 32": lambda x: through_fp8(x * 32) / 32,
             "no rounding": lambda x: x.clamp(-7, 7),

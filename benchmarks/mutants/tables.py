@@ -65,10 +65,12 @@ def listings(rows: Sequence[Row]) -> Iterator[str]:
 def summary(rows: Sequence[Row]) -> dict[str, object]:
     """Counts of judgements, as in the table's last line; the two percentages are of all mutants and all variants."""
     honest, wrong = _of(rows, HONEST), _of(rows, MUTANT, TOOTH)
-    own = _of(rows, MUTANT)
+    own, natives = _of(rows, MUTANT), _of(rows, NATIVE)
     rejected, accepted = sum(not row.accepted for row in honest), sum(row.accepted for row in wrong)
     return {
         "operators": len({row.operator for row in rows}),
+        "natives_judged": len(natives),
+        "natives_not_accepted": sum(not row.accepted for row in natives),
         "honest": len(honest),
         "honest_rejected": rejected,
         "honest_rejected_percent": round(100 * rejected / max(1, len(honest)), 2),
