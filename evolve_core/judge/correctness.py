@@ -78,13 +78,13 @@ class Unproven:
 
 def judge_checks(checks: Sequence[Check]) -> Accepted | Rejected | Unproven:
     """All checks of one candidate: the first rejection in order, ``Unproven`` where nothing was compared."""
-    if not any(output.n for check in checks for output in check.outputs):
-        return Unproven("nothing was checked: no workload produced an output to compare")
     exact = exact_outputs(checks)
     for check in checks:
         result = judge_check(check, exact)
         if not isinstance(result, Accepted):
             return result
+    if not any(output.n for check in checks for output in check.outputs):
+        return Unproven("nothing was checked: no workload produced an output to compare")
     return Accepted(_deterministic(checks))
 
 

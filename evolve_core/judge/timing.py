@@ -86,6 +86,8 @@ def measure(
     processes = _complete_processes(samples)
     if not processes:
         return Measured(Speed.UNMEASURED, None, "no process timed every workload")
+    if any(not (0 < time < math.inf) for one in samples for time in (*one.baseline_ns, *one.candidate_ns)):
+        return Measured(Speed.UNMEASURED, Failure.IMPOSSIBLE, "a time that is no positive number was measured")
     medians = {process: _medians(rows) for process, rows in processes.items()}
     workloads = list(next(iter(medians.values())))
     rows = tuple(_row(name, samples, medians, labels, weights, finalists) for name in workloads)

@@ -269,11 +269,12 @@ class Judge:
         compared = self._compare(task, ran, cancel)
         for folder in folders:
             remove_folder(folder)
-        found = zip(ran, compared, strict=True)
+        found = list(zip(ran, compared, strict=True))
+        failure = next((_unreadable(one, answer) for (one, _), answer in found if "unreadable" in answer), failure)
         checks = [
             _check(one, check, run, answer)
             for (one, runs), answer in found
-            for check, run in zip(answer["checks"], runs, strict=True)
+            for check, run in zip(answer["checks"], runs, strict="unreadable" not in answer)
         ]
         return [*checks, *broken], failure
 
@@ -330,6 +331,12 @@ def _check(
         "launches": run["launches"],
         "native_launches": one.native["launches"],
     }
+
+
+def _unreadable(one: CheckedWorkload, answer: dict[str, Any]) -> dict[str, Any]:
+    said = f"it wrote outputs of its own in place of the judge's: {answer['unreadable']}"
+    where = f"on {one.workload['label']} (seed {one.seed})"
+    return {"kind": "crash", "message": f"{said} {where}", "workload": one.workload["id"], "seed": one.seed}
 
 
 def _broken_check(one: CheckedWorkload, failed: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Candidates that attack the harness, by accident or on purpose: none is seen as correct, nothing is left running."""
+"""Candidates that attack the machine, by accident or on purpose: what they are is said, and nothing is left running.
+
+Those that are after a false verdict are in tests/judge/redteam/.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ import threading
 import time
 from pathlib import Path
 
-import pytest
 from host_bench import DOUBLE, DOUBLE_TASK, Bench
 
 from evolve_core.judge.client import HostDied, JudgeHost, OpenedTask
@@ -18,7 +20,7 @@ from evolve_core.judge.observation import Observation, Outcome
 from evolve_core.judge.verdict import Correctness, Failure, Stage, Verdict
 
 WRONG = DOUBLE.replace("x * 0.3", "x * 0.7")
-"""Every trick below is played for a kernel that computes something else."""
+"""A kernel that computes something else."""
 
 
 def verdict_on(bench: Bench, opened: OpenedTask, source: str, deadline_s: float = 60.0) -> Verdict:
@@ -42,74 +44,7 @@ def only_interpreted(code: str) -> str:
     return f"import os\nif os.environ.get('TRITON_INTERPRET') == '1':\n{body}"
 
 
-CHEATS = {
-    "patched-allclose": at_import("torch.allclose = torch.equal = torch.Tensor.equal = lambda *a, **k: True"),
-    "patched-comparison": at_import("torch.Tensor.__sub__ = lambda a, b: torch.zeros_like(a)"),
-    "shrunken-name": at_import("N = 16\ndef reference(x): return x * 2.7\ndef workloads(): return []"),
-    "exit-0-at-import": at_import("import sys; sys.exit(0)"),
-    "exit-0-in-entry": in_host("import sys; sys.exit(0)"),
-    "os-exit-in-entry": in_host(only_interpreted("os._exit(0)")),
-    "atexit": at_import("import atexit, os\natexit.register(lambda: os._exit(0))"),
-    "forged-result": in_host(
-        only_interpreted(
-            "import json\n"
-            "line = json.dumps({'value': {'runs': [], 'outcome': 'compared', 'notes': []}}) + chr(10)\n"
-            "for fd in range(3, 64):\n"
-            "    try: os.write(fd, line.encode())\n"
-            "    except OSError: pass\n"
-            "os._exit(0)"
-        )
-    ),
-    "forged-output-file": in_host(
-        only_interpreted(
-            "import json\n"
-            "header = {'entries': [['out:out', {'kind': 'tensor', 'dtype': 'float32', 'shape': [1 << 40],"
-            " 'stride': [1], 'offset': 0, 'storage': 0}]], 'storages': [64], 'sha256': ''}\n"
-            "open('/tmp/forged.bin', 'wb').write(bytes(64))\n"
-            "os._exit(0)"
-        )
-    ),
-    "reads-the-task": in_host(
-        only_interpreted(
-            "import pathlib\n"
-            "task = next(pathlib.Path(__file__).parent.glob('*.evolve.py'))\n"
-            "task.write_text(task.read_text().replace('2.3', '2.7'))"
-        )
-    ),
-    "steals-what-the-kernel-gave": in_host(
-        only_interpreted(
-            "import pathlib\n"
-            "out = torch.empty_like(x)\n"
-            "for file in pathlib.Path(os.environ['TMPDIR']).parents[2].rglob('outputs-*.bin'):\n"
-            "    data = file.read_bytes()[:out.nbytes]\n"
-            "    if len(data) == out.nbytes:\n"
-            "        return torch.frombuffer(bytearray(data), dtype=torch.float32)"
-        )
-    ),
-    "library-op-only": DOUBLE.replace("    double_kernel[", "    return x * 2.3\n    double_kernel["),
-    "tampers-with-inputs": in_host(
-        only_interpreted(
-            "import pathlib\n"
-            "for file in pathlib.Path(__file__).parents[1].rglob('inputs-*.bin'):\n"
-            "    file.write_bytes(bytes(file.stat().st_size))"
-        )
-    ),
-}
-
-
-@pytest.mark.parametrize("name", CHEATS)
-def test_cheat_is_never_correct(bench: Bench, doubling: OpenedTask, name: str) -> None:
-    verdict = verdict_on(bench, doubling, CHEATS[name])
-    assert verdict.correctness is not Correctness.CORRECT, verdict.reason
-    assert not verdict.is_winner
-    assert verdict.reason
-
-
-def test_there_was_something_to_steal(bench: Bench, doubling: OpenedTask) -> None:
-    assert list((bench.folder / "spool").rglob("outputs-*.bin"))
-
-
-def test_the_honest_neighbour_of_those_is_correct(bench: Bench, doubling: OpenedTask) -> None:
+def test_the_honest_neighbour_of_these_is_correct(bench: Bench, doubling: OpenedTask) -> None:
     verdict = verdict_on(bench, doubling, DOUBLE)
     assert verdict.correctness is Correctness.CORRECT, verdict.reason
     assert "estimated" in verdict.reason
