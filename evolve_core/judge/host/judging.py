@@ -274,7 +274,8 @@ class Judge:
         checks = [
             _check(one, check, run, answer)
             for (one, runs), answer in found
-            for check, run in zip(answer["checks"], runs, strict="unreadable" not in answer)
+            if "unreadable" not in answer
+            for check, run in zip(answer["checks"], runs, strict=True)
         ]
         return [*checks, *broken], failure
 
@@ -336,7 +337,8 @@ def _check(
 def _unreadable(one: CheckedWorkload, answer: dict[str, Any]) -> dict[str, Any]:
     said = f"it wrote outputs of its own in place of the judge's: {answer['unreadable']}"
     where = f"on {one.workload['label']} (seed {one.seed})"
-    return {"kind": "crash", "message": f"{said} {where}", "workload": one.workload["id"], "seed": one.seed}
+    place = {"file": None, "line": None, "workload": one.workload["id"], "seed": one.seed}
+    return {"kind": "crash", "message": f"{said} {where}", **place}
 
 
 def _broken_check(one: CheckedWorkload, failed: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
