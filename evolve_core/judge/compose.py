@@ -18,12 +18,9 @@ from evolve_core.judge.launched import unlaunched
 from evolve_core.judge.observation import Check, Observation, Outcome, SeenFailure
 from evolve_core.judge.reproduce import reproduction
 from evolve_core.judge.timing import Measured, Samples, measure, null_delta
-from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Trust, Verdict, WorkloadVerdict
+from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Verdict, WorkloadVerdict
 from evolve_core.targets import Target, load
 from evolve_core.task.model import TaskKind
-
-TRUST = Trust.HOST_CODE
-"""The candidate's own Python launches its kernels: tier 2 for every candidate so far."""
 
 
 def compose(
@@ -54,7 +51,7 @@ def _failed(opened: OpenedTask, observed: Observation, failure: SeenFailure, sta
     return Verdict(
         correctness=Correctness.UNVERIFIED,
         speed=Speed.UNMEASURED,
-        trust=TRUST,
+        trust=observed.trust,
         stage=stage,
         reason=failure.message,
         failure=known.get(failure.kind, Failure.CRASH),
@@ -66,7 +63,7 @@ def _launchless(observed: Observation, reason: str, stage: Stage) -> Verdict:
     return Verdict(
         correctness=Correctness.UNVERIFIED,
         speed=Speed.UNMEASURED,
-        trust=TRUST,
+        trust=observed.trust,
         stage=stage,
         reason=reason,
         failure=Failure.CHEATING,
@@ -94,7 +91,7 @@ def _wrong(opened: OpenedTask, observed: Observation, check: Check, reason: str,
     return Verdict(
         correctness=Correctness.WRONG,
         speed=Speed.UNMEASURED,
-        trust=TRUST,
+        trust=observed.trust,
         stage=stage,
         reason=reason,
         workloads=_error_workloads(opened, observed),
@@ -112,7 +109,7 @@ def _rejected(opened: OpenedTask, observed: Observation, judged: Rejected, stage
     return Verdict(
         correctness=Correctness.WRONG,
         speed=Speed.UNMEASURED,
-        trust=TRUST,
+        trust=observed.trust,
         stage=stage,
         reason=reason,
         failure=Failure.CHEATING,
@@ -129,7 +126,9 @@ def _unverified(opened: OpenedTask, observed: Observation, reason: str, stage: S
             "no workload is small enough for Triton's interpreter and none could be shrunk; "
             "add domain(rng) with small sizes to the task"
         )
-    return Verdict(Correctness.UNVERIFIED, Speed.UNMEASURED, TRUST, stage, reason, environment=observed.environment)
+    return Verdict(
+        Correctness.UNVERIFIED, Speed.UNMEASURED, observed.trust, stage, reason, environment=observed.environment
+    )
 
 
 def _error_workloads(opened: OpenedTask, observed: Observation) -> tuple[WorkloadVerdict, ...]:
@@ -170,7 +169,7 @@ def _measured(opened: OpenedTask, observed: Observation, stage: Stage, finalists
     return Verdict(
         correctness=Correctness.CORRECT,
         speed=result.speed,
-        trust=TRUST,
+        trust=observed.trust,
         stage=stage,
         reason=result.reason,
         failure=result.failure,
@@ -195,7 +194,7 @@ def _estimated(opened: OpenedTask, observed: Observation, target: Target, stage:
         return Verdict(
             correctness=Correctness.UNVERIFIED,
             speed=Speed.UNMEASURED,
-            trust=TRUST,
+            trust=observed.trust,
             stage=stage,
             reason=f"it does not fit on {target.name}: {refused}; {proof}",
             failure=Failure.COMPILE_ERROR,
@@ -207,7 +206,7 @@ def _estimated(opened: OpenedTask, observed: Observation, target: Target, stage:
         return Verdict(
             correctness=Correctness.CORRECT,
             speed=Speed.UNMEASURED,
-            trust=TRUST,
+            trust=observed.trust,
             stage=stage,
             reason=f"{proof}; {why_not}",
             workloads=_error_workloads(opened, observed),
@@ -219,7 +218,7 @@ def _estimated(opened: OpenedTask, observed: Observation, target: Target, stage:
     return Verdict(
         correctness=Correctness.CORRECT,
         speed=Speed.ESTIMATED,
-        trust=TRUST,
+        trust=observed.trust,
         stage=stage,
         reason=f"estimated {ratio:.2f}× on {target.name}{tail}; {proof}",
         ratio=ratio,

@@ -12,6 +12,7 @@ from typing import Any
 
 from evolve_core.hints.model import KernelFacts, WorkProfile
 from evolve_core.hints.parse import kernel_facts, work_profile
+from evolve_core.judge.verdict import Trust
 
 
 class Outcome(StrEnum):
@@ -144,6 +145,7 @@ class Observation:
     environment: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     raw: Mapping[str, Any]
+    trust: Trust = Trust.HOST_CODE
     traced: bool = False
     """``launches`` is all of them: the host code ran to its end on every timed workload."""
 
@@ -183,6 +185,7 @@ def parse_observation(data: Mapping[str, Any]) -> Observation:
     """Raises KeyError, TypeError or ValueError where the host sent something else than an Observation."""
     environment = dict(data["environment"])
     notes = environment.pop("notes", [])
+    trust = Trust(environment.pop("trust", Trust.HOST_CODE))
     return Observation(
         failure=_failure(data["failure"]),
         kernels=tuple(kernel_facts(one) for one in data["kernels"]),
@@ -197,6 +200,7 @@ def parse_observation(data: Mapping[str, Any]) -> Observation:
         ),
         notes=tuple(str(note) for note in notes),
         raw=dict(data),
+        trust=trust,
         traced=bool(data.get("traced")),
     )
 

@@ -38,11 +38,16 @@ class Judges:
         self.rows: list[dict[str, Any]] = []
 
     def verdict(self, candidate: Exploit | Honest) -> Verdict:
-        """Screened; the row that is kept of it is one line of the report."""
+        """Screened, and an exploit that gets away with that confirmed, as a search would do before it claims anything.
+
+        The row that is kept of it is one line of the report.
+        """
         judge = self._of(candidate.task)
         started = time.monotonic()
         verdict = judge.submit("c1", candidate.source, Stage.SCREENING).result(PATIENCE_S).verdict
         is_exploit = isinstance(candidate, Exploit)
+        if isinstance(candidate, Exploit) and escaped(candidate, verdict):
+            verdict = judge.submit("c1", candidate.source, Stage.CONFIRMATION).result(PATIENCE_S).verdict
         self.rows.append(
             {
                 "side": "exploit" if is_exploit else "honest",
@@ -50,6 +55,9 @@ class Judges:
                 "class": candidate.stands_for if isinstance(candidate, Exploit) else candidate.looks_like,
                 "task": candidate.task,
                 "verdict": kind_of(verdict),
+                "stage": verdict.stage.value,
+                "trust": verdict.trust.value,
+                "why host code": dict(verdict.environment).get("host code ran because", ""),
                 "ratio": None if verdict.ratio is None else round(verdict.ratio, 4),
                 "fooled": escaped(candidate, verdict) if isinstance(candidate, Exploit) else rejected(verdict),
                 "seconds": round(time.monotonic() - started, 2),

@@ -10,6 +10,7 @@ from .errors import StepError
 from .opened import OpenTask, code_of, task_of
 from .outcomes import failure_of
 from .pool import Cancel, remove_folder
+from .tier import binaries_of
 
 if TYPE_CHECKING:
     from .judging import Judge
@@ -35,13 +36,17 @@ def compiled(
     patience = PATIENCE_S if deadline is None else max(1.0, deadline - time.monotonic())
     observation = _empty_observation(judge)
     folder = judge.spool / "steps" / secrets.token_hex(8)
-    workloads = [{key: one[key] for key in ("id", "label", "entries")} for one in task.timed]
+    timed = {one["id"] for one in task.timed}
+    # The held-out ones too: their launches are planned with the others.
+    workloads = [{key: one[key] for key in ("id", "label", "entries")} for one in [*task.timed, *task.drawn]]
     payload = {**task_of(task.text), **code_of(task.text, source), "workloads": workloads}
     step = "compile-cuda" if task.text.is_cuda else "compile"
     result = judge.children.submit(judge.step, step, payload, cancel, patience, folder).result()
-    remove_folder(folder)
     if result.value is not None:
-        observation.update({key: result.value[key] for key in ("kernels", "launches")})
+        observation["kernels"] = result.value["kernels"]
+        observation["launches"] = [one for one in result.value["launches"] if one["workload"] in timed]
+        observation["plans"] = result.value["plans"]
+        judge.binaries.take(folder, binaries_of(result.value["plans"]))
         observation["environment"]["notes"] = list(result.value["notes"])
         # A CUDA kernel's launches are the task's own plan, whatever the source does.
         observation["traced"] = not task.text.is_cuda
@@ -49,6 +54,8 @@ def compiled(
         observation["environment"]["notes"] = [result.error.message]
     else:
         observation["failure"] = failure_of(result)
+    remove_folder(folder)
+    if observation["failure"]:
         if own:
             raise _own_failure(observation["failure"], task)
         return observation
@@ -94,6 +101,7 @@ def _empty_observation(judge: Judge) -> dict[str, Any]:
         "failure": None,
         "kernels": [],
         "launches": [],
+        "plans": {},
         "traced": False,
         "work": [],
         "checks": [],

@@ -24,6 +24,8 @@ _ALIGNMENT = 64
 MAX_TOTAL_BYTES = 2 << 30
 """Checked workloads are small; more than this in a spool file is a mistake or an attack on the disk."""
 _PLAIN = (int, float, bool, str, type(None))
+_LARGEST_ALIGNMENT = 512
+"""Bytes, of every block that torch's allocator for CUDA hands out."""
 
 
 @dataclass
@@ -166,13 +168,30 @@ def _restore(entry: dict[str, Any], tensor: Callable[[dict[str, Any]], Any]) -> 
     return entry["value"]
 
 
+def plain_value(value: Any) -> Any:
+    """An input that is no tensor, in a form that JSON keeps and that can be compared."""
+    if isinstance(value, torch.dtype):
+        return f"torch.{dtype_name(value)}"
+    if isinstance(value, (tuple, list)):
+        return tuple(plain_value(item) for item in value)
+    return value
+
+
 def shaped_inputs(
     entries: list[list[Any]], make: Callable[[torch.dtype, list[int], list[int]], torch.Tensor]
 ) -> dict[str, Any]:
-    """Inputs of the described shapes whose contents ``make(dtype, shape, stride)`` decides."""
+    """Inputs of the described shapes whose contents ``make(dtype, shape, stride)`` decides.
+
+    One that starts inside its memory keeps its alignment: compilers specialise on that.
+    """
 
     def tensor(entry: dict[str, Any]) -> torch.Tensor:
-        return make(dtype_named(entry["dtype"]), entry["shape"], entry["stride"])
+        dtype, shape, stride = dtype_named(entry["dtype"]), entry["shape"], entry["stride"]
+        lead = int(entry["offset"]) % (_LARGEST_ALIGNMENT // torch.empty(0, dtype=dtype).element_size())
+        if not lead or not all(shape):
+            return make(dtype, shape, stride)
+        span = 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
+        return make(dtype, [lead + span], [1]).as_strided(shape, stride, lead)
 
     return {str(name): _restore(entry, tensor) for name, entry in entries}
 

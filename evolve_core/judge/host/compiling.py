@@ -1,7 +1,8 @@
 """Compile every launch of an entry for a named target, without a GPU and without launching.
 
 The entry's own host code runs on tensors that have shapes and no contents (FakeTensorMode) at the real sizes, under
-a stub driver, so the specialisations compiled are the ones that a GPU would run.
+a stub driver, so the specialisations compiled are the ones that a GPU would run. What it does on the way becomes a
+launch plan, where a plan can hold it (tracing.py).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from .facts import kernel_facts
 from .loading import entry_of, line_in, load_source
 from .shapes_only import NEEDS_CONTENTS, ShapesOnly, lacks_cuda
 from .stub_driver import install_stub_driver, pretended_cuda
+from .tracing import Addresses, PlanTrace, digest
 
 
 @dataclass
@@ -34,11 +36,21 @@ class Recorder:
     workload: str = ""
     launches: list[dict[str, Any]] = field(default_factory=list)
     kernels: list[dict[str, Any]] = field(default_factory=list)
+    plans: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By workload: ``{"plan": …}``, or ``{"why_not": …}``."""
+    binaries: dict[str, bytes] = field(default_factory=dict)
+    trace: PlanTrace | None = None
     refused: BaseException | None = None
     """What the compiler raised last: the entry's own exceptions are of the same types, but are not its."""
     _index: dict[str, int] = field(default_factory=dict)
 
-    def add(self, function: Any, compiled: Any, grid: tuple[int, ...], constexprs: dict[str, Any]) -> None:
+    def add(self, function: Any, compiled: Any, grid: tuple[int, ...], values: dict[str, Any]) -> None:
+        """A launch with its parameters by name."""
+        constexprs = {one.name: values[one.name] for one in function.params if one.is_constexpr}
+        if self.trace is not None:
+            self.trace.launched(function, compiled, grid, values)
+        if "cubin" in compiled.asm:
+            self.binaries[digest(compiled)] = bytes(compiled.asm["cubin"])
         key = f"{function.__name__}:{compiled.hash}"
         shown = {name: _shown(value) for name, value in constexprs.items()}
         if key not in self._index:
@@ -62,12 +74,17 @@ def _shown(value: Any) -> str:
 
 
 def compile_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Facts and launches of every timed workload. What does not compile is a StepError with the line."""
+    """Facts, launches and plans for every workload; binaries as ``<sha256>.cubin`` in ``folder``.
+
+    What does not compile is a StepError with the line.
+    """
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     install_stub_driver(payload["target"], "cuda")
     choose_first_configuration()
     recorder = Recorder(payload["target"])
+    addresses = Addresses()
+    addresses.install()
     original = Path(payload["source_file"])
     with pretended_cuda(payload["target"]):
         module = load_source(payload["source"], original, folder, "compile-error")
@@ -76,21 +93,41 @@ def compile_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
         copy = folder / original.name
         for workload in payload["workloads"]:
             recorder.workload = workload["id"]
-            _trace(entry, workload, recorder, copy, original)
-    return {"kernels": recorder.kernels, "launches": recorder.launches, "notes": sorted(set(chosen))}
+            _trace(entry, workload, recorder, addresses, copy, original)
+    for name, binary in recorder.binaries.items():
+        (folder / f"{name}.cubin").write_bytes(binary)
+    return {
+        "kernels": recorder.kernels,
+        "launches": recorder.launches,
+        "plans": recorder.plans,
+        "notes": sorted(set(chosen)),
+    }
 
 
-def _trace(entry: Callable[..., Any], workload: dict[str, Any], recorder: Recorder, copy: Path, original: Path) -> None:
+def _trace(
+    entry: Callable[..., Any],
+    workload: dict[str, Any],
+    recorder: Recorder,
+    addresses: Addresses,
+    copy: Path,
+    original: Path,
+) -> None:
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         inputs = shaped_inputs(workload["entries"], _fake)
+        trace = recorder.trace = PlanTrace(inputs, addresses)
+        choices = len(chosen)
         try:
-            with ShapesOnly():
-                entry(**inputs)
+            with trace, ShapesOnly(trace):
+                result = entry(**inputs)
         except StepError:
             raise
         except Exception as error:  # noqa: BLE001 - host code of a candidate may raise anything
             by_compiler = error is recorder.refused
             raise _failure(error, by_compiler, copy, original, workload["label"]) from None
+        if len(chosen) > choices:
+            trace.cannot_follow("it is autotuned: which configuration runs is found out by timing")
+        plan = trace.plan(result)
+        recorder.plans[workload["id"]] = {"why_not": trace.why_not} if plan is None else {"plan": plan.as_json()}
 
 
 def _fake(dtype: torch.dtype, shape: list[int], stride: list[int]) -> torch.Tensor:
@@ -110,8 +147,7 @@ def _recording_run(recorder: Recorder, original_run: Any) -> Any:
         size = tuple(int(n) for n in (grid(values) if callable(grid) else grid))
         if not size or min(size) <= 0:
             raise StepError("crash", f"{self.__name__} is launched with the grid {size}: no program would run")
-        names = [parameter.name for parameter in self.params if parameter.is_constexpr]
-        recorder.add(self, compiled, size, {name: values[name] for name in names})
+        recorder.add(self, compiled, size, values)
         return compiled
 
     return run

@@ -22,6 +22,7 @@ from .facts import cuobjdump, ptx_facts
 from .gpu.cuda_compiler import Compiled, CudaCompileError, CudaCompilerMissing, compile_cubin
 from .shapes_only import ShapesOnly
 from .tasks import TaskModule, load_task
+from .tracing import Addresses, PlanTrace
 
 _FUNCTION = re.compile(r"Function\s+(\S+?):\s*REG:(\d+).*?STACK:(\d+).*?SHARED:(\d+)", re.DOTALL)
 _ERROR = re.compile(r"\((\d+)\): (?:catastrophic )?error[^:]*: (.*)")
@@ -97,9 +98,11 @@ def _spills(log: str, symbol: str) -> int:
 def _launches(task: TaskModule, workload: dict[str, Any], kernels: list[dict[str, Any]]) -> list[dict[str, Any]]:
     index = {facts["name"]: number for number, facts in enumerate(kernels)}
     found = []
-    with FakeTensorMode(allow_non_fake_inputs=True), ShapesOnly(), torch.no_grad():
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         inputs = shaped_inputs(workload["entries"], _fake)
-        for plan in task.guarded("launches()", list, task.call("launches", **inputs)):
+        with ShapesOnly(PlanTrace(inputs, Addresses())):
+            listed = task.guarded("launches()", list, task.call("launches", **inputs))
+        for plan in listed:
             kernel = str(plan["kernel"])
             if kernel not in index:
                 raise StepError(

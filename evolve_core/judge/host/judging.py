@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .analysing import compiled, profile
+from .binaries import BinaryStore
 from .complaints import blamed_on_placeholders, none_left, nothing_to_check
 from .errors import StepError, log
 from .kinds import Kind
@@ -45,6 +46,7 @@ class Judge:
         for folder in (self.secret, spool / "steps"):
             folder.mkdir(parents=True, exist_ok=True)
         self.target = target
+        self.binaries = BinaryStore(spool / "binaries")
         self.children = ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="child")
         self._tasks: dict[str, OpenTask] = {}
 

@@ -15,6 +15,7 @@ from .errors import StepError
 from .opened import OpenTask
 from .outcomes import compare_failure, failure_of
 from .pool import Cancel, remove_folder
+from .tier import HOST_CODE, KERNEL_ONLY, Plans, complete, joint
 
 if TYPE_CHECKING:
     from .judging import Judge
@@ -27,9 +28,15 @@ def open_on_gpu(judge: Judge, task: OpenTask, cancel: Cancel) -> dict[str, Any]:
     """Observe the user's own source against itself: facts, native errors, and the noise of this machine."""
     observation = compiled(judge, task, task.text.source, cancel, own=True, with_profile=False)
     deadline = time.monotonic() + OPEN_PATIENCE_S
-    _merge(observation, _measure(judge, task, None, "screening", deadline, cancel))
+    task.plans = _plans(judge, task, observation)
+    measured = _measure(judge, task, None, task.plans, "screening", deadline, cancel)
+    if _failed(measured) and not task.plans.why_not:
+        # The user's own kernel decides whether plans work here: its own Python may still.
+        task.plans = Plans(why_not=f"its plan does not run here: {measured['failure']['message']}")
+        measured = _measure(judge, task, None, task.plans, "screening", deadline, cancel)
+    _merge(observation, measured)
     failure = observation["failure"]
-    if failure and failure["kind"] != "contended":
+    if _failed(observation):
         raise StepError(
             "task-error",
             f"your own kernel cannot be judged on this GPU: {failure['message']}",
@@ -54,12 +61,28 @@ def judge_on_gpu(
     """Observe one candidate: it must compile in the sandbox before it comes near the device."""
     observation = compiled(judge, task, source, cancel, own=False, deadline=deadline, with_profile=False)
     if not observation["failure"]:
-        _merge(observation, _measure(judge, task, source, stage, deadline, cancel))
+        plans = _plans(judge, task, observation)
+        _merge(observation, _measure(judge, task, source, plans, stage, deadline, cancel))
     return observation
 
 
+def _plans(judge: Judge, task: OpenTask, observation: dict[str, Any]) -> Plans:
+    wanted = [one["id"] for one in [*task.drawn, *task.timed]]
+    return complete(observation["plans"], wanted, judge.binaries.at_hand())
+
+
+def _failed(observation: dict[str, Any]) -> bool:
+    return bool(observation["failure"]) and observation["failure"]["kind"] != "contended"
+
+
 def _measure(
-    judge: Judge, task: OpenTask, candidate: str | None, stage: str, deadline: float, cancel: Cancel
+    judge: Judge,
+    task: OpenTask,
+    candidate: str | None,
+    plans: Plans,
+    stage: str,
+    deadline: float,
+    cancel: Cancel,
 ) -> dict[str, Any]:
     device = _device()
     left = max(1.0, deadline - time.monotonic())
@@ -68,7 +91,10 @@ def _measure(
     compiled_baseline = task.folder / "compiled"
     for place in (locks, compiled_baseline):
         place.mkdir(parents=True, exist_ok=True)
+    both, why_not = joint(task.plans, plans)
     payload = {
+        "plans": both,
+        "binaries": str(judge.binaries.folder),
         "task_text": task.text.task_text,
         "task_file": task.text.task_file,
         "source_file": task.text.source_file,
@@ -90,9 +116,15 @@ def _measure(
     # room for the import of torch in the fresh interpreter that the step starts.
     result = judge.step("gpu", payload, cancel, left + GPU_GRACE_S, folder)
     remove_folder(folder)
-    if isinstance(result.value, dict):
-        return result.value
-    return {"failure": failure_of(result), "checks": [], "timing": [], "environment": {}}
+    measured = result.value
+    if not isinstance(measured, dict):
+        measured = {"failure": failure_of(result), "checks": [], "timing": [], "environment": {}}
+    # A CUDA candidate has no host code: the task's own launches() says how its kernels are launched.
+    kernel_only = task.text.is_cuda or both is not None
+    measured["environment"]["trust"] = KERNEL_ONLY if kernel_only else HOST_CODE
+    if not kernel_only:
+        measured["environment"]["host code ran because"] = why_not
+    return measured
 
 
 def _device() -> dict[str, Any]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .tier import Plans
+
 
 @dataclass(frozen=True)
 class TaskText:
@@ -48,6 +50,8 @@ class OpenTask:
     has_reference: bool = True
     drawn: list[dict[str, Any]] = field(default_factory=list)
     """On a GPU: held-out workloads from the domain, checked beside the listed ones."""
+    plans: Plans = field(default_factory=Plans)
+    """Of the user's own source."""
 
 
 def task_of(text: TaskText) -> dict[str, Any]:

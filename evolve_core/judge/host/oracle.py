@@ -110,7 +110,7 @@ def _shape_entry(name: str, value: Any) -> dict[str, Any]:
             "dtype": dtype_name(value.dtype),
             "shape": list(value.shape),
             "stride": list(value.stride()),
-            "offset": 0,
+            "offset": int(value.storage_offset()),
             "storage": 0,
         }
     return _entry(name, value, _Storages())

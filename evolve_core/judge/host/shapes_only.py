@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 from .errors import StepError
+from .tracing import PlanTrace
 
 NEEDS_CONTENTS = "the entry reads its tensors' contents on the host: its launches are unknown before it runs"
 _READS = (
@@ -25,6 +26,17 @@ _READS = (
     torch.Tensor.__bool__,
     torch.Tensor.__index__,
 )
+_COPYING = (
+    torch.Tensor.contiguous,
+    torch.Tensor.clone,
+    torch.Tensor.copy_,
+    torch.Tensor.to,
+    torch.Tensor.float,
+    torch.Tensor.half,
+    torch.Tensor.bfloat16,
+    torch.Tensor.double,
+)
+"""What gives the same values in other memory, in another type or order."""
 _REFUSALS = ("not linked with support for", "from the 'CUDA' backend", "not compiled with CUDA")
 
 
@@ -38,18 +50,31 @@ _MANY = 4096
 
 
 class ShapesOnly(TorchFunctionMode):
-    """Enter it inside a FakeTensorMode, in a child that ends with its step."""
+    """Enter it inside a FakeTensorMode, in a child that ends with its step.
+
+    ``trace`` is told of what is answered here.
+    """
+
+    def __init__(self, trace: PlanTrace) -> None:
+        super().__init__()
+        self._trace = trace
 
     def __enter__(self) -> Any:
         # It asks no mode, and a tensor without contents cannot change its class. Whether the real one may is not
         # asked here.
-        torch.Tensor.as_subclass = lambda tensor, cls: tensor
+        def as_subclass(tensor: torch.Tensor, cls: type) -> torch.Tensor:
+            if cls is not torch.Tensor:
+                self._trace.cannot_follow(f"its host code makes a {cls.__name__} of a tensor")
+            return tensor
+
+        torch.Tensor.as_subclass = as_subclass
         return super().__enter__()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.Tensor.__getitem__:
-            return _indexed(args[0], args[1])
+            return self._indexed(args[0], args[1])
         if func is torch.Tensor.__setitem__:
+            self._trace.cannot_follow("its host code writes into a tensor by index")
             return None
         if func is torch.Tensor.cuda:
             return args[0]
@@ -60,7 +85,29 @@ class ShapesOnly(TorchFunctionMode):
         except RuntimeError as refused:
             if not lacks_cuda(refused):
                 raise
-            return _on_stand_ins(func, args, kwargs or {})
+            result = _on_stand_ins(func, args, kwargs or {})
+            self._tell(func, args, result)
+            return result
+
+    def _tell(self, func: Any, args: Any, result: Any) -> None:
+        if func is torch.Tensor.copy_ and isinstance(args[1], torch.Tensor):
+            self._trace.copied(args[1], args[0])
+        elif func in _COPYING and func is not torch.Tensor.copy_:
+            if result is not args[0]:
+                self._trace.copied(args[0], result)
+        else:
+            self._trace.cannot_follow(f"its host code computes with {getattr(func, '__name__', func)}")
+
+    def _indexed(self, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        """What indexing gives, found on a CPU stand-in: a view by its strides, or a fresh tensor for index tensors."""
+        stand_in = torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device="cpu")
+        parts = index if isinstance(index, tuple) else (index,)
+        moved = tuple(_on_cpu(part) for part in parts)
+        found = torch.Tensor.__getitem__(stand_in, moved if isinstance(index, tuple) else moved[0])
+        if any(isinstance(part, (torch.Tensor, list)) for part in parts):
+            self._trace.cannot_follow("its host code picks elements by an index tensor")
+            return torch.empty_strided(found.size(), found.stride(), dtype=tensor.dtype, device=tensor.device)
+        return tensor.as_strided(found.size(), found.stride(), tensor.storage_offset() + found.storage_offset())
 
 
 def _on_stand_ins(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -91,17 +138,6 @@ def _is_gpu(value: Any) -> bool:
     if isinstance(value, torch.device):
         return value.type == "cuda"
     return isinstance(value, str) and value.partition(":")[0] == "cuda"
-
-
-def _indexed(tensor: torch.Tensor, index: Any) -> torch.Tensor:
-    """What indexing gives, found on a CPU stand-in: a view by its strides, or a fresh tensor for index tensors."""
-    stand_in = torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device="cpu")
-    parts = index if isinstance(index, tuple) else (index,)
-    moved = tuple(_on_cpu(part) for part in parts)
-    found = torch.Tensor.__getitem__(stand_in, moved if isinstance(index, tuple) else moved[0])
-    if any(isinstance(part, (torch.Tensor, list)) for part in parts):
-        return torch.empty_strided(found.size(), found.stride(), dtype=tensor.dtype, device=tensor.device)
-    return tensor.as_strided(found.size(), found.stride(), tensor.storage_offset() + found.storage_offset())
 
 
 def _on_cpu(part: Any) -> Any:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from .plan import plan_from
+
 MAX_ITEMS = 4096
 
 
@@ -63,7 +65,18 @@ def _access(one: dict[str, Any]) -> dict[str, Any]:
 def _compile(value: dict[str, Any], folder: Path) -> dict[str, Any]:
     kernels = [_facts(one) for one in _list(value["kernels"])]
     launches = [_launch(one, len(kernels)) for one in _list(value["launches"])]
-    return {"kernels": kernels, "launches": launches, "notes": [str(note) for note in _list(value["notes"])]}
+    return {
+        "kernels": kernels,
+        "launches": launches,
+        "plans": {str(name): _plan(one) for name, one in dict(value.get("plans", {})).items()},
+        "notes": [str(note) for note in _list(value["notes"])],
+    }
+
+
+def _plan(one: dict[str, Any]) -> dict[str, Any]:
+    if one.get("plan") is None:
+        return {"why_not": str(one["why_not"])[:300]}
+    return {"plan": plan_from(one["plan"]).as_json()}
 
 
 def _facts(one: dict[str, Any]) -> dict[str, Any]:

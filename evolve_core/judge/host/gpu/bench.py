@@ -20,6 +20,7 @@ from .channel import Channel, PeerGone
 from .clock import Stopwatch
 from .inputs import clone_inputs, unpack_values
 from .launches import LaunchCount
+from .planned import PlannedRunner
 from .poison import overwrite_free_memory, poisoned
 from .slots import Slot, SlotTooSmall, wait_for_device
 
@@ -67,9 +68,12 @@ class Bench:
 
     def do_run(self, request: dict[str, Any]) -> dict[str, Any]:
         """One untimed call; exports the outputs and then the inputs as the call left them."""
-        inputs = self._take(request)
-        with poisoned(request["poison"]):
-            outputs = self._runners[request["which"]](inputs)
+        inputs, runner = self._take(request), self._runners[request["which"]]
+        if isinstance(runner, PlannedRunner):
+            inputs, outputs = runner.guarded(inputs, request["poison"])
+        else:
+            with poisoned(request["poison"]):
+                outputs = runner(inputs)
         wait_for_device()
         return self._export(inputs, outputs, with_inputs=True)
 
@@ -98,7 +102,7 @@ class Bench:
             overwrite_free_memory(self._result_bytes, self._device)
             call, before = self._call(which), self._launches.seen()
             sample, outputs = self._watch.sample(call)
-            launches = self._launches.since(before)
+            launches = self._launched(which, before)
             exported = self._export({}, outputs, with_inputs=False, start=offset)
             offset = exported.pop("next_offset")
             self._result_bytes = [entry["layout"]["bytes"] for entry in exported["outputs"]]
@@ -142,6 +146,11 @@ class Bench:
         runner, inputs = self._runners[which], clone_inputs(self._inputs)
         wait_for_device()
         return lambda: runner(inputs)
+
+    def _launched(self, which: str, before: int | None) -> int | None:
+        """Launches of the call that was just made, ``before`` those that had been counted until then."""
+        runner = self._runners[which]
+        return runner.launches if isinstance(runner, PlannedRunner) else self._launches.since(before)
 
     def _export(
         self, inputs: dict[str, Any], outputs: list[tuple[str, torch.Tensor]], with_inputs: bool, start: int = 0
@@ -224,11 +233,17 @@ def _failure(raised: BaseException) -> dict[str, Any]:
     file, line = _place(raised)
     return {
         "kind": kind,
-        "message": f"{name}: {text}"[:2000],
+        "message": f"{_meaning(text)}{name}: {text}"[:2000],
         "file": file,
         "line": line,
         "fatal": fatal,
     }
+
+
+def _meaning(text: str) -> str:
+    """What a fault that the driver names comes from; "" where its name says it all."""
+    outside = any(mark in text for mark in ("illegal memory access", "ILLEGAL_ADDRESS"))
+    return "it reads or writes outside its tensors: " if outside else ""
 
 
 def _place(raised: BaseException) -> tuple[str | None, int | None]:

@@ -58,7 +58,7 @@ class Conductor:
         self._job, self._process = job, process
         self._link = BenchLink(channel)
         self._to, self._from = to_bench, from_bench
-        self._native = job.load_baseline()
+        self._native = (job.load_native or job.load_baseline)()
         self.checks: list[dict[str, Any]] = []
         self.timing: list[dict[str, Any]] = []
         self.environment: dict[str, Any] = {}
@@ -66,17 +66,16 @@ class Conductor:
         self.seconds: dict[str, float] = {}
         """Where this round's time went, by phase."""
 
-    def run(self, check: bool) -> dict[str, Any]:
-        """The whole measurement: with ``check``, correctness on every checked workload first, then the timed pairs."""
+    def run(self) -> dict[str, Any]:
+        """The whole measurement: correctness on every checked workload first, then the timed pairs."""
         failure = None
         try:
             with self._phase("prepare"):
                 self.environment.update(self._link.ask({"do": "prepare"}, self._job.compile_timeout_s))
                 self._link.ask({"do": "load"}, self._job.compile_timeout_s)
-            if check:
-                with self._phase("check"):
-                    for workload in self._job.checked:
-                        self._check(workload)
+            with self._phase("check"):
+                for workload in self._job.checked:
+                    self._check(workload)
             if not _wrong(self.checks):
                 with self._phase("time"):
                     for workload in self._job.timed:

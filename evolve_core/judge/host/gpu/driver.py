@@ -71,6 +71,18 @@ class Driver:
             None,
         )
 
+    def parameter_bytes(self, function: ctypes.c_void_p) -> list[int]:
+        """Sizes of the kernel's parameters, from the binary itself. Raises ``DriverError`` before CUDA 12.4."""
+        try:
+            ask = self._library.cuFuncGetParamInfo
+        except AttributeError:
+            raise DriverError("cuFuncGetParamInfo: this driver is older than CUDA 12.4") from None
+        sizes: list[int] = []
+        offset, size = ctypes.c_size_t(), ctypes.c_size_t()
+        while ask(function, ctypes.c_size_t(len(sizes)), ctypes.byref(offset), ctypes.byref(size)) == 0:
+            sizes.append(size.value)
+        return sizes
+
     def pending(self, event: ctypes.c_void_p) -> bool:
         """Whether the device has not reached ``event`` yet."""
         return int(self._library.cuEventQuery(event)) == _NOT_READY

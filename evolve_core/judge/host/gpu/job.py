@@ -39,8 +39,13 @@ class GpuJob:
     draw: Callable[[str, int, str], dict[str, Any]]
     truth: Callable[[dict[str, Any], list[str] | None], Named]
     load_baseline: Callable[[], Runner]
+    """The user's kernel for the bench, launched the way that the candidate is."""
     load_candidate: Callable[[], Runner] | None
     compare: Callable[[Named, Named, Named, bool], list[dict[str, Any]]]
+    load_native: Callable[[], Runner] | None = None
+    """The user's kernel for the conductor, through their own host code; None: as for the bench."""
+    load_host_code: Callable[[], Runner] | None = None
+    """The candidate through its own host code, where the bench carries out plans."""
     pairs: int = 0
     processes: int = 0
     compile_timeout_s: float = COMPILE_TIMEOUT_S

@@ -12,6 +12,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -66,8 +67,8 @@ def _rounds(job: GpuJob, fork: Fork, deadline: float) -> dict[str, Any]:
             _failure("contended", f"another process computes on this GPU (pids {rivals}); end it and run again")
         )
     total = _observation(None)
-    for process in range(job.process_count):
-        result = _one_round(job, fork, process, deadline)
+    for process, planned in enumerate(_rounds_of(job)):
+        result = _one_round(planned, fork, process, deadline)
         total["checks"] += result["checks"]
         total["timing"] += result["timing"]
         total["environment"].update(result["environment"])
@@ -75,6 +76,18 @@ def _rounds(job: GpuJob, fork: Fork, deadline: float) -> dict[str, Any]:
         if total["failure"] is not None:
             break
     return total
+
+
+def _rounds_of(job: GpuJob) -> list[GpuJob]:
+    """What each pair of processes does: the first checks, all of them time.
+
+    A plan was made by code that knew it was being followed. Before its figures become a claim, the candidate's own host
+    code has to give the right outputs, too.
+    """
+    rounds = [job] + [replace(job, checked=[])] * (job.process_count - 1)
+    if job.stage == "confirmation" and job.load_host_code is not None:
+        return [replace(job, load_candidate=job.load_host_code, timed=[]), *rounds]
+    return rounds
 
 
 def _rivals(uuid: str) -> list[int]:
@@ -146,7 +159,7 @@ def _conductor_main(
 ) -> None:
     _use_device(job, Path(job.cache_folder))
     conductor = Conductor(job, Channel(end), to_bench, from_bench, process)
-    Channel(report).send(conductor.run(check=process == 0))
+    Channel(report).send(conductor.run())
 
 
 def _bench_cache(job: GpuJob) -> Path:

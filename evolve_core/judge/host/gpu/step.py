@@ -14,8 +14,10 @@ from ..buffers import flatten_outputs
 from ..compare import compare_outputs
 from ..loading import entry_of, load_source
 from ..oracle import reference_truth
+from ..plan import plan_from
 from .cuda_task import cuda_runner
 from .job import COMPILE_TIMEOUT_S, GpuJob, Named, Runner
+from .planned import PlannedRunner
 from .run import judge_on_gpu
 
 
@@ -24,14 +26,16 @@ def judge_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     Observation.
 
     ``payload``: ``task_text``, ``task_file``, ``source_file``, ``entry``, ``kind`` ("entry" or "launches"),
-    ``baseline`` and ``candidate`` (source texts; candidate None: the baseline against itself), ``stage``,
+    ``baseline`` and ``candidate`` (source texts; candidate None: the baseline against itself), ``plans`` (of both by
+    workload, with ``binaries``, the folder of their kernels; None: their own host code runs), ``stage``,
     ``device_uuid``, ``lock_folder``, ``cache_folder``, ``deadline_s``, and ``checked`` and ``timed`` as lists of
     ``{id, recipe}``.
     In a process that has never asked CUDA anything."""
     timed, checked = _recipes(payload["timed"]), _recipes(payload["checked"] or payload["timed"])
     recipes = {**timed, **checked}
     task = cache(lambda: tasks.load_task(payload["task_text"], Path(payload["task_file"]), _fresh(folder / "task")))
-    load_baseline = _loader(payload, payload["baseline"], task, folder / "baseline")
+    load_native = _loader(payload, "baseline", task, folder / "native")
+    plans = payload.get("plans")
     job = GpuJob(
         device_uuid=payload["device_uuid"],
         lock_folder=payload["lock_folder"],
@@ -42,10 +46,18 @@ def judge_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
         checked=list(checked),
         timed=list(timed),
         draw=lambda workload, seed, device: tasks.draw(task(), recipes[workload], seed, device),
-        truth=_truth(task, cache(load_baseline), typed=payload["kind"] == "launches"),
-        load_baseline=load_baseline,
-        load_candidate=_loader(payload, payload["candidate"], task, folder / "candidate")
-        if payload["candidate"] is not None
+        truth=_truth(task, cache(load_native), typed=payload["kind"] == "launches"),
+        load_baseline=_planned(payload, "baseline")
+        if plans
+        else _loader(payload, "baseline", task, folder / "baseline"),
+        load_candidate=None
+        if payload["candidate"] is None
+        else _planned(payload, "candidate")
+        if plans
+        else _loader(payload, "candidate", task, folder / "candidate"),
+        load_native=load_native,
+        load_host_code=_loader(payload, "candidate", task, folder / "candidate")
+        if plans and payload["candidate"] is not None
         else None,
         compare=compare_outputs,
         pairs=int(payload.get("pairs", 0)),
@@ -73,9 +85,15 @@ def _made(folder: Path) -> Path:
     return folder
 
 
+def _planned(payload: dict[str, Any], which: str) -> Callable[[], Runner]:
+    plans = [plan_from(plan) for plan in payload["plans"][which].values()]
+    return lambda: PlannedRunner(plans, Path(payload["binaries"]))
+
+
 def _loader(
-    payload: dict[str, Any], text: str, task: Callable[[], tasks.TaskModule], folder: Path
+    payload: dict[str, Any], which: str, task: Callable[[], tasks.TaskModule], folder: Path
 ) -> Callable[[], Runner]:
+    text = payload[which]
     if payload["kind"] == "launches":
         return lambda: _cuda(payload, text, task())
     return lambda: _python(payload, text, _fresh(folder))

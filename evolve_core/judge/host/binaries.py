@@ -1,0 +1,55 @@
+"""Compiled kernels out of the folders of processes that ran foreign code, kept under the hash of their bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+MAX_BYTES = 64 << 20
+"""Of one binary: the largest of the studied kernels have a few hundred KiB."""
+
+
+class BinaryStore:
+    """Files ``<sha256>.cubin`` in ``folder``. What lies there has the bytes that its name says."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def at_hand(self) -> set[str]:
+        """The hashes of all that is kept."""
+        return {file.stem for file in self.folder.glob("*.cubin")}
+
+    def take(self, source: Path, names: Iterable[str]) -> set[str]:
+        """Copy those of ``names`` in that ``source`` really has; returns the ones that are in the store afterwards."""
+        found = set()
+        for name in names:
+            kept = self.folder / f"{name}.cubin"
+            if kept.exists() or self._copy(source / kept.name, name, kept):
+                found.add(name)
+        return found
+
+    def _copy(self, file: Path, name: str, kept: Path) -> bool:
+        content = _regular_content(file)
+        if content is None or hashlib.sha256(content).hexdigest() != name:
+            return False
+        unfinished = kept.with_suffix(f".{os.getpid()}-{id(content)}")
+        unfinished.write_bytes(content)
+        unfinished.replace(kept)
+        return True
+
+
+def _regular_content(file: Path) -> bytes | None:
+    """None for anything but a regular file of a moderate size: a link or a pipe was put there by a candidate."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with os.fdopen(descriptor, "rb") as opened:
+        status = os.fstat(opened.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+            return None
+        return opened.read(MAX_BYTES + 1)

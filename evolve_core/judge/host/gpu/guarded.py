@@ -1,0 +1,132 @@
+"""Device memory at whose edge nothing is mapped: a kernel that reads or writes past a tensor faults, or leaves a mark.
+
+CUDA's virtual memory management (driver API, cuMem*) maps memory in pages of two MiB. A tensor lies at the front or at
+the back of its pages; on that side of it the device faults, and the rest of its pages holds a pattern that reads show
+in the result (poison) and writes disturb.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+
+from ..plan import ALIGNMENT
+from .driver import Driver
+
+_PINNED, _ON_DEVICE, _READ_WRITE, _MINIMUM = 1, 1, 3, 0  # CU_MEM_ALLOCATION_TYPE_…, CU_MEM_LOCATION_TYPE_…, …
+
+
+class Edge(StrEnum):
+    """The side of a tensor that lies at unmapped memory."""
+
+    FRONT = "front"
+    BACK = "back"
+
+
+class _Location(ctypes.Structure):
+    _fields_ = (("type", ctypes.c_int), ("id", ctypes.c_int))
+
+
+class _Properties(ctypes.Structure):  # CUmemAllocationProp
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("handle_types", ctypes.c_int),
+        ("location", _Location),
+        ("win32", ctypes.c_void_p),
+        ("flags", ctypes.c_ubyte * 8),
+    )
+
+
+class _Access(ctypes.Structure):  # CUmemAccessDesc
+    _fields_ = (("location", _Location), ("flags", ctypes.c_int))
+
+
+class _Mapped:
+    """What torch.as_tensor reads a foreign address from, without a copy."""
+
+    def __init__(self, address: int, bytes_: int) -> None:
+        self.__cuda_array_interface__ = {"shape": (bytes_,), "typestr": "|u1", "data": (address, False), "version": 3}
+
+
+@dataclass
+class _Block:
+    pages: torch.Tensor
+    """uint8, all of the mapped bytes."""
+    start: int = 0
+    used: int = 0
+
+
+class GuardedMemory:
+    """Tensors of one call after the other; blocks are kept for the next call."""
+
+    def __init__(self) -> None:
+        torch.empty(1, device="cuda")  # torch's context must be current
+        self._driver = Driver()
+        device = ctypes.c_int()
+        self._driver.call("cuCtxGetDevice", ctypes.byref(device))
+        self._properties = _Properties(type=_PINNED, location=_Location(_ON_DEVICE, device.value))
+        granularity = ctypes.c_size_t()
+        self._driver.call(
+            "cuMemGetAllocationGranularity", ctypes.byref(granularity), ctypes.byref(self._properties), _MINIMUM
+        )
+        self._page = granularity.value
+        self._free: dict[int, list[_Block]] = {}
+        self._used: list[_Block] = []
+        self._edge, self._pattern = Edge.BACK, 0
+
+    def begin(self, edge: Edge, pattern: int) -> None:
+        """Give back every tensor; the next ones lie at ``edge`` amid bytes of ``pattern``."""
+        for block in self._used:
+            self._free.setdefault(block.pages.numel(), []).append(block)
+        self._used, self._edge, self._pattern = [], edge, pattern
+
+    def like(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A copy with the same strides, and the same alignment within ``ALIGNMENT``."""
+        pairs = zip(tensor.shape, tensor.stride(), strict=True)
+        span = 1 + sum((size - 1) * step for size, step in pairs) if tensor.numel() else 0
+        memory = self.empty(span, tensor.dtype, tensor.data_ptr() % ALIGNMENT)
+        source = tensor.as_strided((span,), (1,), tensor.storage_offset())
+        memory.view(torch.uint8).copy_(source.view(torch.uint8))
+        return memory.as_strided(tensor.shape, tensor.stride(), memory.storage_offset())
+
+    def empty(self, count: int, dtype: torch.dtype, shift: int = 0) -> torch.Tensor:
+        """``count`` elements whose address is ``shift`` bytes past a multiple of ``ALIGNMENT``; of the pattern."""
+        bytes_ = count * torch.empty(0, dtype=dtype).element_size()
+        block = self._block(bytes_ + 2 * ALIGNMENT)
+        block.pages.fill_(self._pattern)
+        room = block.pages.numel() - bytes_ - shift
+        block.start = shift if self._edge is Edge.FRONT else room // ALIGNMENT * ALIGNMENT + shift
+        block.used = bytes_
+        self._used.append(block)
+        return block.pages[block.start : block.start + bytes_].view(dtype)
+
+    def disturbed(self) -> bool:
+        """Whether something was written beside a tensor since it was made. Waits for the device."""
+        beside = [
+            part
+            for block in self._used
+            for part in (block.pages[: block.start], block.pages[block.start + block.used :])
+        ]
+        return any(bool((part != self._pattern).any()) for part in beside if part.numel())
+
+    def _block(self, bytes_: int) -> _Block:
+        size = -(-bytes_ // self._page) * self._page
+        kept = self._free.get(size)
+        return kept.pop() if kept else _Block(self._mapped(size))
+
+    def _mapped(self, size: int) -> torch.Tensor:
+        address, handle = ctypes.c_uint64(), ctypes.c_uint64()
+        reserved = ctypes.c_size_t(size + 2 * self._page)
+        flags, bytes_ = ctypes.c_ulonglong(0), ctypes.c_size_t(size)
+        call = self._driver.call
+        call("cuMemAddressReserve", ctypes.byref(address), reserved, ctypes.c_size_t(0), ctypes.c_uint64(0), flags)
+        call("cuMemCreate", ctypes.byref(handle), bytes_, ctypes.byref(self._properties), flags)
+        inside = address.value + self._page
+        call("cuMemMap", ctypes.c_uint64(inside), bytes_, ctypes.c_size_t(0), handle, flags)
+        access = _Access(self._properties.location, _READ_WRITE)
+        call("cuMemSetAccess", ctypes.c_uint64(inside), bytes_, ctypes.byref(access), ctypes.c_size_t(1))
+        pages: torch.Tensor = torch.as_tensor(_Mapped(inside, size), device="cuda")
+        return pages

@@ -1,0 +1,46 @@
+"""Who launches a candidate's kernels on a GPU: trusted code by a plan, or its own Python, and then for which reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+KERNEL_ONLY, HOST_CODE = "kernel-only", "host-code"
+
+
+@dataclass(frozen=True)
+class Plans:
+    """Launch plans by workload, as JSON (plan.py). ``why_not`` is "" where there is one for every workload."""
+
+    by_workload: dict[str, Any] = field(default_factory=dict)
+    why_not: str = "it was not followed"
+
+
+def complete(traced: dict[str, Any], wanted: Iterable[str], binaries: set[str]) -> Plans:
+    """Plans out of what the compile step said of each workload. ``binaries`` are the kernels that are at hand."""
+    found: dict[str, Any] = {}
+    for workload in wanted:
+        said = traced.get(workload, {})
+        plan = said.get("plan")
+        if plan is None:
+            return Plans(why_not=str(said.get("why_not") or "it could not be followed without a GPU"))
+        if binaries_of({workload: said}) - binaries:
+            return Plans(why_not="a compiled kernel is missing")
+        found[workload] = plan
+    return Plans(found, "")
+
+
+def binaries_of(traced: dict[str, Any]) -> set[str]:
+    """The kernels that the plans of one trace launch."""
+    plans = [said["plan"] for said in traced.values() if said.get("plan")]
+    return {step["binary"] for plan in plans for step in plan["steps"] if step["do"] == "launch"}
+
+
+def joint(own: Plans, candidate: Plans) -> tuple[dict[str, Any] | None, str]:
+    """Both kernels' plans where both have them, else None and the reason: they must be launched in the same way."""
+    if own.why_not:
+        return None, f"of your own kernel: {own.why_not}"
+    if candidate.why_not:
+        return None, candidate.why_not
+    return {"baseline": own.by_workload, "candidate": candidate.by_workload}, ""
