@@ -37,6 +37,7 @@ from evolve_core.judge.host.gpu.confinement import Confinement, Layer, confine
 from evolve_core.judge.host.gpu.device_memory import Exporter, Importer, copy_on_device
 from evolve_core.judge.host.gpu.forking import fork_child
 from evolve_core.judge.host.gpu.nvml import list_devices
+from evolve_core.judge.host.gpu.trial import layers_step
 
 from .attacks import ATTACKS, Target
 
@@ -275,6 +276,17 @@ class Machine:
         near.close()
         return {**found, "layers": [str(layer) for layer in layers], "exit": child.wait(TRIAL_S)}
 
+    def chosen(self) -> list[str] | None:
+        """What the judge itself would use here, by the trial that it makes once."""
+        if self._device is None:
+            return None
+        folder = self._spool / "steps/chosen"
+        folder.mkdir()
+        hidden = [str(self._spool / "secret"), str(self._spool / "steps")]
+        payload = {"device_uuid": self._device["uuid"], "lock_folder": str(folder), "hidden": hidden}
+        chosen: list[str] = layers_step({**payload, "deadline_s": TRIAL_S}, folder)["layers"]
+        return chosen
+
     def _listen(self, channel: Channel) -> dict[str, Any]:
         found: dict[str, Any] = {"held": [], "steps": {}, "attacks": {}}
         while True:
@@ -333,6 +345,7 @@ def main(out: Path, user: int | None) -> None:
         for name, layers in TRIALS.items():
             if time.monotonic() - started < PATIENCE_S:
                 found["trials"][name] = machine.trial(name, layers)
+        found["chosen"] = machine.chosen()
     found["seconds"] = round(time.monotonic() - started, 1)
     with report:
         json.dump(found, report, indent=1)

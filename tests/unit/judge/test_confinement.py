@@ -9,13 +9,19 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from evolve_core.judge.host import landlock, seccomp
+from evolve_core.judge.host import landlock, measuring, seccomp
+from evolve_core.judge.host.gpu import trial
 from evolve_core.judge.host.gpu.confinement import Confinement, Layer, confine
+from evolve_core.judge.host.gpu.trial import working_layers
+from evolve_core.judge.host.pool import Cancel, StepResult
 from tests.gpu.attacks import ATTACKS, Target
 
 pytestmark = pytest.mark.skipif(landlock.abi() < 6, reason="this kernel's Landlock does not confine signals")
@@ -168,3 +174,58 @@ def test_where_landlock_knows_no_signals_a_filter_leaves_a_process_only_itself()
         return str([signalled(program), signalled(os.getppid()), signalled(0), len(caught)])
 
     assert told_by_child(body) == str([0, errno.EPERM, errno.EPERM, 1])
+
+
+def test_a_driver_that_stands_everything_gets_every_layer() -> None:
+    asked: list[tuple[Layer, ...]] = []
+    assert working_layers(lambda layers: not asked.append(layers), time.monotonic() + 5) == tuple(Layer)
+    assert asked == [tuple(Layer)]
+
+
+def test_a_driver_that_does_not_start_behind_a_layer_goes_without_it_alone() -> None:
+    refused = {Layer.SOCKETS, Layer.CALLS}
+    found = working_layers(lambda layers: not refused & set(layers), time.monotonic() + 5)
+    assert set(found) == set(Layer) - refused
+    assert working_layers(lambda layers: False, time.monotonic() + 5) == ()
+
+
+def test_a_trial_is_made_in_a_child_behind_the_layers_themselves(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stands in for a driver that leaves files in the shared memory."""
+
+    def driver() -> None:
+        assert ATTACKS["shared-memory"](target)
+
+    monkeypatch.setattr(trial, "use_the_device", driver)
+    payload = {"device_uuid": "GPU-test", "lock_folder": str(target.secret), "hidden": [], "deadline_s": 30.0}
+    assert set(trial.layers_step(payload, target.own)["layers"]) == set(Layer) - {Layer.FILES, Layer.PROC}
+
+
+def answering(value: dict[str, Any] | None) -> Any:
+    """A judge whose steps answer ``value``."""
+    result = StepResult("finished", 1, value, None, "", 0.0, Path())
+    return SimpleNamespace(
+        bench_layers=None, hidden=[], spool=Path("no-such-folder"), step=lambda *arguments, **named: result
+    )
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(measuring, "find_devices", lambda: [{"uuid": "GPU-test"}])
+    monkeypatch.setattr(measuring, "_locks", lambda: tmp_path)
+
+
+@pytest.mark.usefixtures("device")
+def test_the_user_is_told_what_is_open_and_nothing_where_all_is_closed() -> None:
+    without_network = answering({"layers": [layer for layer in Layer if layer is not Layer.CALLS]})
+    (note,) = measuring.try_layers(without_network, Cancel())
+    assert "reach the network" in note
+    assert measuring.try_layers(answering({"layers": list(Layer)}), Cancel()) == []
+
+
+@pytest.mark.usefixtures("device")
+def test_a_trial_that_fails_opens_nothing() -> None:
+    judge = answering(None)
+    assert measuring.try_layers(judge, Cancel()) == []
+    assert judge.bench_layers is None

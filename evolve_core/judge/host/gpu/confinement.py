@@ -22,6 +22,8 @@ from ..sandbox import DEVICES
 _DEVICE_FILES = ("/dev/nvidia*", "/dev/nvhost*", "/dev/nvmap", "/dev/nvgpu", "/dev/dxg")
 """What a CUDA driver opens for writing: of a discrete GPU, of a Jetson, of WSL."""
 
+_PLACES = ("TMPDIR", "TORCHINDUCTOR_CACHE_DIR", "TORCH_EXTENSIONS_DIR", "PYTORCH_KERNEL_CACHE_PATH", "CUDA_CACHE_PATH")
+
 
 class Layer(StrEnum):
     """In the order in which they are put on."""
@@ -55,6 +57,11 @@ class Confinement:
         return [str(self.own), str(self.cache), *DEVICES, *devices, proc]
 
 
+def own_folder(spool: Path) -> Path:
+    """This process's own in ``spool``: what one process writes, no other may write or find half written."""
+    return spool / Path("/proc/self").resolve().name
+
+
 def confine(confinement: Confinement, layers: Collection[Layer] = tuple(Layer)) -> tuple[Layer, ...]:
     """Put on ``layers``; returns those that this system has. Only in a process with one thread: others go free."""
     settle_in(confinement)
@@ -67,7 +74,7 @@ def settle_in(confinement: Confinement) -> None:
     for folder in (temporary, confinement.cache):
         folder.mkdir(parents=True, exist_ok=True)
     os.environ["TRITON_CACHE_DIR"] = str(confinement.cache)
-    for name in ("TMPDIR", "TORCHINDUCTOR_CACHE_DIR", "CUDA_CACHE_PATH", "XDG_CACHE_HOME"):
+    for name in _PLACES:
         os.environ[name] = str(temporary)
     tempfile.tempdir = str(temporary)
 
