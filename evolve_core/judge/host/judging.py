@@ -43,6 +43,9 @@ class Judge:
         self._zygotes = zygotes
         self.spool = spool
         self.secret = spool / "secret"
+        self.hidden = [str(self.secret), str(spool / "steps")]
+        self.bench_layers: list[str] | None = None
+        """Of the GPU's bench, once they were tried."""
         for folder in (self.secret, spool / "steps"):
             folder.mkdir(parents=True, exist_ok=True)
         self.target = target
@@ -70,7 +73,7 @@ class Judge:
         where = folder or self.spool / "steps" / secrets.token_hex(8)
         limits = _limits(step, deadline_s)
         if step in UNTRUSTED and not own:
-            limits["hidden"] = [str(self.secret), str(self.spool / "steps")]
+            limits["hidden"] = self.hidden
         result = zygote.run(step, {**payload, "target": self.target}, where, deadline_s, limits, cancel)
         return _in_shape(step, result) if step in UNTRUSTED else result
 
@@ -286,9 +289,9 @@ class Judge:
 
 
 def _limits(step: str, deadline_s: float) -> dict[str, Any]:
-    if step == "gpu":
-        # CUDA maps terabytes of address space and spins while it waits. It does not start where it cannot write below
-        # /proc (it names its threads there; seen on an H100), and behind the other layers it has not been tried yet.
+    if step in ("gpu", "gpu-layers"):
+        # CUDA maps terabytes of address space and spins while it waits. The step's own process and the conductor run
+        # no candidate; the bench, which does, confines itself by what a driver works under (gpu/confinement.py).
         return {
             "cpu_s": int(8 * deadline_s) + 60,
             "memory_bytes": None,

@@ -23,7 +23,8 @@ _CHANGE_TREE = sum(1 << bit for bit in range(4, 13))
 """Remove and make files, folders, sockets, pipes, devices, links."""
 _REFER, _TRUNCATE = 1 << 13, 1 << 14
 _BIND_TCP, _CONNECT_TCP = 1, 2
-_SCOPE_ABSTRACT_SOCKETS, _SCOPE_SIGNALS = 1, 2
+ABSTRACT_SOCKETS, SIGNALS = 1, 2
+"""Scopes: Unix sockets without a place in the file system, and signals, of processes outside."""
 _ON_FILES = _WRITE_FILE | _READ_FILE | _TRUNCATE
 """What a rule about a single file may grant; the rest is about folders."""
 
@@ -42,9 +43,12 @@ def abi() -> int:
     return max(0, kernel.syscall(_CREATE_RULESET, None, 0, _VERSION_FLAG))
 
 
-def restrict(writable: Sequence[str], hidden: Sequence[str] = (), kept: str = "") -> bool:
+def restrict(
+    writable: Sequence[str], hidden: Sequence[str] = (), kept: str = "", scopes: int = ABSTRACT_SOCKETS | SIGNALS
+) -> bool:
     """From now on: no writing outside ``writable`` folders, no reading inside ``hidden`` ones except below ``kept``,
-    no TCP (ABI 4), no signal to a process outside (ABI 6). False where this kernel has no Landlock.
+    no TCP (ABI 4), nothing of ``scopes`` (ABI 6), no look into the memory of a process outside. False where this
+    kernel has no Landlock.
 
     Folders that do not exist are passed over. Needs no privilege; sets ``no_new_privs``.
     """
@@ -53,27 +57,43 @@ def restrict(writable: Sequence[str], hidden: Sequence[str] = (), kept: str = ""
         return False
     writes = _WRITE_FILE | _CHANGE_TREE | (_REFER if version >= 2 else 0) | (_TRUNCATE if version >= 3 else 0)
     reads = _READ_FILE | _READ_DIR if hidden else 0
-    ruleset = _ruleset(version, writes | reads)
+    ruleset = _ruleset(version, writes | reads, _BIND_TCP | _CONNECT_TCP, scopes)
     try:
         for folder in writable:
             _allow(ruleset, folder, writes)
         if hidden:
             for path in _visible("/", tuple(map(os.path.realpath, hidden)), os.path.realpath(kept) if kept else ""):
                 _allow(ruleset, path, reads)
-        kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-        kernel.checked_syscall("landlock_restrict_self", _RESTRICT_SELF, ruleset, 0)
+        _enforce(ruleset)
     finally:
         os.close(ruleset)
     return True
 
 
-def _ruleset(version: int, files: int) -> int:
+def restrict_scopes(scopes: int) -> bool:
+    """From now on nothing of ``scopes``, and files as before. False where this kernel has none (before ABI 6)."""
+    if abi() < 6:
+        return False
+    ruleset = _ruleset(6, 0, 0, scopes)
+    try:
+        _enforce(ruleset)
+    finally:
+        os.close(ruleset)
+    return True
+
+
+def _enforce(ruleset: int) -> None:
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    kernel.checked_syscall("landlock_restrict_self", _RESTRICT_SELF, ruleset, 0)
+
+
+def _ruleset(version: int, files: int, net: int, scopes: int) -> int:
     wanted = _Ruleset(files)
     size = 8
     if version >= 4:
-        wanted.net, size = _BIND_TCP | _CONNECT_TCP, 16
+        wanted.net, size = net, 16
     if version >= 6:
-        wanted.scoped, size = _SCOPE_ABSTRACT_SOCKETS | _SCOPE_SIGNALS, 24
+        wanted.scoped, size = scopes, 24
     return kernel.checked_syscall("landlock_create_ruleset", _CREATE_RULESET, ctypes.byref(wanted), size, 0)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .analysing import compiled
 from .devices import find_devices
-from .errors import StepError
+from .errors import StepError, log
 from .opened import OpenTask
 from .outcomes import compare_failure, failure_of
 from .pool import Cancel, remove_folder
@@ -22,11 +22,22 @@ if TYPE_CHECKING:
 
 OPEN_PATIENCE_S = 300.0
 GPU_GRACE_S = 90.0
+LAYERS_PATIENCE_S = 60.0
+_WITHOUT = {
+    "files": "write your files and read other processes' memory",
+    "proc": "write to other processes' entries in /proc",
+    "signals": "signal your other processes",
+    "privileges": "use what only root may",
+    "calls": "reach the network",
+}
+"""What a candidate's host code can do where a layer of the bench's confinement is missing. Without "sockets", abstract
+Unix sockets are open to it, as they are to every ordinary process."""
 
 
 def open_on_gpu(judge: Judge, task: OpenTask, cancel: Cancel) -> dict[str, Any]:
     """Observe the user's own source against itself: facts, native errors, and the noise of this machine."""
     observation = compiled(judge, task, task.text.source, cancel, own=True, with_profile=False)
+    task.notes.extend(try_layers(judge, cancel))
     deadline = time.monotonic() + OPEN_PATIENCE_S
     task.plans = _plans(judge, task, observation)
     measured = _measure(judge, task, None, task.plans, "screening", deadline, cancel)
@@ -75,6 +86,36 @@ def _failed(observation: dict[str, Any]) -> bool:
     return bool(observation["failure"]) and observation["failure"]["kind"] != "contended"
 
 
+def try_layers(judge: Judge, cancel: Cancel) -> list[str]:
+    """Find out, once, what the bench can stand behind; returns what the user should know. Unless every layer that is
+    used was seen not to work, all are used: a bench that cannot start says so.
+    """
+    if judge.bench_layers is None:
+        payload = {
+            "device_uuid": _device()["uuid"],
+            "lock_folder": str(_locks()),
+            "hidden": judge.hidden,
+            "deadline_s": LAYERS_PATIENCE_S,
+        }
+        folder = judge.spool / "steps" / secrets.token_hex(8)
+        result = judge.step("gpu-layers", payload, cancel, LAYERS_PATIENCE_S + GPU_GRACE_S, folder)
+        remove_folder(folder)
+        if not isinstance(result.value, dict):
+            log(f"step gpu-layers: {failure_of(result)['message']}\n{result.log}")
+            return []
+        judge.bench_layers = result.value["layers"]
+    open_to_it = [what for layer, what in _WITHOUT.items() if layer not in judge.bench_layers]
+    if not open_to_it:
+        return []
+    return [f"on this system a candidate's host code beside the GPU can {'; '.join(open_to_it)}"]
+
+
+def _locks() -> Path:
+    locks = Path(tempfile.gettempdir()) / f"kernel-evolve-locks-{getpass.getuser()}"
+    locks.mkdir(parents=True, exist_ok=True)
+    return locks
+
+
 def _measure(
     judge: Judge,
     task: OpenTask,
@@ -87,10 +128,8 @@ def _measure(
     device = _device()
     left = max(1.0, deadline - time.monotonic())
     listed = [{"id": one["id"], "recipe": one["recipe"]} for one in task.timed]
-    locks = Path(tempfile.gettempdir()) / f"kernel-evolve-locks-{getpass.getuser()}"
     compiled_baseline = task.folder / "compiled"
-    for place in (locks, compiled_baseline):
-        place.mkdir(parents=True, exist_ok=True)
+    compiled_baseline.mkdir(parents=True, exist_ok=True)
     both, why_not = joint(task.plans, plans)
     payload = {
         "plans": both,
@@ -105,9 +144,11 @@ def _measure(
         "candidate": candidate,
         "stage": stage,
         "device_uuid": device["uuid"],
-        "lock_folder": str(locks),
+        "lock_folder": str(_locks()),
         "cache_folder": str(compiled_baseline),
         "deadline_s": left,
+        "hidden": judge.hidden,
+        **({} if judge.bench_layers is None else {"layers": judge.bench_layers}),
         "checked": [{"id": one["id"], "recipe": one["recipe"]} for one in task.drawn] + listed,
         "timed": listed,
     }

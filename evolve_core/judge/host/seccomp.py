@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import platform
 import struct
+from dataclasses import dataclass
 
 from . import kernelcalls as kernel
 
@@ -19,23 +21,39 @@ _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | errno.EPERM  # SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO
 _X32 = 0x40000000
 _AF_UNIX = 1
+_Instruction = tuple[int, int, int, int]
+"""code, jump if true, jump if false, operand"""
 
 _COMMON = (425, 426, 427, 428, 429, 430, 431, 432, 433, 438, 442)
 """io_uring_setup to _register, open_tree, move_mount, fsopen to fspick, pidfd_getfd, mount_setattr: since 5.1 all
 architectures share one table."""
-_MACHINES: dict[str, tuple[int, int, tuple[int, ...]]] = {
-    # machine → (AUDIT_ARCH, socket, refused)
-    # refused: ptrace, process_vm_readv/writev, kcmp, bpf, perf_event_open, userfaultfd, add_key, request_key, keyctl,
-    # mount, umount2, pivot_root, setns, unshare, open_by_handle_at, (f)init/delete_module, kexec_load, reboot, swap*
-    "x86_64": (
+_PIDFD_SEND_SIGNAL = 424
+
+
+@dataclass(frozen=True)
+class _Machine:
+    architecture: int
+    """AUDIT_ARCH"""
+    socket: int
+    signals: tuple[int, ...]
+    """kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo: whom they are for is their first argument"""
+    refused: tuple[int, ...]
+    """ptrace, process_vm_readv/writev, kcmp, bpf, perf_event_open, userfaultfd, add_key, request_key, keyctl,
+    mount, umount2, pivot_root, setns, unshare, open_by_handle_at, (f)init/delete_module, kexec_load, reboot, swap*"""
+
+
+_MACHINES = {
+    "x86_64": _Machine(
         0xC000003E,
         41,
+        (62, 200, 234, 129, 297),
         (101, 310, 311, 312, 321, 298, 323, 248, 249, 250, 165, 166, 155, 308, 272, 304, 175, 313, 176, 246, 169, 167,
          168),
     ),
-    "aarch64": (
+    "aarch64": _Machine(
         0xC00000B7,
         198,
+        (129, 130, 131, 138, 240),
         (117, 270, 271, 272, 280, 241, 282, 217, 218, 219, 40, 39, 41, 268, 97, 265, 105, 273, 106, 104, 142, 224, 225),
     ),
 }  # fmt: skip
@@ -47,34 +65,51 @@ class _Program(ctypes.Structure):
 
 def install() -> bool:
     """Filter this thread's system calls and its heirs', for good. False where kernel or processor do not know how."""
-    machine = platform.machine()
-    if machine not in _MACHINES:
+    machine = _MACHINES.get(platform.machine())
+    if machine is None:
         return False
-    code = _filter(*_MACHINES[machine], is_x86=machine == "x86_64")
+    return _put_on(machine, [*map(_refused, (*machine.refused, *_COMMON)), _only_for(machine.socket, _AF_UNIX)])
+
+
+def keep_signals_to_itself() -> bool:
+    """From now on this process may signal itself and nobody else, not even what it started: a filter compares numbers
+    and cannot know whose they are. For kernels whose Landlock does not confine signals.
+    """
+    machine = _MACHINES.get(platform.machine())
+    if machine is None:
+        return False
+    return _put_on(
+        machine, [_refused(_PIDFD_SEND_SIGNAL), *(_only_for(number, os.getpid()) for number in machine.signals)]
+    )
+
+
+def _put_on(machine: _Machine, rules: list[list[_Instruction]]) -> bool:
+    code = b"".join(struct.pack("<HBBI", *instruction) for rule in _filter(machine, rules) for instruction in rule)
     program = _Program(len(code) // 8, code)
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     return kernel.try_prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(program))
 
 
-def _filter(architecture: int, socket: int, refused: tuple[int, ...], *, is_x86: bool) -> bytes:
-    """BPF: each jump counts the instructions it skips; the two returns are at the end."""
-    numbers = (*refused, *_COMMON)
-    # Behind the comparisons: is it socket()? of which family? allow, refuse.
-    tail = [
-        (_EQUAL, 0, 2, socket),
+def _filter(machine: _Machine, rules: list[list[_Instruction]]) -> list[list[_Instruction]]:
+    """BPF, one rule after the other; a jump counts the instructions that it skips."""
+    return [
+        [(_LOAD, 0, 0, _ARCHITECTURE), (_EQUAL, 1, 0, machine.architecture), (_RETURN, 0, 0, _REFUSE)],
+        # On x86 the numbers from _X32 on are those of its third ABI; elsewhere there are none.
+        [(_LOAD, 0, 0, _NUMBER), (_AT_LEAST, 0, 1, _X32), (_RETURN, 0, 0, _REFUSE)],
+        *rules,
+        [(_RETURN, 0, 0, _ALLOW)],
+    ]
+
+
+def _refused(number: int) -> list[_Instruction]:
+    return [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _REFUSE)]
+
+
+def _only_for(number: int, first_argument: int) -> list[_Instruction]:
+    return [
+        (_EQUAL, 0, 4, number),
         (_LOAD, 0, 0, _FIRST_ARGUMENT),
-        (_EQUAL, 0, 1, _AF_UNIX),
+        (_EQUAL, 0, 1, first_argument),
         (_RETURN, 0, 0, _ALLOW),
         (_RETURN, 0, 0, _REFUSE),
     ]
-    compared = [(_EQUAL, len(numbers) - index - 1 + len(tail) - 1, 0, number) for index, number in enumerate(numbers)]
-    body = [*compared, *tail]
-    head = [
-        (_LOAD, 0, 0, _ARCHITECTURE),
-        (_EQUAL, 1, 0, architecture),
-        (_RETURN, 0, 0, _REFUSE),
-        (_LOAD, 0, 0, _NUMBER),
-    ]
-    if is_x86:
-        head.append((_AT_LEAST, len(body) - 1, 0, _X32))
-    return b"".join(struct.pack("<HBBI", *instruction) for instruction in (*head, *body))

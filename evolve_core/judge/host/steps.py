@@ -20,6 +20,7 @@ _STEPS = {
     "run": "running:run_step",
     "profile": "running:profile_step",
     "gpu": "gpu.step:judge_step",
+    "gpu-layers": "gpu.trial:layers_step",
 }
 
 
@@ -31,7 +32,7 @@ def kind_of(step: str) -> Kind:
     """The kind of zygote that runs ``step``."""
     if step in ("run", "profile"):
         return Kind.INTERPRETING
-    return Kind.GPU if step == "gpu" else Kind.PLAIN
+    return Kind.GPU if step in ("gpu", "gpu-layers") else Kind.PLAIN
 
 
 def find_step(name: str) -> Step:

@@ -16,9 +16,11 @@ import pytest
 import torch
 
 from evolve_core.judge.host.gpu import channel as channel_module
+from evolve_core.judge.host.gpu import device_memory
 from evolve_core.judge.host.gpu.channel import BadMessage, Channel, PeerGone, PeerSilent
 from evolve_core.judge.host.gpu.cuda_task import LaunchPlanError, _checked
 from evolve_core.judge.host.gpu.distributions import VARIED, vary
+from evolve_core.judge.host.gpu.driver import DriverError
 from evolve_core.judge.host.gpu.forking import fork_child
 from evolve_core.judge.host.gpu.inputs import UnsupportedInput, clone, pack, unpack_values
 from evolve_core.judge.host.gpu.lock import DeviceBusy, device_lock
@@ -133,6 +135,22 @@ def test_a_hostile_layout_reads_nothing(change: dict[str, Any]) -> None:
     (entry,) = slot.write([torch.randn(5, 7)])
     with pytest.raises(BadLayout):
         slot.read([{**entry, **change}], "cpu")
+    slot.close()
+
+
+def test_memory_that_the_other_side_cannot_open_is_not_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing() -> Any:
+        raise DriverError("cuIpcOpenMemHandle_v2: CUDA_ERROR_INVALID_VALUE")
+
+    monkeypatch.setattr(device_memory, "_driver", refusing)
+    slot = Slot(1 << 20)
+    assert slot.can_open("")
+    assert not slot.can_open("00" * device_memory.HANDLE_BYTES)
+    assert not slot.can_open("no handle")
+    assert slot.offer("cpu") == ""
+    slot.stay_on_host()
+    assert slot.offer("cuda") == ""
+    assert slot.path == "host"
     slot.close()
 
 

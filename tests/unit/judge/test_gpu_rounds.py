@@ -17,11 +17,13 @@ import torch
 from evolve_core.judge.host.compare import compare_outputs
 from evolve_core.judge.host.gpu import bench, run
 from evolve_core.judge.host.gpu.clock import Sample
+from evolve_core.judge.host.gpu.confinement import Layer
 from evolve_core.judge.host.gpu.distributions import VARIED
 from evolve_core.judge.host.gpu.job import GpuJob, Named, Runner
 from evolve_core.judge.host.gpu.launches import LaunchCount
 from evolve_core.judge.host.gpu.lock import device_lock
 from evolve_core.judge.host.gpu.run import judge_on_gpu
+from tests.gpu.attacks import ATTACKS, Target
 
 
 class HostClock:
@@ -100,6 +102,28 @@ def test_a_right_candidate_is_checked_and_timed_on_inputs_it_never_saw(job: GpuJ
     (timing,) = seen["timing"]
     assert len(timing["baseline_ns"]) == len(timing["candidate_ns"]) == 4
     assert timing["held"] == 8
+
+
+def test_the_bench_is_confined_and_says_so(job: GpuJob, tmp_path: Path) -> None:
+    """Its host code runs beside the device: it must not reach what the conductor is judged by."""
+    secret, spool, other = tmp_path / "secret", tmp_path / "steps/own", tmp_path / "steps/other"
+    for folder in (secret, spool, other):
+        folder.mkdir(parents=True)
+    (secret / "outputs-0.bin").touch()
+
+    def hostile(x: torch.Tensor) -> torch.Tensor:
+        target = Target(Path(os.environ["TMPDIR"]), other, secret, "\0nobody listens here")
+        through = [name for name, attack in ATTACKS.items() if attack(target)]
+        return x * 2 if through else x * 3
+
+    hidden = (str(secret), str(tmp_path / "steps"))
+    seen = judged(job, hostile, spool=str(spool), hidden=hidden)
+    assert seen["failure"] is None
+    assert not any(check["outputs"][0]["exact"] for check in seen["checks"])
+    assert seen["environment"]["confined"] == list(Layer)
+    unconfined = judged(job, hostile, spool=str(spool), hidden=hidden, layers=())
+    assert all(check["outputs"][0]["exact"] for check in unconfined["checks"])
+    assert unconfined["environment"]["confined"] == []
 
 
 def test_confirmation_runs_fresh_processes(job: GpuJob) -> None:

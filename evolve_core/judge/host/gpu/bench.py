@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +39,11 @@ class Bench:
         outbox: Slot,
         load_baseline: Callable[[], Runner],
         load_candidate: Callable[[], Runner] | None,
-        device: str,
+        device: str = "cuda",
+        confined: Sequence[str] = (),
     ) -> None:
-        self._device = device
+        """``confined``: the layers that this process stands behind, for the record."""
+        self._device, self._confined = device, [*confined]
         self._inbox, self._outbox = inbox, outbox
         self._load = {"baseline": load_baseline, "candidate": load_candidate or load_baseline}
         self._runners: dict[str, Runner] = {}
@@ -51,17 +53,22 @@ class Bench:
         self._inputs: dict[str, Any] = {}
         self._result_bytes: list[int] = []
 
-    def do_prepare(self, _: dict[str, Any]) -> dict[str, Any]:
-        """The clock first, then the user's kernel: both before any candidate code is loaded."""
+    def do_prepare(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The clock first, then the user's kernel: both before any candidate code is loaded. Tells, too, whether the
+        conductor's device memory can be read here, and offers its own.
+        """
         self._watch = Stopwatch()
-        answer = {**self._watch.describe(), "empty_ns": self._empty_ns()}
+        answer = {**self._watch.describe(), "empty_ns": self._empty_ns(), "confined": self._confined}
+        answer |= {"opened": self._inbox.can_open(request["offer"]), "offer": self._outbox.offer(self._device)}
         self._launches.install()
         self._runners["baseline"] = self._load["baseline"]()
         # Loading the user's kernel is what imports Triton, where nothing did before.
         self._launches.install()
         return answer
 
-    def do_load(self, _: dict[str, Any]) -> dict[str, Any]:
+    def do_load(self, request: dict[str, Any]) -> dict[str, Any]:
+        if not request["opened"]:
+            self._outbox.stay_on_host()
         self._tasks_before = _threads_alive()
         self._runners["candidate"] = self._load["candidate"]()
         return {}
@@ -176,16 +183,11 @@ class Bench:
 
 def serve_bench(
     channel: Channel,
-    inbox: Slot,
-    outbox: Slot,
-    load_baseline: Callable[[], Runner],
-    load_candidate: Callable[[], Runner] | None,
-    device: str = "cuda",
+    bench: Bench,
 ) -> None:
     """Answer the conductor until it closes its end. A candidate's exception is an answer; a CUDA fault is the last
     one.
     """
-    bench = Bench(inbox, outbox, load_baseline, load_candidate, device)
     while True:
         try:
             request = channel.receive(None)

@@ -71,8 +71,7 @@ class Conductor:
         failure = None
         try:
             with self._phase("prepare"):
-                self.environment.update(self._link.ask({"do": "prepare"}, self._job.compile_timeout_s))
-                self._link.ask({"do": "load"}, self._job.compile_timeout_s)
+                self._prepare()
             with self._phase("check"):
                 for workload in self._job.checked:
                     self._check(workload)
@@ -94,6 +93,16 @@ class Conductor:
                 "transfer": self._to.path,
             },
         }
+
+    def _prepare(self) -> None:
+        """Device memory is handed over where each side can open the other's: a bench's confinement may forbid it."""
+        offer = self._to.offer(self._job.device)
+        answer = self._link.ask({"do": "prepare", "offer": offer}, self._job.compile_timeout_s)
+        if not answer.pop("opened"):
+            self._to.stay_on_host()
+        opened = self._from.can_open(answer.pop("offer"))
+        self.environment.update(answer)
+        self._link.ask({"do": "load", "opened": opened}, self._job.compile_timeout_s)
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:

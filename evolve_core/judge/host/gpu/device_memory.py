@@ -53,6 +53,10 @@ class Exporter:
         self._address, self._bytes, self._handle = address.value, wanted, bytes(handle.reserved).hex()
         return self._handle
 
+    def refuse(self) -> None:
+        """The other side cannot open it: never hand out a handle again."""
+        self._refused = True
+
     def write(self, offset: int, source: torch.Tensor) -> None:
         """Copy the bytes of ``source`` (uint8, contiguous, on the device) to ``offset``."""
         copy_on_device(self._address + offset, source.data_ptr(), source.numel())

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from .confinement import Layer
+
 Named = list[tuple[str, torch.Tensor]]
 Runner = Callable[[dict[str, Any]], Named]
 
@@ -26,7 +28,8 @@ class GpuJob:
     (candidate, truth, native, quantiles) the statistics of the protocol's Check. In the bench: ``load_candidate``. In
     both: ``load_baseline``. ``checked`` and ``timed`` are workload ids. ``lock_folder`` is shared by every run on
     this machine, ``cache_folder`` by every request of this task (what the user's own kernel compiled to), ``spool`` is
-    this request's own. ``pairs`` and ``processes`` 0 mean: by stage."""
+    this request's own. ``pairs`` and ``processes`` 0 mean: by stage. The bench is confined by ``layers``, and sees
+    nothing of the folders ``hidden`` but ``spool`` inside them."""
 
     device_uuid: str
     lock_folder: str
@@ -50,6 +53,8 @@ class GpuJob:
     processes: int = 0
     compile_timeout_s: float = COMPILE_TIMEOUT_S
     device: str = "cuda"
+    hidden: tuple[str, ...] = ()
+    layers: tuple[Layer, ...] = tuple(Layer)
 
     @property
     def pair_count(self) -> int:

@@ -16,9 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from .bench import serve_bench
+from .bench import Bench, serve_bench
 from .channel import BadMessage, Channel, PeerGone, PeerSilent
 from .conductor import Conductor
+from .confinement import Confinement, confine, own_folder
 from .forking import fork_child
 from .job import GpuJob
 from .lock import DeviceBusy, device_lock
@@ -151,7 +152,9 @@ def _collect(report: Channel, conductor: Child, bench: Child, timeout_s: float) 
 
 def _bench_main(job: GpuJob, end: socket.socket, inbox: Slot, outbox: Slot, process: int) -> None:
     _use_device(job, _bench_cache(job))
-    serve_bench(Channel(end), inbox, outbox, job.load_baseline, job.load_candidate, job.device)
+    spool = Path(job.spool)
+    confined = confine(Confinement(own_folder(spool), _bench_cache(job), job.hidden, job.spool), job.layers)
+    serve_bench(Channel(end), Bench(inbox, outbox, job.load_baseline, job.load_candidate, job.device, confined))
 
 
 def _conductor_main(

@@ -59,6 +59,21 @@ class Slot:
         """ "device" where tensors that were written stayed on it, "host" where they went through its memory."""
         return "device" if self._exporter.in_use else "host"
 
+    def offer(self, device: str) -> str:
+        """A handle of this side's device memory, for the other side to try; "" where there is none to share."""
+        return self._exporter.reserve(1) if device == "cuda" else ""
+
+    def can_open(self, offer: str) -> bool:
+        """Whether the other side's ``offer`` can be read here; an empty one needs no reading."""
+        try:
+            return not offer or bool(self._importer.open(offer))
+        except (DriverError, ValueError):
+            return False
+
+    def stay_on_host(self) -> None:
+        """From now on what is written goes through the host's memory."""
+        self._exporter.refuse()
+
     def write(self, tensors: list[torch.Tensor], start: int = 0) -> list[dict[str, Any]]:
         """Copy ``tensors`` in from byte ``start`` on. The layout keeps shape, strides and the base address's
         alignment.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..compare import compare_outputs
 from ..loading import entry_of, load_source
 from ..oracle import reference_truth
 from ..plan import plan_from
+from .confinement import Layer, own_folder
 from .cuda_task import cuda_runner
 from .job import COMPILE_TIMEOUT_S, GpuJob, Named, Runner
 from .planned import PlannedRunner
@@ -28,13 +29,13 @@ def judge_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     ``payload``: ``task_text``, ``task_file``, ``source_file``, ``entry``, ``kind`` ("entry" or "launches"),
     ``baseline`` and ``candidate`` (source texts; candidate None: the baseline against itself), ``plans`` (of both by
     workload, with ``binaries``, the folder of their kernels; None: their own host code runs), ``stage``,
-    ``device_uuid``, ``lock_folder``, ``cache_folder``, ``deadline_s``, and ``checked`` and ``timed`` as lists of
-    ``{id, recipe}``.
+    ``device_uuid``, ``lock_folder``, ``cache_folder``, ``deadline_s``, ``hidden`` and ``layers`` (of the bench's
+    confinement), and ``checked`` and ``timed`` as lists of ``{id, recipe}``.
     In a process that has never asked CUDA anything."""
     timed, checked = _recipes(payload["timed"]), _recipes(payload["checked"] or payload["timed"])
     recipes = {**timed, **checked}
-    task = cache(lambda: tasks.load_task(payload["task_text"], Path(payload["task_file"]), _fresh(folder / "task")))
-    load_native = _loader(payload, "baseline", task, folder / "native")
+    task = cache(lambda: tasks.load_task(payload["task_text"], Path(payload["task_file"]), _fresh(folder, "task")))
+    load_native = _loader(payload, "baseline", task, partial(_fresh, folder, "native"))
     plans = payload.get("plans")
     job = GpuJob(
         device_uuid=payload["device_uuid"],
@@ -49,20 +50,22 @@ def judge_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
         truth=_truth(task, cache(load_native), typed=payload["kind"] == "launches"),
         load_baseline=_planned(payload, "baseline")
         if plans
-        else _loader(payload, "baseline", task, folder / "baseline"),
+        else _loader(payload, "baseline", task, partial(_fresh, folder, "baseline")),
         load_candidate=None
         if payload["candidate"] is None
         else _planned(payload, "candidate")
         if plans
-        else _loader(payload, "candidate", task, folder / "candidate"),
+        else _loader(payload, "candidate", task, partial(_fresh, folder, "candidate")),
         load_native=load_native,
-        load_host_code=_loader(payload, "candidate", task, folder / "candidate")
+        load_host_code=_loader(payload, "candidate", task, partial(_fresh, folder, "candidate"))
         if plans and payload["candidate"] is not None
         else None,
         compare=compare_outputs,
         pairs=int(payload.get("pairs", 0)),
         processes=int(payload.get("processes", 0)),
         compile_timeout_s=float(payload.get("compile_timeout_s", COMPILE_TIMEOUT_S)),
+        hidden=tuple(payload.get("hidden", ())),
+        layers=tuple(map(Layer, payload.get("layers", Layer))),
     )
     return judge_on_gpu(job)
 
@@ -71,16 +74,9 @@ def _recipes(described: list[dict[str, Any]]) -> dict[str, Any]:
     return {entry["id"]: entry["recipe"] for entry in described}
 
 
-def _fresh(folder: Path) -> Path:
-    """A folder of this process's own in ``folder``: two processes must not write one file while Triton reads it."""
-    return _made(folder / _process_name())
-
-
-def _process_name() -> str:
-    return Path("/proc/self").resolve().name
-
-
-def _made(folder: Path) -> Path:
+def _fresh(spool: Path, name: str) -> Path:
+    """The process's own: two must not write one file while Triton reads it."""
+    folder = own_folder(spool) / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -91,12 +87,12 @@ def _planned(payload: dict[str, Any], which: str) -> Callable[[], Runner]:
 
 
 def _loader(
-    payload: dict[str, Any], which: str, task: Callable[[], tasks.TaskModule], folder: Path
+    payload: dict[str, Any], which: str, task: Callable[[], tasks.TaskModule], folder: Callable[[], Path]
 ) -> Callable[[], Runner]:
     text = payload[which]
     if payload["kind"] == "launches":
         return lambda: _cuda(payload, text, task())
-    return lambda: _python(payload, text, _fresh(folder))
+    return lambda: _python(payload, text, folder())
 
 
 def _python(payload: dict[str, Any], text: str, folder: Path) -> Runner:
