@@ -74,8 +74,10 @@ def restrict_scopes(scopes: int) -> bool:
     """From now on nothing of ``scopes``, and files as before. False where this kernel has none (before ABI 6)."""
     if abi() < 6:
         return False
-    ruleset = _ruleset(6, 0, 0, scopes)
+    # Moving a file to another folder is the one right that every ruleset takes away unless it grants it.
+    ruleset = _ruleset(6, _REFER, 0, scopes)
     try:
+        _allow(ruleset, "/", _REFER)
         _enforce(ruleset)
     finally:
         os.close(ruleset)

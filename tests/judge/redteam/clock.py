@@ -193,7 +193,7 @@ CLOCK_ON_THE_HEAP = in_entry(
 
 CLOCK = (
     Exploit("patched-timers", "patched timers", "scale", PATCHED_TIMERS, gain=Gain.SPEED, needs_gpu=True),
-    Exploit("other-stream", "work on another stream", "scale", OTHER_STREAM, needs_gpu=True),
+    Exploit("other-stream", "work on another stream", "scale", OTHER_STREAM, gain=Gain.SPEED, needs_gpu=True),
     Exploit("background-thread", "background thread", "scale", BACKGROUND_THREAD, ("wrong", "cheating")),
     Exploit("lazy-subclass", "lazy tensor subclass", "scale", LAZY_SUBCLASS, ("cheating",)),
     Exploit("batch-and-skip", "batch-and-skip", "scale", BATCH_AND_SKIP, needs_gpu=True),

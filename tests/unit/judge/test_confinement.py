@@ -157,6 +157,17 @@ def test_the_step_s_other_folders_stay_closed(target: Target) -> None:
     assert told_by_child(body).startswith("PermissionError")
 
 
+def test_a_compiler_may_move_what_it_made_into_its_cache(target: Target) -> None:
+    def move() -> str:
+        confine(confinement(target))
+        made, kept = target.own / "tmp" / "made", target.own.parent / "compiled" / "kept"
+        made.write_text("binary")
+        made.replace(kept)
+        return kept.read_text()
+
+    assert told_by_child(move) == "binary"
+
+
 def test_where_landlock_knows_no_signals_a_filter_leaves_a_process_only_itself() -> None:
     def signalled(pid: int) -> int:
         try:

@@ -7,6 +7,7 @@ over the bus, milliseconds. Not every system has it (WSL, some containers): ``re
 from __future__ import annotations
 
 import ctypes
+from functools import cache
 
 import torch
 
@@ -90,6 +91,7 @@ def copy_on_device(to: int, source: int, bytes_: int) -> None:
     )
 
 
+@cache
 def _driver() -> Driver:
-    torch.cuda.current_device()  # torch's context must be there before the driver is asked for memory in it
+    torch.empty(1, device="cuda")  # torch's context must be current before the driver is asked for memory in it
     return Driver()
