@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .complaints import none_left
 from .errors import StepError
-from .opened import CheckedWorkload, OpenTask, code_of, task_of
+from .opened import CheckedWorkload, OpenTask, code_of, is_varied, task_of
 from .outcomes import TIMEOUT_WORDS, compare_failure, run_failure
 from .pool import Cancel, remove_folder
 
@@ -30,7 +30,10 @@ POISONS = ("nan", "zero")
 def check_own(
     judge: Judge, task: OpenTask, workloads: list[dict[str, Any]], cancel: Cancel
 ) -> tuple[list[CheckedWorkload], list[dict[str, Any]]]:
-    """Run the user's own kernel on every small workload; keep those where it agrees with the oracle."""
+    """Run the user's own kernel on every small workload; keep those where it agrees with the oracle.
+
+    A workload of varied values that it does not stand is nothing to speak of: the task never promised those.
+    """
     folder = task.folder / f"inputs-{secrets.token_hex(4)}"
     seeds = {one["id"]: secrets.randbits(48) for one in workloads}
     items = [{"id": one["id"], "recipe": one["recipe"], "seed": seeds[one["id"]]} for one in workloads]
@@ -45,10 +48,11 @@ def check_own(
         raise StepError("task-error", outcomes[0], task.text.source_file)
     outcomes += [job.result() for job in [run(one) for one in workloads[1:]]]
     runnable = [one for one in outcomes if isinstance(one, CheckedWorkload)]
-    refused = [one for one in outcomes if isinstance(one, str)]
+    pairs = zip(workloads, outcomes, strict=True)
+    refused = [said for one, said in pairs if isinstance(said, str) and not is_varied(one)]
     kept, checks, disagreements = _agreeing(judge, task, runnable, cancel)
     task.notes.extend([*refused, *disagreements])
-    if workloads and not kept:
+    if workloads and all(one.is_varied for one in kept):
         raise StepError("task-error", none_left(refused, disagreements), task.text.source_file)
     return kept, checks
 
@@ -57,7 +61,7 @@ def _run_own(
     judge: Judge, task: OpenTask, workload: dict[str, Any], seed: int, inputs: dict[str, Any], cancel: Cancel
 ) -> CheckedWorkload | str:
     folder = judge.secret / task.name / f"native-{secrets.token_hex(4)}"
-    payload = {**code_of(task.text, task.text.source), "inputs": inputs, "poisons": POISONS}
+    payload = {**code_of(task.text, task.text.source), "inputs": inputs, "poisons": _poisons(workload)}
     result = judge.step("run", payload, cancel, NATIVE_PATIENCE_S, folder, own=True)
     if failure := run_failure(result, NATIVE_PATIENCE_S):
         if failure["kind"] == "task-error":
@@ -66,6 +70,11 @@ def _run_own(
     native = result.value["runs"][-1]
     checked = CheckedWorkload(workload, seed, inputs, native, result.wall_s)
     return checked if task.has_reference else replace(checked, truth=_upcast_truth(judge, task, checked, cancel))
+
+
+def _poisons(workload: dict[str, Any]) -> tuple[str, ...]:
+    """What fresh memory holds makes the difference that it makes on the task's own values."""
+    return POISONS[:1] if is_varied(workload) else POISONS
 
 
 def _upcast_truth(judge: Judge, task: OpenTask, checked: CheckedWorkload, cancel: Cancel) -> dict[str, Any] | None:
@@ -86,8 +95,10 @@ def _agreeing(
     kept, checks, disagreements = [], [], []
     compared = _compare(judge, task, [(one, [one.native]) for one in runnable], cancel)
     for one, comparison in zip(runnable, compared, strict=True):
+        if not comparison["sound"]:
+            continue
         outputs = comparison["checks"][0]["outputs"]
-        if why := compare_failure(outputs):
+        if not one.is_varied and (why := compare_failure(outputs)):
             disagreements.append(f"on {one.workload['label']} (seed {one.seed}): {why}")
             continue
         kept.append(one)
@@ -101,7 +112,14 @@ def _compare(
     if not pairs:
         return []
     items = [
-        {"id": one.workload["id"], "inputs": one.inputs, "native": one.native, "truth": one.truth, "runs": runs}
+        {
+            "id": one.workload["id"],
+            "inputs": one.inputs,
+            "native": one.native,
+            "truth": one.truth,
+            "runs": runs,
+            "varied": one.is_varied,
+        }
         for one, runs in pairs
     ]
     folder = judge.spool / "steps" / secrets.token_hex(8)
@@ -124,7 +142,7 @@ def check_candidate(
     for one in checked:
         patience = min(CANDIDATE_SLOWDOWN * one.native_wall_s + CANDIDATE_GRACE_S, deadline - time.monotonic())
         folders.append(judge.spool / "steps" / secrets.token_hex(8))
-        payload = {**code_of(task.text, source), "inputs": one.inputs, "poisons": POISONS}
+        payload = {**code_of(task.text, source), "inputs": one.inputs, "poisons": _poisons(one.workload)}
         job = judge.children.submit(judge.step, "run", payload, cancel, max(0.1, patience), folders[-1])
         result = job.result()
         failed = run_failure(result, patience)
@@ -198,4 +216,5 @@ def _drawn(one: CheckedWorkload) -> dict[str, Any]:
         "origin": one.workload["origin"],
         "recipe": one.workload["recipe"],
         "seed": one.seed,
+        "distribution": one.workload["recipe"].get("distribution", ""),
     }

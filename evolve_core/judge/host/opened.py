@@ -25,6 +25,11 @@ class TaskText:
         return self.kind == "launches"
 
 
+def is_varied(workload: dict[str, Any]) -> bool:
+    """Whether its values are others than the task's own: then nothing promises that the user's kernel stands them."""
+    return "distribution" in workload["recipe"]
+
+
 @dataclass(frozen=True)
 class CheckedWorkload:
     """A small workload with drawn inputs and what the user's own kernel gave on them."""
@@ -35,6 +40,10 @@ class CheckedWorkload:
     native: dict[str, Any]
     native_wall_s: float
     truth: dict[str, Any] | None = None
+
+    @property
+    def is_varied(self) -> bool:
+        return is_varied(self.workload)
 
 
 @dataclass
