@@ -30,7 +30,7 @@ import torch
 
 TASK, SOURCE, ENTRY = {task!r}, {source_file!r}, {entry!r}
 RECIPE, SEED, DEVICE = {recipe!r}, {seed}, "cuda" if GPU else "cpu"
-DISTRIBUTION = {distribution!r}
+DISTRIBUTION, SEED_BEFORE = {distribution!r}, {before}
 CANDIDATE = {candidate!r}
 
 
@@ -67,6 +67,11 @@ def find(task):
 
 {varied}
 
+def drawn(seed):
+    inputs = find(task)(torch.Generator(device=DEVICE).manual_seed(seed), DEVICE)
+    return {{name: varied(value) for name, value in inputs.items()}}
+
+
 def flat(value):
     if isinstance(value, dict):
         value = list(value.values())
@@ -84,14 +89,15 @@ def copied(wide=None):
 
 
 task = load("task_module", TASK)
-DRAWN = find(task)(torch.Generator(device=DEVICE).manual_seed(SEED), DEVICE)
-INPUTS = {{name: varied(value) for name, value in DRAWN.items()}}
+INPUTS = drawn(SEED)
 with tempfile.TemporaryDirectory() as folder:
     file = os.path.join(folder, os.path.basename(SOURCE))
     with open(file, "w") as out:
         out.write(CANDIDATE)
-    got = outputs(getattr(load("candidate", file), ENTRY), copied())
-    yours = outputs(getattr(load("yours", SOURCE), ENTRY), copied())
+    candidate, own = getattr(load("candidate", file), ENTRY), getattr(load("yours", SOURCE), ENTRY)
+    if SEED_BEFORE is not None:  # The judge, too, called them with other inputs first.
+        candidate(**drawn(SEED_BEFORE)), own(**drawn(SEED_BEFORE))
+    got, yours = outputs(candidate, copied()), outputs(own, copied())
     try:
         truth = outputs(task.reference, copied(torch.float64))
     except Exception:
@@ -124,6 +130,7 @@ def reproduction(opened: OpenedTask, check: Check, source: str) -> str:
         recipe=dict(recipe),
         seed=check.seed,
         distribution=check.distribution,
+        before=check.before,
         varied=VARIED,
         candidate=source,
     )

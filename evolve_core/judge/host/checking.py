@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .complaints import none_left
 from .errors import StepError
-from .opened import CheckedWorkload, OpenTask, code_of, is_varied, task_of
+from .opened import CheckedWorkload, Draw, OpenTask, code_of, is_varied, task_of
 from .outcomes import TIMEOUT_WORDS, compare_failure, run_failure
 from .pool import Cancel, remove_folder
 
@@ -34,13 +34,11 @@ def check_own(
 
     A workload of varied values that it does not stand is nothing to speak of: the task never promised those.
     """
-    folder = task.folder / f"inputs-{secrets.token_hex(4)}"
-    seeds = {one["id"]: secrets.randbits(48) for one in workloads}
-    items = [{"id": one["id"], "recipe": one["recipe"], "seed": seeds[one["id"]]} for one in workloads]
-    drawn = judge.trusted("draw", {**task_of(task.text), "items": items}, cancel, folder)
+    drawn, before = _draw(judge, task, workloads, cancel)
 
     def run(one: dict[str, Any]) -> Future[CheckedWorkload | str]:
-        return judge.children.submit(_run_own, judge, task, one, seeds[one["id"]], drawn[one["id"]], cancel)
+        name = one["id"]
+        return judge.children.submit(_run_own, judge, task, one, drawn[name], before.get(name), cancel)
 
     # The smallest one first and alone: a kernel that never ends should cost one patience, not one per workload.
     outcomes = [run(one).result() for one in workloads[:1]]
@@ -57,19 +55,43 @@ def check_own(
     return kept, checks
 
 
+def _draw(
+    judge: Judge, task: OpenTask, workloads: list[dict[str, Any]], cancel: Cancel
+) -> tuple[dict[str, Draw], dict[str, Draw]]:
+    """Inputs of every workload by its id, and for the middle one others to call the entry with before.
+
+    Not for the smallest one: a row of one element has the same softmax whatever it holds.
+    """
+    plain = [one for one in workloads if not is_varied(one)]
+    middle = plain[len(plain) // 2 :][:1]
+    wanted = [(one["id"], one["recipe"]) for one in workloads]
+    wanted += [(f"{one['id']}-before", one["recipe"]) for one in middle]
+    items = [{"id": name, "recipe": recipe, "seed": secrets.randbits(48)} for name, recipe in wanted]
+    folder = task.folder / f"inputs-{secrets.token_hex(4)}"
+    files = judge.trusted("draw", {**task_of(task.text), "items": items}, cancel, folder)
+    drawn = {item["id"]: Draw(item["seed"], files[item["id"]]) for item in items}
+    return drawn, {one["id"]: drawn[f"{one['id']}-before"] for one in middle}
+
+
 def _run_own(
-    judge: Judge, task: OpenTask, workload: dict[str, Any], seed: int, inputs: dict[str, Any], cancel: Cancel
+    judge: Judge, task: OpenTask, workload: dict[str, Any], drawn: Draw, before: Draw | None, cancel: Cancel
 ) -> CheckedWorkload | str:
     folder = judge.secret / task.name / f"native-{secrets.token_hex(4)}"
-    payload = {**code_of(task.text, task.text.source), "inputs": inputs, "poisons": _poisons(workload)}
+    payload = _run_payload(task, task.text.source, workload, drawn, before)
     result = judge.step("run", payload, cancel, NATIVE_PATIENCE_S, folder, own=True)
     if failure := run_failure(result, NATIVE_PATIENCE_S):
         if failure["kind"] == "task-error":
             raise StepError("task-error", failure["message"], task.text.source_file, failure.get("line"))
-        return f"your own kernel does not run on {workload['label']} (seed {seed}): {failure['message']}"
-    native = result.value["runs"][-1]
-    checked = CheckedWorkload(workload, seed, inputs, native, result.wall_s)
+        return f"your own kernel does not run on {workload['label']} (seed {drawn.seed}): {failure['message']}"
+    checked = CheckedWorkload(workload, drawn, result.value["runs"][-1], result.wall_s, before)
     return checked if task.has_reference else replace(checked, truth=_upcast_truth(judge, task, checked, cancel))
+
+
+def _run_payload(
+    task: OpenTask, source: str, workload: dict[str, Any], drawn: Draw, before: Draw | None
+) -> dict[str, Any]:
+    inputs = {"inputs": drawn.inputs, "before": before.inputs if before else None}
+    return {**code_of(task.text, source), **inputs, "poisons": _poisons(workload)}
 
 
 def _poisons(workload: dict[str, Any]) -> tuple[str, ...]:
@@ -81,7 +103,7 @@ def _upcast_truth(judge: Judge, task: OpenTask, checked: CheckedWorkload, cancel
     """Without reference(): the user's own kernel on wider inputs. None where it does not run on those."""
     folder = judge.secret / task.name / f"truth-{secrets.token_hex(4)}"
     code = code_of(task.text, task.text.source)
-    payload = {**code, "inputs": checked.inputs, "poisons": ("zero",), "upcast": True}
+    payload = {**code, "inputs": checked.drawn.inputs, "poisons": ("zero",), "upcast": True}
     result = judge.step("run", payload, cancel, NATIVE_PATIENCE_S, folder, own=True)
     if run_failure(result, NATIVE_PATIENCE_S):
         return None
@@ -99,7 +121,7 @@ def _agreeing(
             continue
         outputs = comparison["checks"][0]["outputs"]
         if not one.is_varied and (why := compare_failure(outputs)):
-            disagreements.append(f"on {one.workload['label']} (seed {one.seed}): {why}")
+            disagreements.append(f"on {one.workload['label']} (seed {one.drawn.seed}): {why}")
             continue
         kept.append(one)
         checks.append(_check(one, comparison["checks"][0], one.native))
@@ -114,7 +136,7 @@ def _compare(
     items = [
         {
             "id": one.workload["id"],
-            "inputs": one.inputs,
+            "inputs": one.drawn.inputs,
             "native": one.native,
             "truth": one.truth,
             "runs": runs,
@@ -142,13 +164,15 @@ def check_candidate(
     for one in checked:
         patience = min(CANDIDATE_SLOWDOWN * one.native_wall_s + CANDIDATE_GRACE_S, deadline - time.monotonic())
         folders.append(judge.spool / "steps" / secrets.token_hex(8))
-        payload = {**code_of(task.text, source), "inputs": one.inputs, "poisons": _poisons(one.workload)}
+        payload = _run_payload(task, source, one.workload, one.drawn, one.before)
         job = judge.children.submit(judge.step, "run", payload, cancel, max(0.1, patience), folders[-1])
         result = job.result()
         failed = run_failure(result, patience)
         if failed is None:
             ran.append((one, result.value["runs"]))
             continue
+        if one.before and (result.value or {}).get("before"):
+            one = replace(one, drawn=one.before, before=None)
         if failed["kind"] in ("out-of-bounds", "raised"):
             broken.append(_broken_check(one, failed, result.value or {}))
         if failed["kind"] != "out-of-bounds":
@@ -170,8 +194,8 @@ def check_candidate(
 
 def _failure(one: CheckedWorkload, failed: dict[str, Any]) -> dict[str, Any]:
     kind = "crash" if failed["kind"] == "raised" else failed["kind"]
-    message = f"{failed['message']} on {one.workload['label']} (seed {one.seed})"
-    return {**failed, "workload": one.workload["id"], "seed": one.seed, "kind": kind, "message": message}
+    message = f"{failed['message']} on {one.workload['label']} (seed {one.drawn.seed})"
+    return {**failed, "workload": one.workload["id"], "seed": one.drawn.seed, "kind": kind, "message": message}
 
 
 def _unreadable(one: CheckedWorkload, answer: dict[str, Any]) -> dict[str, Any]:
@@ -215,6 +239,7 @@ def _drawn(one: CheckedWorkload) -> dict[str, Any]:
         "label": one.workload["label"],
         "origin": one.workload["origin"],
         "recipe": one.workload["recipe"],
-        "seed": one.seed,
+        "seed": one.drawn.seed,
+        "before": one.before.seed if one.before else None,
         "distribution": one.workload["recipe"].get("distribution", ""),
     }

@@ -31,14 +31,26 @@ def is_varied(workload: dict[str, Any]) -> bool:
 
 
 @dataclass(frozen=True)
-class CheckedWorkload:
-    """A small workload with drawn inputs and what the user's own kernel gave on them."""
+class Draw:
+    """Inputs in a file of the spool, and the seed that draws them again."""
 
-    workload: dict[str, Any]
     seed: int
     inputs: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class CheckedWorkload:
+    """A small workload with drawn inputs and what the user's own kernel gave on them.
+
+    ``before`` are other inputs of the same workload, with which the entry is called first: what it keeps of that call
+    must do no harm.
+    """
+
+    workload: dict[str, Any]
+    drawn: Draw
     native: dict[str, Any]
     native_wall_s: float
+    before: Draw | None = None
     truth: dict[str, Any] | None = None
 
     @property
