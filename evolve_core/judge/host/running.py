@@ -36,7 +36,9 @@ def _entry(payload: dict[str, Any], folder: Path, kind: str) -> tuple[Callable[.
     install_libdevice()
     choose_first_configuration()
     original = Path(payload["source_file"])
-    module = load_source(payload["source"], original, folder, kind)
+    # It may make tensors on the GPU and launch kernels while it is imported.
+    with InterpretedHost("nan"):
+        module = load_source(payload["source"], original, folder, kind)
     return entry_of(module, payload["entry"], original), folder / original.name
 
 

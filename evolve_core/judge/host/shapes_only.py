@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from .errors import StepError
 
@@ -25,7 +26,13 @@ _READS = (
     torch.Tensor.__bool__,
     torch.Tensor.__index__,
 )
-_REFUSALS = ("not linked with support for", "from the 'CUDA' backend", "not compiled with CUDA")
+_REFUSALS = (
+    "not linked with support for",
+    "from the 'CUDA' backend",
+    "not compiled with CUDA",
+    "No CUDA GPUs are available",
+    "Found no NVIDIA driver",
+)
 
 
 def lacks_cuda(error: BaseException) -> bool:
@@ -61,6 +68,26 @@ class ShapesOnly(TorchFunctionMode):
             if not lacks_cuda(refused):
                 raise
             return _on_stand_ins(func, args, kwargs or {})
+
+
+class ShapesOnGpu(TorchFunctionMode):
+    """For importing a module: its tensors on a GPU have no contents, and all others are real.
+
+    The fake mode must be the one under which the entry runs later, because tensors of two of them do not mix.
+    """
+
+    def __init__(self, fake: FakeTensorMode) -> None:
+        super().__init__()
+        self._fake = fake
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        if func is torch.Tensor.cuda:
+            func, args = torch.Tensor.to, (args[0], "cuda")
+        if not any(isinstance(value, FakeTensor) or _is_gpu(value) for value in tree_leaves((args, given))):
+            return func(*args, **given)
+        with self._fake, ShapesOnly():
+            return func(*args, **given)
 
 
 def _on_stand_ins(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
