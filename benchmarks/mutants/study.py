@@ -15,8 +15,9 @@ from benchmarks.mutants.teeth import teeth_of
 from evolve_core.judge.correctness import Accepted, Rejected, judge_checks
 from evolve_core.judge.host.buffers import flatten_outputs
 from evolve_core.judge.host.compare import compare_outputs
-from evolve_core.judge.host.gpu.distributions import AS_DRAWN, VARIED, is_sound, vary
-from evolve_core.judge.host.gpu.inputs import clone_inputs, same_bytes
+from evolve_core.judge.host.copies import clone_inputs
+from evolve_core.judge.host.distributions import AS_DRAWN, VARIED, is_sound, vary
+from evolve_core.judge.host.gpu.inputs import same_bytes
 from evolve_core.judge.host.oracle import reference_truth
 from evolve_core.judge.host.tasks import TaskModule
 from evolve_core.judge.observation import Check, Outcome, OutputCheck

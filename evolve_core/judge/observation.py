@@ -84,6 +84,10 @@ class Check:
     label: str = ""
     origin: str = ""
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    distribution: str = ""
+    """How the values differ from the workload's own, as ``label`` says too; "" where they do not."""
+    before: int | None = None
+    """The seed of other inputs that the entry was called with first, in the same process; None: this was the first."""
     launches: int | None = None
     """Launches in this run, and those of the user's own kernel on the same inputs. None: not counted."""
     native_launches: int | None = None
@@ -285,6 +289,8 @@ def _check(data: Mapping[str, Any]) -> Check:
         label=str(data.get("label", "")),
         origin=str(data.get("origin", "")),
         recipe=dict(data.get("recipe") or {}),
+        distribution=str(data.get("distribution") or ""),
+        before=_optional_int(data.get("before")),
         launches=_optional_int(data.get("launches")),
         native_launches=_optional_int(data.get("native_launches")),
     )

@@ -5,6 +5,21 @@ from __future__ import annotations
 from evolve_core.judge.client import OpenedTask
 from evolve_core.judge.observation import Check
 
+VARIED = '''def varied(value):
+    """The values that the judge made of a tensor's own: DISTRIBUTION says which, "" leaves them alone."""
+    plain = isinstance(value, torch.Tensor) and value.is_floating_point() and value.numel() > 1
+    if not (DISTRIBUTION and plain) or 0 in value.stride():
+        return value
+    if DISTRIBUTION == "outliers":
+        changed = value.clone().reshape(-1)
+        changed[::997] *= 1e2
+        return value.copy_(changed.reshape(value.shape))
+    change = {"small values": lambda v: v * 1e-3, "large values": lambda v: v * 1e2,
+              "nearly constant values": lambda v: v * 1e-2 + 1}
+    return value.copy_(change[DISTRIBUTION](value))
+'''
+"""What judge/host/distributions.py does, for a script that has nothing of ours."""
+
 _SCRIPT = '''"""Shows why a candidate for {entry} was rejected: run it with the python that has torch and triton."""
 import importlib.util, os, random, sys, tempfile, types
 
@@ -15,6 +30,7 @@ import torch
 
 TASK, SOURCE, ENTRY = {task!r}, {source_file!r}, {entry!r}
 RECIPE, SEED, DEVICE = {recipe!r}, {seed}, "cuda" if GPU else "cpu"
+DISTRIBUTION, SEED_BEFORE = {distribution!r}, {before}
 CANDIDATE = {candidate!r}
 
 
@@ -49,6 +65,13 @@ def find(task):
             return resized(workload, RECIPE["sizes"]) if RECIPE.get("sizes") else workload
 
 
+{varied}
+
+def drawn(seed):
+    inputs = find(task)(torch.Generator(device=DEVICE).manual_seed(seed), DEVICE)
+    return {{name: varied(value) for name, value in inputs.items()}}
+
+
 def flat(value):
     if isinstance(value, dict):
         value = list(value.values())
@@ -66,13 +89,15 @@ def copied(wide=None):
 
 
 task = load("task_module", TASK)
-INPUTS = find(task)(torch.Generator(device=DEVICE).manual_seed(SEED), DEVICE)
+INPUTS = drawn(SEED)
 with tempfile.TemporaryDirectory() as folder:
     file = os.path.join(folder, os.path.basename(SOURCE))
     with open(file, "w") as out:
         out.write(CANDIDATE)
-    got = outputs(getattr(load("candidate", file), ENTRY), copied())
-    yours = outputs(getattr(load("yours", SOURCE), ENTRY), copied())
+    candidate, own = getattr(load("candidate", file), ENTRY), getattr(load("yours", SOURCE), ENTRY)
+    if SEED_BEFORE is not None:  # The judge, too, called them with other inputs first.
+        candidate(**drawn(SEED_BEFORE)), own(**drawn(SEED_BEFORE))
+    got, yours = outputs(candidate, copied()), outputs(own, copied())
     try:
         truth = outputs(task.reference, copied(torch.float64))
     except Exception:
@@ -104,5 +129,8 @@ def reproduction(opened: OpenedTask, check: Check, source: str) -> str:
         entry=opened.task.entry,
         recipe=dict(recipe),
         seed=check.seed,
+        distribution=check.distribution,
+        before=check.before,
+        varied=VARIED,
         candidate=source,
     )

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from .buffers import shaped_inputs
 from .errors import StepError
 from .facts import kernel_facts
 from .loading import entry_of, line_in, load_source
-from .shapes_only import NEEDS_CONTENTS, ShapesOnly, lacks_cuda
+from .shapes_only import NEEDS_CONTENTS, ShapesOnGpu, ShapesOnly, lacks_cuda
 from .stub_driver import install_stub_driver, pretended_cuda
 from .tracing import Addresses, PlanTrace, digest
 
@@ -33,7 +34,8 @@ class Recorder:
     """Launches in order, and each distinct compiled kernel once."""
 
     target: str
-    workload: str = ""
+    workload: str | None = None
+    """None while the module is imported: what it launches then is compiled, and no launch of the entry's."""
     launches: list[dict[str, Any]] = field(default_factory=list)
     kernels: list[dict[str, Any]] = field(default_factory=list)
     plans: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -86,14 +88,14 @@ def compile_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     addresses = Addresses()
     addresses.install()
     original = Path(payload["source_file"])
+    fake = FakeTensorMode(allow_non_fake_inputs=True)
     with pretended_cuda(payload["target"]):
-        module = load_source(payload["source"], original, folder, "compile-error")
-        entry = entry_of(module, payload["entry"], original)
         JITFunction.run = _recording_run(recorder, JITFunction.run)
+        entry = entry_of(_imported(payload["source"], original, folder, fake), payload["entry"], original)
         copy = folder / original.name
         for workload in payload["workloads"]:
             recorder.workload = workload["id"]
-            _trace(entry, workload, recorder, addresses, copy, original)
+            _trace(entry, workload, recorder, fake, addresses, copy, original)
     for name, binary in recorder.binaries.items():
         (folder / f"{name}.cubin").write_bytes(binary)
     return {
@@ -104,15 +106,28 @@ def compile_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
+def _imported(source: str, original: Path, folder: Path, fake: FakeTensorMode) -> ModuleType:
+    """The module, which may make tensors on the GPU and launch kernels while it is imported."""
+    try:
+        with ShapesOnGpu(fake):
+            return load_source(source, original, folder, "compile-error")
+    except StepError as error:
+        if not lacks_cuda(error):
+            raise
+        message = f"{error.message} (without a GPU, its launches are unknown)"
+        raise StepError("needs-contents", message, error.file, error.line) from None
+
+
 def _trace(
     entry: Callable[..., Any],
     workload: dict[str, Any],
     recorder: Recorder,
+    fake: FakeTensorMode,
     addresses: Addresses,
     copy: Path,
     original: Path,
 ) -> None:
-    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+    with fake, torch.no_grad():
         inputs = shaped_inputs(workload["entries"], _fake)
         trace = recorder.trace = PlanTrace(inputs, addresses)
         choices = len(chosen)
@@ -141,7 +156,7 @@ def _recording_run(recorder: Recorder, original_run: Any) -> Any:
         except Exception as error:
             recorder.refused = error
             raise
-        if warmup:
+        if warmup or recorder.workload is None:
             return compiled
         values = _bound(self, args, kwargs)
         size = tuple(int(n) for n in (grid(values) if callable(grid) else grid))

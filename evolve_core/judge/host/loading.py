@@ -18,7 +18,8 @@ from .errors import StepError
 def load_source(text: str, original: Path, folder: Path, kind: str) -> ModuleType:
     """Execute ``text`` in place of the module in ``original``. ``folder`` receives the copy that linecache reads.
 
-    Raises StepError of ``kind`` with the line where it went wrong, for a syntax error as for an exception.
+    Raises StepError of ``kind`` with the line where it went wrong, for a syntax error as for an exception; one that
+    the mode raises under which it is imported passes through.
     """
     name, root = module_name(original)
     copy = folder / _file_name(original)
@@ -36,6 +37,8 @@ def load_source(text: str, original: Path, folder: Path, kind: str) -> ModuleTyp
         module.__file__ = str(original)
         sys.modules[name] = module
         exec(compile(text, str(copy), "exec"), module.__dict__)
+    except StepError:
+        raise
     except Exception as error:  # noqa: BLE001 - whatever the user's module raises at import is a value here
         raise located_error(error, kind, copy, original, "does not import") from None
     return module

@@ -27,16 +27,37 @@ class TaskText:
         return self.kind == "launches"
 
 
-@dataclass(frozen=True)
-class CheckedWorkload:
-    """A small workload with drawn inputs and what the user's own kernel gave on them."""
+def is_varied(workload: dict[str, Any]) -> bool:
+    """Whether its values are others than the task's own: then nothing promises that the user's kernel stands them."""
+    return "distribution" in workload["recipe"]
 
-    workload: dict[str, Any]
+
+@dataclass(frozen=True)
+class Draw:
+    """Inputs in a file of the spool, and the seed that draws them again."""
+
     seed: int
     inputs: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class CheckedWorkload:
+    """A small workload with drawn inputs and what the user's own kernel gave on them.
+
+    ``before`` are other inputs of the same workload, with which the entry is called first: what it keeps of that call
+    must do no harm.
+    """
+
+    workload: dict[str, Any]
+    drawn: Draw
     native: dict[str, Any]
     native_wall_s: float
+    before: Draw | None = None
     truth: dict[str, Any] | None = None
+
+    @property
+    def is_varied(self) -> bool:
+        return is_varied(self.workload)
 
 
 @dataclass

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +15,9 @@ import torch
 
 from . import tasks
 from .buffers import describe as describe_entries
-from .buffers import dtype_name, flatten_outputs, read_values, write_values
+from .buffers import dtype_name, dtype_named, flatten_outputs, read_values, write_values
 from .compare import compare_outputs, same_bits
+from .distributions import AS_DRAWN, VARIED, is_sound, vary
 from .errors import StepError
 from .tasks import TaskModule, load_task
 
@@ -49,8 +51,9 @@ def describe(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
             "no-workloads", f"{task.file.name}: workloads() yields nothing; yield at least one workload", str(task.file)
         )
     most = DOMAIN_ELEMENTS if payload["small"] else GPU_DOMAIN_ELEMENTS
-    checked = [*_domain_draws(task, payload["seed"], most), *checked]
-    return {"timed": timed, "checked": _numbered(checked), "has_reference": task.has_reference}
+    numbered = _numbered([*_domain_draws(task, payload["seed"], most), *checked])
+    varied = _varied(numbered) if payload["small"] else []
+    return {"timed": timed, "checked": [*numbered, *varied], "has_reference": task.has_reference}
 
 
 def _describe(
@@ -161,12 +164,35 @@ def _numbered(checked: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**one, "id": f"c{number}"} for number, one in enumerate(distinct)]
 
 
+def _varied(checked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A workload of middling size once more with each other distribution of values; none where no input has any."""
+    middle = checked[len(checked) // 2 :][:1]
+    return [
+        {
+            **one,
+            "id": f"v{number}",
+            "label": f"{one['label']} with {distribution}",
+            "recipe": {**one["recipe"], "distribution": distribution},
+        }
+        for one in middle
+        if any(_can_vary(entry) for _, entry in one["entries"])
+        for number, distribution in enumerate(VARIED)
+    ]
+
+
+def _can_vary(entry: dict[str, Any]) -> bool:
+    if entry["kind"] != "tensor" or 0 in entry["stride"]:
+        return False
+    return dtype_named(entry["dtype"]).is_floating_point and math.prod(entry["shape"]) > 1
+
+
 def draw(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Draw inputs by recipe and seed into one file each. Their hashes go back, so nobody can swap them later."""
     task = _task(payload, folder)
     drawn = {}
     for item in payload["items"]:
-        inputs = tasks.draw(task, item["recipe"], item["seed"], "cpu")
+        recipe = item["recipe"]
+        inputs = vary(tasks.draw(task, recipe, item["seed"], "cpu"), recipe.get("distribution", AS_DRAWN))
         file = folder / f"inputs-{item['id']}.bin"
         header = write_values(list(inputs.items()), file)
         drawn[item["id"]] = {"file": str(file), "header": header, "inputs": describe_entries(header["entries"])}
@@ -182,12 +208,14 @@ def compare(payload: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
 def _compare_item(task: TaskModule, item: dict[str, Any]) -> dict[str, Any]:
     inputs = dict(read_values(Path(item["inputs"]["file"]), item["inputs"]["header"], trusted=True))
     native = _Run(item["native"], inputs)
+    if item["varied"] and not _stands(task, item, inputs, native):
+        return {"id": item["id"], "checks": [], "poisons_agree": True, "sound": False}
     truth = _truth(task, item, inputs, native)
     try:
         runs = [_Run(run, inputs) for run in item["runs"]]
     except (StepError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RuntimeError, OSError) as e:
         # No step of ours writes such a file: whoever ran the candidate wrote it.
-        return {"id": item["id"], "checks": [], "poisons_agree": True, "unreadable": str(e)}
+        return {"id": item["id"], "checks": [], "poisons_agree": True, "sound": True, "unreadable": str(e)}
     names = native.result_names()
     checks = []
     for run in runs:
@@ -198,7 +226,22 @@ def _compare_item(task: TaskModule, item: dict[str, Any]) -> dict[str, Any]:
         changed = sorted(run.changed() - native.changed())
         checks.append({"poison": run.poison, "inputs_changed": changed, "outputs": outputs})
     stable = all(same_bits(runs[0].results(names), other.results(names)) for other in runs[1:])
-    return {"id": item["id"], "checks": checks, "poisons_agree": stable}
+    return {"id": item["id"], "checks": checks, "poisons_agree": stable, "sound": True}
+
+
+def _stands(task: TaskModule, item: dict[str, Any], inputs: dict[str, Any], native: _Run) -> bool:
+    """Whether reference() and the user's own kernel can do with values that the task never promised."""
+    if not (task.has_reference or item.get("truth")):
+        return False
+    try:
+        truth = _truth(task, item, inputs, native)
+    except StepError:
+        return False
+    own = native.results(native.result_names())
+    # Compared with the rounded truth instead of itself: its own NaN must not excuse it.
+    pairs = zip(own, truth, strict=True)
+    ideal = [(name, torch.as_tensor(right).to(torch.as_tensor(mine).dtype)) for (name, mine), (_, right) in pairs]
+    return is_sound(compare_outputs(own, truth, ideal, quantiles=False))
 
 
 class _Run:

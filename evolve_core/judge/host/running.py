@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,6 +19,10 @@ from .interpreted import InterpretedHost
 from .loading import entry_of, load_source
 from .stub_driver import install_stub_driver, pretended_cuda
 
+if TYPE_CHECKING:
+    from .interpret.bounds import CheckedRun
+
+POISON_BEFORE = "zero"
 MAX_OUTPUTS = 512
 """More than any kernel's wrapper returns; a candidate that returns a list of a million numbers is wrong anyway."""
 
@@ -32,51 +36,64 @@ def _entry(payload: dict[str, Any], folder: Path, kind: str) -> tuple[Callable[.
     install_libdevice()
     choose_first_configuration()
     original = Path(payload["source_file"])
-    module = load_source(payload["source"], original, folder, kind)
+    # It may make tensors on the GPU and launch kernels while it is imported.
+    with InterpretedHost("nan"):
+        module = load_source(payload["source"], original, folder, kind)
     return entry_of(module, payload["entry"], original), folder / original.name
+
+
+class _Failed(Exception):
+    """The call gave no outputs. ``answer`` is the step's then: how it failed."""
+
+    def __init__(self, outcome: str, message: str, line: int | None, strays: list[dict[str, Any]]) -> None:
+        super().__init__(message)
+        self.answer = {"runs": [], "outcome": outcome, "message": message, "line": line, "out_of_bounds": strays}
 
 
 def run_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Outputs of the entry on one workload, one file per poison; or how it failed.
 
-    ``upcast`` runs it on wider inputs, which is how a task without a reference gets its truth.
+    ``upcast`` runs it on wider inputs, which is how a task without a reference gets its truth. ``before`` are other
+    inputs for a first call, whose outputs nobody looks at: an answer that is kept for the next call is a wrong one.
     """
     with pretended_cuda(payload["target"]):
         entry, copy = _entry(payload, folder, "compile-error")
+        if payload.get("before"):
+            try:
+                _call(entry, copy, _read(payload["before"]), POISON_BEFORE)
+            except _Failed as failed:
+                return {**failed.answer, "poison": POISON_BEFORE, "before": True}
         runs = []
         for poison in payload["poisons"]:
-            outcome = _run(entry, copy, payload, poison, folder)
-            if "failed" in outcome:
-                return {"runs": [], **outcome["failed"], "poison": poison}
-            runs.append(outcome)
+            inputs = _read(payload["inputs"])
+            if payload.get("upcast"):
+                inputs = {name: _upcast(value) for name, value in inputs.items()}
+            try:
+                checked = _call(entry, copy, inputs, poison)
+                runs.append({**_export(checked.result, inputs, poison, folder), "launches": checked.launches})
+            except _Failed as failed:
+                return {**failed.answer, "poison": poison}
     return {"runs": runs, "outcome": "compared", "notes": chosen[:1]}
 
 
-def _run(entry: Callable[..., Any], copy: Path, payload: dict[str, Any], poison: str, folder: Path) -> dict[str, Any]:
+def _read(given: dict[str, Any]) -> dict[str, Any]:
+    return dict(read_values(Path(given["file"]), given["header"], trusted=True))
+
+
+def _call(entry: Callable[..., Any], copy: Path, inputs: dict[str, Any], poison: str) -> CheckedRun:
+    """One call with every access checked. Raises _Failed where it raised or went out of bounds."""
     from .interpret.bounds import failure_location, run_checked
 
-    given = payload["inputs"]
-    inputs = dict(read_values(Path(given["file"]), given["header"], trusted=True))
-    if payload.get("upcast"):
-        inputs = {name: _upcast(value) for name, value in inputs.items()}
     try:
         with torch.no_grad(), InterpretedHost(poison):
             checked = run_checked(entry, inputs)
     except Exception as error:  # noqa: BLE001 - a candidate may raise anything; how it failed is the answer
         message, line = failure_location(error, str(copy))
-        return {"failed": {"outcome": "raised", "message": message, "line": line, "out_of_bounds": []}}
+        raise _Failed("raised", message, line, []) from None
     if checked.out_of_bounds:
         first = checked.out_of_bounds[0]
-        return {
-            "failed": {
-                "outcome": "out-of-bounds",
-                "message": first["message"],
-                "line": first.get("line"),
-                "out_of_bounds": checked.out_of_bounds[:16],
-            }
-        }
-    exported = _export(checked.result, inputs, poison, folder)
-    return exported if "failed" in exported else {**exported, "launches": checked.launches}
+        raise _Failed("out-of-bounds", first["message"], first.get("line"), checked.out_of_bounds[:16])
+    return checked
 
 
 def _upcast(value: Any) -> Any:
@@ -86,7 +103,10 @@ def _upcast(value: Any) -> Any:
 
 
 def _export(result: Any, inputs: dict[str, Any], poison: str, folder: Path) -> dict[str, Any]:
-    """Returned values under ``out:…``, the inputs as they are now under ``in:…``; plus types and aliases."""
+    """Returned values under ``out:…``, the inputs as they are now under ``in:…``; plus types and aliases.
+
+    Raises _Failed where an output cannot be written down.
+    """
     outputs = [] if result is None else flatten_outputs(result, inputs)[:MAX_OUTPUTS]
     memory = {value.untyped_storage().data_ptr() for value in inputs.values() if isinstance(value, torch.Tensor)}
     odd = [name for name, value in outputs if not _is_plain(value)]
@@ -101,7 +121,7 @@ def _export(result: Any, inputs: dict[str, Any], poison: str, folder: Path) -> d
     try:
         header = write_values(named, file)
     except StepError as error:
-        return {"failed": {"outcome": "raised", "message": error.message, "line": None, "out_of_bounds": []}}
+        raise _Failed("raised", error.message, None, []) from None
     return {"poison": poison, "file": str(file), "header": header, "odd_types": odd, "aliases": aliases}
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from .errors import StepError
-from .tracing import PlanTrace
+from .tracing import Addresses, PlanTrace
 
 NEEDS_CONTENTS = "the entry reads its tensors' contents on the host: its launches are unknown before it runs"
 _READS = (
@@ -37,7 +38,13 @@ _COPYING = (
     torch.Tensor.double,
 )
 """What gives the same values in other memory, in another type or order."""
-_REFUSALS = ("not linked with support for", "from the 'CUDA' backend", "not compiled with CUDA")
+_REFUSALS = (
+    "not linked with support for",
+    "from the 'CUDA' backend",
+    "not compiled with CUDA",
+    "No CUDA GPUs are available",
+    "Found no NVIDIA driver",
+)
 
 
 def lacks_cuda(error: BaseException) -> bool:
@@ -108,6 +115,28 @@ class ShapesOnly(TorchFunctionMode):
             self._trace.cannot_follow("its host code picks elements by an index tensor")
             return torch.empty_strided(found.size(), found.stride(), dtype=tensor.dtype, device=tensor.device)
         return tensor.as_strided(found.size(), found.stride(), tensor.storage_offset() + found.storage_offset())
+
+
+class ShapesOnGpu(TorchFunctionMode):
+    """For importing a module: its tensors on a GPU have no contents, and all others are real.
+
+    The fake mode must be the one under which the entry runs later, because tensors of two of them do not mix.
+    """
+
+    def __init__(self, fake: FakeTensorMode) -> None:
+        super().__init__()
+        self._fake = fake
+        # What a module makes while it is imported is in nobody's plan.
+        self._shapes = ShapesOnly(PlanTrace({}, Addresses()))
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        if func is torch.Tensor.cuda:
+            func, args = torch.Tensor.to, (args[0], "cuda")
+        if not any(isinstance(value, FakeTensor) or _is_gpu(value) for value in tree_leaves((args, given))):
+            return func(*args, **given)
+        with self._fake, self._shapes:
+            return func(*args, **given)
 
 
 def _on_stand_ins(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:

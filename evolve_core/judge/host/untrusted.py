@@ -36,6 +36,7 @@ def _run(value: dict[str, Any], folder: Path) -> dict[str, Any]:
             "message": str(value["message"])[:4000],
             "line": _line(value.get("line")),
             "poison": str(value.get("poison", ""))[:16],
+            "before": bool(value.get("before")),
             "out_of_bounds": [_access(one) for one in _list(value.get("out_of_bounds", []))],
         }
     runs = [_exported(one, folder) for one in _list(value["runs"])]

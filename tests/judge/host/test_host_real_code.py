@@ -42,6 +42,23 @@ def test_what_comes_before_a_launch(bench: Bench, name: str) -> None:
     correct_and_estimated(bench, DOUBLE.replace(SIZE, BEFORE_THE_LAUNCH[name].lstrip("\n") + SIZE))
 
 
+AT_IMPORT = """
+
+TABLE = torch.cat([torch.arange(256, device="cuda"), torch.zeros(2, dtype=torch.int64).cuda()]).to(torch.float32)
+TABLE[3] = TABLE[:2].sum()
+HALF = torch.tensor([0.5, 2.0], device="cpu")[0].item()
+with torch.device("cuda"):
+    WARM = double(torch.ones(300))
+"""
+
+
+def test_tensors_and_launches_at_import(bench: Bench) -> None:
+    """What lies on the GPU has no contents there, and what lies on the CPU keeps its own."""
+    uses = "    x = x + TABLE[0].to(x.device) * HALF\n"
+    source = DOUBLE.replace(SIZE, uses + SIZE) + AT_IMPORT
+    correct_and_estimated(bench, source)
+
+
 def test_a_module_that_loads_dynamo(bench: Bench) -> None:
     helper = "import torch\n\n\n@torch.compiler.disable\ndef helper(x):\n    return x\n\n"
     correct_and_estimated(bench, DOUBLE.replace("import torch\n", helper, 1))

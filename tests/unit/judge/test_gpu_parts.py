@@ -15,14 +15,15 @@ from typing import Any
 import pytest
 import torch
 
+from evolve_core.judge.host.copies import clone
+from evolve_core.judge.host.distributions import VARIED, vary
 from evolve_core.judge.host.gpu import channel as channel_module
 from evolve_core.judge.host.gpu import device_memory
 from evolve_core.judge.host.gpu.channel import BadMessage, Channel, PeerGone, PeerSilent
 from evolve_core.judge.host.gpu.cuda_task import LaunchPlanError, _checked
-from evolve_core.judge.host.gpu.distributions import VARIED, vary
 from evolve_core.judge.host.gpu.driver import DriverError
 from evolve_core.judge.host.gpu.forking import fork_child
-from evolve_core.judge.host.gpu.inputs import UnsupportedInput, clone, pack, unpack_values
+from evolve_core.judge.host.gpu.inputs import UnsupportedInput, pack, unpack_values
 from evolve_core.judge.host.gpu.lock import DeviceBusy, device_lock
 from evolve_core.judge.host.gpu.nvml import others_computing
 from evolve_core.judge.host.gpu.poison import fill, poisoned

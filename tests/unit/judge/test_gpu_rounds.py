@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from evolve_core.judge.host.compare import compare_outputs
+from evolve_core.judge.host.distributions import VARIED
 from evolve_core.judge.host.gpu import bench, run
 from evolve_core.judge.host.gpu.clock import Sample
 from evolve_core.judge.host.gpu.confinement import Layer
-from evolve_core.judge.host.gpu.distributions import VARIED
 from evolve_core.judge.host.gpu.job import GpuJob, Named, Runner
 from evolve_core.judge.host.gpu.launches import LaunchCount
 from evolve_core.judge.host.gpu.lock import device_lock

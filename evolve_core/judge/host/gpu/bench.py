@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 
+from ..copies import clone_inputs
 from ..errors import StepError
 from .channel import Channel, PeerGone
 from .clock import Stopwatch
-from .inputs import clone_inputs, unpack_values
+from .inputs import unpack_values
 from .launches import LaunchCount
 from .planned import PlannedRunner
 from .poison import overwrite_free_memory, poisoned

@@ -17,9 +17,10 @@ from typing import Any
 import torch
 
 from ..compare import same_bits
+from ..copies import clone_inputs
+from ..distributions import AS_DRAWN, VARIED, is_sound, vary
 from .channel import Channel
-from .distributions import AS_DRAWN, VARIED, is_sound, vary
-from .inputs import clone_inputs, describe, pack, same_bytes
+from .inputs import describe, pack, same_bytes
 from .job import GpuJob, Named
 from .link import BenchFailed, BenchLink
 from .nvml import device_state

@@ -28,18 +28,6 @@ def unpack_values(values: dict[str, Any]) -> dict[str, Any]:
     return {name: getattr(torch, value[_DTYPE]) if isinstance(value, dict) else value for name, value in values.items()}
 
 
-def clone_inputs(inputs: dict[str, Any]) -> dict[str, Any]:
-    """A copy whose tensors share no memory with ``inputs``."""
-    return {name: clone(value) if isinstance(value, torch.Tensor) else value for name, value in inputs.items()}
-
-
-def clone(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy with the same strides and the same alignment of its first element."""
-    storage = tensor.untyped_storage().clone()
-    copy = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
-    return copy.set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())
-
-
 def describe(inputs: dict[str, Any]) -> str:
     """The inputs in a line, "x=float16[4096,1024] eps=1e-05"."""
     parts = []

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from .inputs import clone
+from .copies import clone
 
 AS_DRAWN = "as drawn"
 # Factors that 16-bit types can hold: their largest values are 6e4 (float16) and 3e38 (bfloat16).

@@ -1,0 +1,245 @@
+"""Correctness without a GPU: small workloads in Triton's interpreter, the user's own kernel first, then a candidate.
+
+Runs in the host's own process. What a child that ran somebody's kernel left is compared by another child, the oracle.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from .complaints import none_left
+from .errors import StepError
+from .opened import CheckedWorkload, Draw, OpenTask, code_of, is_varied, task_of
+from .outcomes import TIMEOUT_WORDS, compare_failure, run_failure
+from .pool import Cancel, remove_folder
+
+if TYPE_CHECKING:
+    from .judging import Judge
+
+NATIVE_PATIENCE_S = 30.0
+CANDIDATE_SLOWDOWN = 20.0
+CANDIDATE_GRACE_S = 10.0
+"""A candidate may take this many times the user's own kernel's time in the interpreter, plus a grace for first use."""
+POISONS = ("nan", "zero")
+
+
+def check_own(
+    judge: Judge, task: OpenTask, workloads: list[dict[str, Any]], cancel: Cancel
+) -> tuple[list[CheckedWorkload], list[dict[str, Any]]]:
+    """Run the user's own kernel on every small workload; keep those where it agrees with the oracle.
+
+    A workload of varied values that it does not stand is nothing to speak of: the task never promised those.
+    """
+    drawn, before = _draw(judge, task, workloads, cancel)
+
+    def run(one: dict[str, Any]) -> Future[CheckedWorkload | str]:
+        name = one["id"]
+        return judge.children.submit(_run_own, judge, task, one, drawn[name], before.get(name), cancel)
+
+    # The smallest one first and alone: a kernel that never ends should cost one patience, not one per workload.
+    outcomes = [run(one).result() for one in workloads[:1]]
+    if outcomes and isinstance(outcomes[0], str) and TIMEOUT_WORDS in outcomes[0]:
+        raise StepError("task-error", outcomes[0], task.text.source_file)
+    outcomes += [job.result() for job in [run(one) for one in workloads[1:]]]
+    runnable = [one for one in outcomes if isinstance(one, CheckedWorkload)]
+    pairs = zip(workloads, outcomes, strict=True)
+    refused = [said for one, said in pairs if isinstance(said, str) and not is_varied(one)]
+    kept, checks, disagreements = _agreeing(judge, task, runnable, cancel)
+    task.notes.extend([*refused, *disagreements])
+    if workloads and all(one.is_varied for one in kept):
+        raise StepError("task-error", none_left(refused, disagreements), task.text.source_file)
+    return kept, checks
+
+
+def _draw(
+    judge: Judge, task: OpenTask, workloads: list[dict[str, Any]], cancel: Cancel
+) -> tuple[dict[str, Draw], dict[str, Draw]]:
+    """Inputs of every workload by its id, and for the middle one others to call the entry with before.
+
+    Not for the smallest one: a row of one element has the same softmax whatever it holds.
+    """
+    plain = [one for one in workloads if not is_varied(one)]
+    middle = plain[len(plain) // 2 :][:1]
+    wanted = [(one["id"], one["recipe"]) for one in workloads]
+    wanted += [(f"{one['id']}-before", one["recipe"]) for one in middle]
+    items = [{"id": name, "recipe": recipe, "seed": secrets.randbits(48)} for name, recipe in wanted]
+    folder = task.folder / f"inputs-{secrets.token_hex(4)}"
+    files = judge.trusted("draw", {**task_of(task.text), "items": items}, cancel, folder)
+    drawn = {item["id"]: Draw(item["seed"], files[item["id"]]) for item in items}
+    return drawn, {one["id"]: drawn[f"{one['id']}-before"] for one in middle}
+
+
+def _run_own(
+    judge: Judge, task: OpenTask, workload: dict[str, Any], drawn: Draw, before: Draw | None, cancel: Cancel
+) -> CheckedWorkload | str:
+    folder = judge.secret / task.name / f"native-{secrets.token_hex(4)}"
+    payload = _run_payload(task, task.text.source, workload, drawn, before)
+    result = judge.step("run", payload, cancel, NATIVE_PATIENCE_S, folder, own=True)
+    if failure := run_failure(result, NATIVE_PATIENCE_S):
+        if failure["kind"] == "task-error":
+            raise StepError("task-error", failure["message"], task.text.source_file, failure.get("line"))
+        return f"your own kernel does not run on {workload['label']} (seed {drawn.seed}): {failure['message']}"
+    checked = CheckedWorkload(workload, drawn, result.value["runs"][-1], result.wall_s, before)
+    return checked if task.has_reference else replace(checked, truth=_upcast_truth(judge, task, checked, cancel))
+
+
+def _run_payload(
+    task: OpenTask, source: str, workload: dict[str, Any], drawn: Draw, before: Draw | None
+) -> dict[str, Any]:
+    inputs = {"inputs": drawn.inputs, "before": before.inputs if before else None}
+    return {**code_of(task.text, source), **inputs, "poisons": _poisons(workload)}
+
+
+def _poisons(workload: dict[str, Any]) -> tuple[str, ...]:
+    """What fresh memory holds makes the difference that it makes on the task's own values."""
+    return POISONS[:1] if is_varied(workload) else POISONS
+
+
+def _upcast_truth(judge: Judge, task: OpenTask, checked: CheckedWorkload, cancel: Cancel) -> dict[str, Any] | None:
+    """Without reference(): the user's own kernel on wider inputs. None where it does not run on those."""
+    folder = judge.secret / task.name / f"truth-{secrets.token_hex(4)}"
+    code = code_of(task.text, task.text.source)
+    payload = {**code, "inputs": checked.drawn.inputs, "poisons": ("zero",), "upcast": True}
+    result = judge.step("run", payload, cancel, NATIVE_PATIENCE_S, folder, own=True)
+    if run_failure(result, NATIVE_PATIENCE_S):
+        return None
+    truth: dict[str, Any] = result.value["runs"][0]
+    return truth
+
+
+def _agreeing(
+    judge: Judge, task: OpenTask, runnable: list[CheckedWorkload], cancel: Cancel
+) -> tuple[list[CheckedWorkload], list[dict[str, Any]], list[str]]:
+    kept, checks, disagreements = [], [], []
+    compared = _compare(judge, task, [(one, [one.native]) for one in runnable], cancel)
+    for one, comparison in zip(runnable, compared, strict=True):
+        if not comparison["sound"]:
+            continue
+        outputs = comparison["checks"][0]["outputs"]
+        if not one.is_varied and (why := compare_failure(outputs)):
+            disagreements.append(f"on {one.workload['label']} (seed {one.drawn.seed}): {why}")
+            continue
+        kept.append(one)
+        checks.append(_check(one, comparison["checks"][0], one.native))
+    return kept, checks, disagreements
+
+
+def _compare(
+    judge: Judge, task: OpenTask, pairs: list[tuple[CheckedWorkload, list[dict[str, Any]]]], cancel: Cancel
+) -> list[dict[str, Any]]:
+    if not pairs:
+        return []
+    items = [
+        {
+            "id": one.workload["id"],
+            "inputs": one.drawn.inputs,
+            "native": one.native,
+            "truth": one.truth,
+            "runs": runs,
+            "varied": one.is_varied,
+        }
+        for one, runs in pairs
+    ]
+    folder = judge.spool / "steps" / secrets.token_hex(8)
+    try:
+        payload = {**task_of(task.text), "items": items}
+        compared: list[dict[str, Any]] = judge.trusted("compare", payload, cancel, folder)
+    finally:
+        remove_folder(folder)
+    return compared
+
+
+def check_candidate(
+    judge: Judge, task: OpenTask, checked: list[CheckedWorkload], source: str, deadline: float, cancel: Cancel
+) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """Smallest workload first; a run that does not end in outputs ends the series."""
+    ran: list[tuple[CheckedWorkload, list[dict[str, Any]]]] = []
+    broken: list[dict[str, Any]] = []
+    failure = None
+    folders = []
+    for one in checked:
+        patience = min(CANDIDATE_SLOWDOWN * one.native_wall_s + CANDIDATE_GRACE_S, deadline - time.monotonic())
+        folders.append(judge.spool / "steps" / secrets.token_hex(8))
+        payload = _run_payload(task, source, one.workload, one.drawn, one.before)
+        job = judge.children.submit(judge.step, "run", payload, cancel, max(0.1, patience), folders[-1])
+        result = job.result()
+        failed = run_failure(result, patience)
+        if failed is None:
+            ran.append((one, result.value["runs"]))
+            continue
+        if one.before and (result.value or {}).get("before"):
+            one = replace(one, drawn=one.before, before=None)
+        if failed["kind"] in ("out-of-bounds", "raised"):
+            broken.append(_broken_check(one, failed, result.value or {}))
+        if failed["kind"] != "out-of-bounds":
+            failure = _failure(one, failed)
+        break
+    compared = _compare(judge, task, ran, cancel)
+    for folder in folders:
+        remove_folder(folder)
+    found = list(zip(ran, compared, strict=True))
+    failure = next((_unreadable(one, answer) for (one, _), answer in found if "unreadable" in answer), failure)
+    checks = [
+        _check(one, check, run, answer)
+        for (one, runs), answer in found
+        if "unreadable" not in answer
+        for check, run in zip(answer["checks"], runs, strict=True)
+    ]
+    return [*checks, *broken], failure
+
+
+def _failure(one: CheckedWorkload, failed: dict[str, Any]) -> dict[str, Any]:
+    kind = "crash" if failed["kind"] == "raised" else failed["kind"]
+    message = f"{failed['message']} on {one.workload['label']} (seed {one.drawn.seed})"
+    return {**failed, "workload": one.workload["id"], "seed": one.drawn.seed, "kind": kind, "message": message}
+
+
+def _unreadable(one: CheckedWorkload, answer: dict[str, Any]) -> dict[str, Any]:
+    message = f"it wrote outputs of its own in place of the judge's: {answer['unreadable']}"
+    return _failure(one, {"kind": "crash", "message": message, "file": None, "line": None})
+
+
+def _check(
+    one: CheckedWorkload, check: dict[str, Any], run: dict[str, Any], comparison: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    agree = comparison is None or comparison["poisons_agree"]
+    return {
+        **_drawn(one),
+        "poison": check["poison"],
+        "outcome": "compared" if agree else "mismatch",
+        "message": "" if agree else "the outputs depend on what uninitialised memory holds",
+        "inputs_changed": check["inputs_changed"],
+        "outputs": check["outputs"],
+        "out_of_bounds": [],
+        "launches": run["launches"],
+        "native_launches": one.native["launches"],
+    }
+
+
+def _broken_check(one: CheckedWorkload, failed: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **_drawn(one),
+        "poison": value.get("poison", ""),
+        "outcome": failed["kind"],
+        "message": failed["message"],
+        "inputs_changed": [],
+        "outputs": [],
+        "out_of_bounds": value.get("out_of_bounds", []),
+    }
+
+
+def _drawn(one: CheckedWorkload) -> dict[str, Any]:
+    """Which inputs a check was on: enough to draw them again."""
+    return {
+        "workload": one.workload["id"],
+        "label": one.workload["label"],
+        "origin": one.workload["origin"],
+        "recipe": one.workload["recipe"],
+        "seed": one.drawn.seed,
+        "before": one.before.seed if one.before else None,
+        "distribution": one.workload["recipe"].get("distribution", ""),
+    }
