@@ -160,7 +160,7 @@ class Judge:
 
 
 def _limits(step: str, deadline_s: float) -> dict[str, Any]:
-    if step in ("gpu", "gpu-layers"):
+    if kind_of(step) is Kind.GPU:
         # CUDA maps terabytes of address space and spins while it waits. The step's own process and the conductor run
         # no candidate; the bench, which does, confines itself by what a driver works under (gpu/confinement.py).
         return {

@@ -16,6 +16,8 @@ from .opened import OpenTask
 from .outcomes import compare_failure, failure_of
 from .pool import Cancel, remove_folder
 from .tier import HOST_CODE, KERNEL_ONLY, Plans, complete, joint
+from .untrusted import Malformed, checked_answer
+from .warm_gpu import GpuSession, SessionLost
 
 if TYPE_CHECKING:
     from .judging import Judge
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 OPEN_PATIENCE_S = 300.0
 GPU_GRACE_S = 90.0
 LAYERS_PATIENCE_S = 60.0
+SESSION_S = 30 * 24 * 3600.0
 _WITHOUT = {
     "files": "write your files and read other processes' memory",
     "proc": "write to other processes' entries in /proc",
@@ -125,14 +128,28 @@ def _measure(
     deadline: float,
     cancel: Cancel,
 ) -> dict[str, Any]:
-    device = _device()
+    both, why_not = joint(task.plans, plans)
     left = max(1.0, deadline - time.monotonic())
+    payload = {**_payload(judge, task), "candidate": candidate, "plans": both, "stage": stage, "deadline_s": left}
+    measured = None
+    if both is not None and candidate is not None and stage == "screening":
+        measured = _in_session(judge, task, payload)
+    if measured is None:
+        measured = _alone(judge, payload, cancel)
+    # A CUDA candidate has no host code: the task's own launches() says how its kernels are launched.
+    kernel_only = task.text.is_cuda or both is not None
+    measured["environment"]["trust"] = KERNEL_ONLY if kernel_only else HOST_CODE
+    if not kernel_only:
+        measured["environment"]["host code ran because"] = why_not
+    return measured
+
+
+def _payload(judge: Judge, task: OpenTask) -> dict[str, Any]:
+    """What is the same for every candidate of a task."""
     listed = [{"id": one["id"], "recipe": one["recipe"]} for one in task.timed]
     compiled_baseline = task.folder / "compiled"
     compiled_baseline.mkdir(parents=True, exist_ok=True)
-    both, why_not = joint(task.plans, plans)
-    payload = {
-        "plans": both,
+    return {
         "binaries": str(judge.binaries.folder),
         "task_text": task.text.task_text,
         "task_file": task.text.task_file,
@@ -141,31 +158,59 @@ def _measure(
         "kind": task.text.kind,
         "kernels": list(task.text.kernels),
         "baseline": task.text.source,
-        "candidate": candidate,
-        "stage": stage,
-        "device_uuid": device["uuid"],
+        "device_uuid": _device()["uuid"],
         "lock_folder": str(_locks()),
         "cache_folder": str(compiled_baseline),
-        "deadline_s": left,
         "hidden": judge.hidden,
         **({} if judge.bench_layers is None else {"layers": judge.bench_layers}),
         "checked": [{"id": one["id"], "recipe": one["recipe"]} for one in task.drawn] + listed,
         "timed": listed,
     }
+
+
+def _alone(judge: Judge, payload: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
+    """In processes of its own."""
     folder = judge.spool / "steps" / secrets.token_hex(8)
-    # The step keeps its own deadline and says what it ran out of; the child's is only the backstop behind it, with
-    # room for the import of torch in the fresh interpreter that the step starts.
-    result = judge.step("gpu", payload, cancel, left + GPU_GRACE_S, folder)
+    # The step keeps its own deadline and says what it ran out of; the child's is only the backstop behind it.
+    result = judge.step("gpu", payload, cancel, payload["deadline_s"] + GPU_GRACE_S, folder)
     remove_folder(folder)
-    measured = result.value
-    if not isinstance(measured, dict):
-        measured = {"failure": failure_of(result), "checks": [], "timing": [], "environment": {}}
-    # A CUDA candidate has no host code: the task's own launches() says how its kernels are launched.
-    kernel_only = task.text.is_cuda or both is not None
-    measured["environment"]["trust"] = KERNEL_ONLY if kernel_only else HOST_CODE
-    if not kernel_only:
-        measured["environment"]["host code ran because"] = why_not
+    if isinstance(result.value, dict):
+        return result.value
+    return {"failure": failure_of(result), "checks": [], "timing": [], "environment": {}}
+
+
+def _in_session(judge: Judge, task: OpenTask, payload: dict[str, Any]) -> dict[str, Any] | None:
+    """In the processes that stay for this task; None where they cannot."""
+    try:
+        session = _session(judge, task, payload)
+        answer = session.judge(payload["plans"]["candidate"], payload["deadline_s"])
+        measured: dict[str, Any] = checked_answer("gpu", answer, judge.spool)
+    except (SessionLost, Malformed) as lost:
+        log(f"GPU session: {lost}")
+        task.session = None
+        return None
     return measured
+
+
+def _session(judge: Judge, task: OpenTask, payload: dict[str, Any]) -> GpuSession:
+    with task.starting:
+        if task.session is None:
+            own = {"baseline": task.plans.by_workload, "candidate": task.plans.by_workload}
+            asked = {**payload, "candidate": None, "plans": own}
+            task.session = GpuSession(asked, lambda asked: _serve(judge, asked))
+        return task.session
+
+
+def _serve(judge: Judge, payload: dict[str, Any]) -> None:
+    folder = judge.spool / "steps" / secrets.token_hex(8)
+    try:
+        result = judge.step("gpu-session", payload, Cancel(), SESSION_S, folder)
+    except StepError as error:
+        log(f"GPU session: {error.message}")
+        return
+    if not isinstance(result.value, dict):
+        log(f"GPU session: {failure_of(result)['message']}\n{result.log}")
+    remove_folder(folder)
 
 
 def _device() -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .tier import Plans
+from .warm_gpu import GpuSession
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,9 @@ class OpenTask:
     """On a GPU: held-out workloads from the domain, checked beside the listed ones."""
     plans: Plans = field(default_factory=Plans)
     """Of the user's own source."""
+    session: GpuSession | None = None
+    """On a GPU: processes that stay for this task's planned candidates."""
+    starting: threading.Lock = field(default_factory=threading.Lock)
 
 
 def task_of(text: TaskText) -> dict[str, Any]:

@@ -21,6 +21,7 @@ _STEPS = {
     "profile": "running:profile_step",
     "gpu": "gpu.step:judge_step",
     "gpu-layers": "gpu.trial:layers_step",
+    "gpu-session": "gpu.session:session_step",
 }
 
 
@@ -32,7 +33,7 @@ def kind_of(step: str) -> Kind:
     """The kind of zygote that runs ``step``."""
     if step in ("run", "profile"):
         return Kind.INTERPRETING
-    return Kind.GPU if step in ("gpu", "gpu-layers") else Kind.PLAIN
+    return Kind.GPU if step.startswith("gpu") else Kind.PLAIN
 
 
 def find_step(name: str) -> Step:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,10 @@ class Bench:
         load_candidate: Callable[[], Runner] | None,
         device: str = "cuda",
         confined: Sequence[str] = (),
+        load_plans: Callable[[Iterable[Any]], Runner] | None = None,
     ) -> None:
         """``confined``: the layers that this process stands behind, for the record."""
+        self._load_plans = load_plans
         self._device, self._confined = device, [*confined]
         self._inbox, self._outbox = inbox, outbox
         self._load = {"baseline": load_baseline, "candidate": load_candidate or load_baseline}
@@ -67,11 +69,24 @@ class Bench:
         self._launches.install()
         return answer
 
-    def do_load(self, request: dict[str, Any]) -> dict[str, Any]:
+    def do_opened(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Whether the conductor can read this process's device memory."""
         if not request["opened"]:
             self._outbox.stay_on_host()
+        return {}
+
+    def do_load(self, _: dict[str, Any]) -> dict[str, Any]:
         self._tasks_before = _threads_alive()
         self._runners["candidate"] = self._load["candidate"]()
+        return {}
+
+    def do_plan(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Another candidate, by its plans. What the one before it loaded is unloaded."""
+        assert self._load_plans is not None
+        before = self._runners.get("candidate")
+        if isinstance(before, PlannedRunner):
+            before.unload()
+        self._runners["candidate"] = self._load_plans(request["plans"].values())
         return {}
 
     def do_run(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
@@ -69,18 +69,42 @@ class Conductor:
 
     def run(self) -> dict[str, Any]:
         """The whole measurement: correctness on every checked workload first, then the timed pairs."""
-        failure = None
-        try:
+
+        def measure() -> None:
             with self._phase("prepare"):
                 self._prepare()
-            with self._phase("check"):
-                for workload in self._job.checked:
-                    self._check(workload)
-            if not _wrong(self.checks):
-                with self._phase("time"):
-                    for workload in self._job.timed:
-                        self._time(workload)
+                self._link.ask({"do": "load"}, self._job.compile_timeout_s)
+            self._observe()
             self._close()
+
+        return self._report(measure)
+
+    def run_planned(self, plans: dict[str, Any]) -> dict[str, Any]:
+        """The same for one more candidate, on the bench that is there already."""
+        self.checks, self.timing, self.seconds, self.throttle = [], [], {}, set()
+
+        def measure() -> None:
+            with self._phase("prepare"):
+                if not self.environment:
+                    self._prepare()
+                self._link.ask({"do": "plan", "plans": plans}, self._job.compile_timeout_s)
+            self._observe()
+
+        return self._report(measure)
+
+    def _observe(self) -> None:
+        with self._phase("check"):
+            for workload in self._job.checked:
+                self._check(workload)
+        if not _wrong(self.checks):
+            with self._phase("time"):
+                for workload in self._job.timed:
+                    self._time(workload)
+
+    def _report(self, measure: Callable[[], None]) -> dict[str, Any]:
+        failure = None
+        try:
+            measure()
         except BenchFailed as failed:
             failure = failed.failure
         return {
@@ -102,8 +126,8 @@ class Conductor:
         if not answer.pop("opened"):
             self._to.stay_on_host()
         opened = self._from.can_open(answer.pop("offer"))
+        self._link.ask({"do": "opened", "opened": opened})
         self.environment.update(answer)
-        self._link.ask({"do": "load", "opened": opened}, self._job.compile_timeout_s)
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:

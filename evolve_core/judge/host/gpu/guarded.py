@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 import torch
 
@@ -49,6 +50,12 @@ class _Mapped:
 
     def __init__(self, address: int, bytes_: int) -> None:
         self.__cuda_array_interface__ = {"shape": (bytes_,), "typestr": "|u1", "data": (address, False), "version": 3}
+
+
+@cache
+def guarded_memory() -> GuardedMemory:
+    """This process's own; pages are expensive to map."""
+    return GuardedMemory()
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,8 @@ class GpuJob:
     """The user's kernel for the conductor, through their own host code; None: as for the bench."""
     load_host_code: Callable[[], Runner] | None = None
     """The candidate through its own host code, where the bench carries out plans."""
+    load_plans: Callable[[Iterable[Any]], Runner] | None = None
+    """A runner out of plans as JSON, where the bench carries out plans."""
     pairs: int = 0
     processes: int = 0
     compile_timeout_s: float = COMPILE_TIMEOUT_S

@@ -18,7 +18,7 @@ from ..buffers import dtype_name, dtype_named, flatten_outputs, plain_value
 from ..errors import StepError
 from ..plan import ALIGNMENT, Argument, Copy, Fill, Given, KernelLaunch, LaunchPlan, View
 from .driver import Driver
-from .guarded import Edge, GuardedMemory
+from .guarded import Edge, guarded_memory
 from .job import Named
 
 _SURROUNDINGS = {"nan": (Edge.BACK, 0xFF), "zero": (Edge.FRONT, 0)}
@@ -49,7 +49,6 @@ class PlannedRunner:
         self._device = device
         self._driver: Driver | None = None
         self._functions: dict[tuple[str, str], _Function] = {}
-        self._guard: GuardedMemory | None = None
         self.launches = 0
 
     def __call__(self, inputs: dict[str, Any]) -> Named:
@@ -61,16 +60,22 @@ class PlannedRunner:
 
         Fresh memory holds ``poison``. Raises StepError where something beside a tensor was written.
         """
-        self._guard = self._guard or GuardedMemory()
-        self._guard.begin(*_SURROUNDINGS[poison])
+        memory = guarded_memory()
+        memory.begin(*_SURROUNDINGS[poison])
         copies = {
-            name: self._guard.like(value) if isinstance(value, torch.Tensor) else value
-            for name, value in inputs.items()
+            name: memory.like(value) if isinstance(value, torch.Tensor) else value for name, value in inputs.items()
         }
-        outputs = self._carried_out(copies, self._guard.empty)
-        if self._guard.disturbed():
+        outputs = self._carried_out(copies, memory.empty)
+        if memory.disturbed():
             raise StepError("crash", "it writes beside its tensors")
         return copies, outputs
+
+    def unload(self) -> None:
+        """Give back the kernels' memory; a later call loads them again."""
+        for function in self._functions.values():
+            assert self._driver is not None
+            self._driver.call("cuModuleUnload", function.module)
+        self._functions.clear()
 
     def _carried_out(self, inputs: dict[str, Any], allocate: Callable[[int, torch.dtype], torch.Tensor]) -> Named:
         plan = self._plan_for(inputs)
@@ -125,13 +130,15 @@ class PlannedRunner:
 class _Function:
     """A loaded kernel; ``extra`` parameters follow those of the plan."""
 
-    def __init__(self, handle: ctypes.c_void_p, extra: int) -> None:
+    def __init__(self, module: ctypes.c_void_p, handle: ctypes.c_void_p, extra: int) -> None:
+        self.module = module
         self.handle = handle
         self.extra = extra
 
 
 def _loaded(driver: Driver, content: bytes, step: KernelLaunch) -> _Function:
-    handle = driver.function(driver.load_module(content), step.function)
+    module = driver.load_module(content)
+    handle = driver.function(module, step.function)
     limit = driver.shared_limit_bytes()
     if step.shared_bytes > limit:
         raise StepError(
@@ -146,7 +153,7 @@ def _loaded(driver: Driver, content: bytes, step: KernelLaunch) -> _Function:
     extra = sizes[len(own) :]
     if sizes[: len(own)] != own or len(extra) > 2 or set(extra) - {_POINTER_BYTES}:
         raise StepError("crash", f"{step.function} was compiled for parameters of {sizes} bytes, its plan has {own}")
-    return _Function(handle, len(extra))
+    return _Function(module, handle, len(extra))
 
 
 def _fits(plan: LaunchPlan, inputs: dict[str, Any]) -> bool:

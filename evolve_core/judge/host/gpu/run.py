@@ -11,10 +11,10 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from .bench import Bench, serve_bench
 from .channel import BadMessage, Channel, PeerGone, PeerSilent
@@ -24,27 +24,13 @@ from .forking import fork_child
 from .job import GpuJob
 from .lock import DeviceBusy, device_lock
 from .nvml import SLOWING, device_state, others_computing
+from .pair import Fork, Pair
 from .slots import Slot
 
 __all__ = ["GpuJob", "judge_on_gpu"]
 
 _DIE_S = 5.0
 _LOAD_LOOKS, _LOAD_PERIOD_S = 4, 0.5
-
-
-class Child(Protocol):
-    """A forked child of the host."""
-
-    @property
-    def pid(self) -> int: ...
-
-    def wait(self, timeout_s: float) -> int | None:
-        """Exit code (negative: the signal), or None while it lives."""
-
-    def kill(self) -> None: ...
-
-
-Fork = Callable[[Callable[[], None], str, float, "tuple[int, ...]"], Child]
 
 
 def judge_on_gpu(job: GpuJob, fork: Fork = fork_child) -> dict[str, Any]:
@@ -58,22 +44,19 @@ def judge_on_gpu(job: GpuJob, fork: Fork = fork_child) -> dict[str, Any]:
         with device_lock(job.device_uuid, Path(job.lock_folder), job.deadline_s):
             return _rounds(job, fork, deadline)
     except DeviceBusy as busy:
-        return _observation(_failure("contended", str(busy)))
+        return failed("contended", str(busy))
 
 
 def _rounds(job: GpuJob, fork: Fork, deadline: float) -> dict[str, Any]:
-    rivals = _rivals(job.device_uuid)
-    if rivals:
-        return _observation(
-            _failure("contended", f"another process computes on this GPU (pids {rivals}); end it and run again")
-        )
-    total = _observation(None)
+    if contended := rivals_failure(job.device_uuid):
+        return contended
+    total = _nothing()
     for process, planned in enumerate(_rounds_of(job)):
         result = _one_round(planned, fork, process, deadline)
         total["checks"] += result["checks"]
         total["timing"] += result["timing"]
         total["environment"].update(result["environment"])
-        total["failure"] = result["failure"] or _slowed(result["environment"])
+        total["failure"] = result["failure"] or slowed(result["environment"])
         if total["failure"] is not None:
             break
     return total
@@ -91,6 +74,14 @@ def _rounds_of(job: GpuJob) -> list[GpuJob]:
     return rounds
 
 
+def rivals_failure(uuid: str) -> dict[str, Any] | None:
+    """The observation of a device on which somebody else computes; None where nobody does."""
+    rivals = _rivals(uuid)
+    if not rivals:
+        return None
+    return failed("contended", f"another process computes on this GPU (pids {rivals}); end it and run again")
+
+
 def _rivals(uuid: str) -> list[int]:
     """Processes that keep the device busy. Its load is an average over the last second, so our own last work may still
     show beside an idle notebook's name: only what stays busy while we do nothing belongs to somebody else."""
@@ -104,65 +95,42 @@ def _rivals(uuid: str) -> list[int]:
 
 def _one_round(job: GpuJob, fork: Fork, process: int, deadline: float) -> dict[str, Any]:
     """One conductor and one bench, from fork to death."""
-    to_bench, from_bench = Slot(), Slot()
-    near, far = socket.socketpair()
-    report_out, report_in = socket.socketpair()
     left = max(1.0, deadline - time.monotonic())
-    conductor = bench = None
     _hand_over_compiled(job)
-    try:
-        bench = fork(
-            lambda: _bench_main(job, far, to_bench, from_bench, process), f"bench-{process}", left, (far.fileno(),)
-        )
-        conductor = fork(
-            lambda: _conductor_main(job, near, report_in, to_bench, from_bench, process),
-            f"conductor-{process}",
-            left,
-            (near.fileno(), report_in.fileno()),
-        )
-        for end in (near, far, report_in):
-            end.close()
-        return _collect(Channel(report_out), conductor, bench, left)
-    finally:
-        for child in (bench, conductor):
-            if child is not None and child.wait(0.0) is None:
-                child.kill()
-                child.wait(_DIE_S)
-        for end in (near, far, report_in, report_out):
-            end.close()
-        to_bench.close()
-        from_bench.close()
+    with Pair(fork, str(process), left, partial(bench_main, job), partial(_conducting, job, process)) as pair:
+        return _collect(pair, left)
 
 
-def _collect(report: Channel, conductor: Child, bench: Child, timeout_s: float) -> dict[str, Any]:
+def _collect(pair: Pair, timeout_s: float) -> dict[str, Any]:
     """The conductor's report, completed by how the bench ended where that explains a failure."""
     try:
-        result = report.receive(timeout_s)
+        result = pair.report.receive(timeout_s)
     except PeerSilent:
-        return _observation(_failure("timeout", f"not finished within {timeout_s:.0f} s"))
+        return failed("timeout", f"not finished within {timeout_s:.0f} s")
     except (PeerGone, BadMessage):
-        code = conductor.wait(_DIE_S)
+        code = pair.conductor.wait(_DIE_S)
         message = f"the checking process ended ({_ending(code)}): reference() or your own kernel crashed; see the log"
-        return _observation(_failure("host-failure", message))
+        return failed("host-failure", message)
     failure = result["failure"]
     if failure is not None and failure["kind"] == "crash" and failure["message"].endswith("ended"):
-        failure["message"] = f"the process that ran the kernel ended: {_ending(bench.wait(_DIE_S))}"
+        failure["message"] = f"the process that ran the kernel ended: {_ending(pair.bench.wait(_DIE_S))}"
     return result
 
 
-def _bench_main(job: GpuJob, end: socket.socket, inbox: Slot, outbox: Slot, process: int) -> None:
-    _use_device(job, _bench_cache(job))
+def bench_main(job: GpuJob, end: socket.socket, inbox: Slot, outbox: Slot) -> None:
+    """The life of a bench: confined before its first CUDA call, then at the conductor's service."""
+    use_device(job, _bench_cache(job))
     spool = Path(job.spool)
     confined = confine(Confinement(own_folder(spool), _bench_cache(job), job.hidden, job.spool), job.layers)
-    serve_bench(Channel(end), Bench(inbox, outbox, job.load_baseline, job.load_candidate, job.device, confined))
+    bench = Bench(inbox, outbox, job.load_baseline, job.load_candidate, job.device, confined, job.load_plans)
+    serve_bench(Channel(end), bench)
 
 
-def _conductor_main(
-    job: GpuJob, end: socket.socket, report: socket.socket, to_bench: Slot, from_bench: Slot, process: int
+def _conducting(
+    job: GpuJob, process: int, end: socket.socket, report: socket.socket, to_bench: Slot, from_bench: Slot
 ) -> None:
-    _use_device(job, Path(job.cache_folder))
-    conductor = Conductor(job, Channel(end), to_bench, from_bench, process)
-    Channel(report).send(conductor.run())
+    use_device(job, Path(job.cache_folder))
+    Channel(report).send(Conductor(job, Channel(end), to_bench, from_bench, process).run())
 
 
 def _bench_cache(job: GpuJob) -> Path:
@@ -179,7 +147,7 @@ def _hand_over_compiled(job: GpuJob) -> None:
     shutil.copytree(trusted, _bench_cache(job), dirs_exist_ok=True)
 
 
-def _use_device(job: GpuJob, cache: Path) -> None:
+def use_device(job: GpuJob, cache: Path) -> None:
     """Before this process's first CUDA call: the one device it may see, its compiler cache, the real driver."""
     os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     os.environ["CUDA_VISIBLE_DEVICES"] = job.device_uuid
@@ -190,19 +158,25 @@ def _use_device(job: GpuJob, cache: Path) -> None:
     importlib.import_module("triton.runtime.driver").driver.reset_active()
 
 
-def _slowed(environment: dict[str, Any]) -> dict[str, Any] | None:
+def slowed(environment: dict[str, Any]) -> dict[str, Any] | None:
+    """The failure of a measurement during which the device slowed itself down."""
     reasons = sorted(set(environment.get("throttle", ())) & SLOWING)
     if not reasons:
         return None
     return _failure("contended", f"the GPU slowed itself down while it was measured ({', '.join(reasons)})")
 
 
+def failed(kind: str, message: str) -> dict[str, Any]:
+    """An observation of nothing but a failure."""
+    return {**_nothing(), "failure": _failure(kind, message)}
+
+
 def _failure(kind: str, message: str) -> dict[str, Any]:
     return {"kind": kind, "message": message, "file": None, "line": None, "workload": None, "seed": None}
 
 
-def _observation(failure: dict[str, Any] | None) -> dict[str, Any]:
-    return {"failure": failure, "checks": [], "timing": [], "environment": {}}
+def _nothing() -> dict[str, Any]:
+    return {"failure": None, "checks": [], "timing": [], "environment": {}}
 
 
 def _ending(code: int | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,17 @@ def judge_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     ``device_uuid``, ``lock_folder``, ``cache_folder``, ``deadline_s``, ``hidden`` and ``layers`` (of the bench's
     confinement), and ``checked`` and ``timed`` as lists of ``{id, recipe}``.
     In a process that has never asked CUDA anything."""
+    return judge_on_gpu(job_of(payload, folder))
+
+
+def job_of(payload: dict[str, Any], folder: Path) -> GpuJob:
+    """What ``judge_step`` is asked for, with closures that the children call."""
     timed, checked = _recipes(payload["timed"]), _recipes(payload["checked"] or payload["timed"])
     recipes = {**timed, **checked}
     task = cache(lambda: tasks.load_task(payload["task_text"], Path(payload["task_file"]), _fresh(folder, "task")))
     load_native = _loader(payload, "baseline", task, partial(_fresh, folder, "native"))
     plans = payload.get("plans")
-    job = GpuJob(
+    return GpuJob(
         device_uuid=payload["device_uuid"],
         lock_folder=payload["lock_folder"],
         cache_folder=payload["cache_folder"],
@@ -57,6 +62,7 @@ def judge_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
         if plans
         else _loader(payload, "candidate", task, partial(_fresh, folder, "candidate")),
         load_native=load_native,
+        load_plans=partial(_runner_of, Path(payload["binaries"])) if plans else None,
         load_host_code=_loader(payload, "candidate", task, partial(_fresh, folder, "candidate"))
         if plans and payload["candidate"] is not None
         else None,
@@ -67,7 +73,6 @@ def judge_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
         hidden=tuple(payload.get("hidden", ())),
         layers=tuple(map(Layer, payload.get("layers", Layer))),
     )
-    return judge_on_gpu(job)
 
 
 def _recipes(described: list[dict[str, Any]]) -> dict[str, Any]:
@@ -82,8 +87,11 @@ def _fresh(spool: Path, name: str) -> Path:
 
 
 def _planned(payload: dict[str, Any], which: str) -> Callable[[], Runner]:
-    plans = [plan_from(plan) for plan in payload["plans"][which].values()]
-    return lambda: PlannedRunner(plans, Path(payload["binaries"]))
+    return lambda: _runner_of(Path(payload["binaries"]), payload["plans"][which].values())
+
+
+def _runner_of(binaries: Path, plans: Iterable[Any]) -> PlannedRunner:
+    return PlannedRunner([plan_from(plan) for plan in plans], binaries)
 
 
 def _loader(
