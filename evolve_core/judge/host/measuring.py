@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 OPEN_PATIENCE_S = 300.0
 GPU_GRACE_S = 90.0
 LAYERS_PATIENCE_S = 60.0
-SESSION_S = 30 * 24 * 3600.0
+SESSION_S = 24 * 3600.0
+"""Then it is started anew; no wait in milliseconds may pass 2³¹, which epoll counts in."""
 _WITHOUT = {
     "files": "write your files and read other processes' memory",
     "proc": "write to other processes' entries in /proc",

@@ -25,7 +25,7 @@ from .step import job_of
 
 RECYCLED_AFTER = 200
 """Candidates; a bench that has lived for long has fragmented memory and nothing to gain from growing older."""
-_FOREVER_S = 30 * 24 * 3600.0
+_FOREVER_S = 24 * 3600.0
 
 
 def session_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
