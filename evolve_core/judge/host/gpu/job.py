@@ -10,6 +10,7 @@ import torch
 
 Named = list[tuple[str, torch.Tensor]]
 Runner = Callable[[dict[str, Any]], Named]
+Compare = Callable[[Named, Named, Named, bool], list[dict[str, Any]]]
 
 SCREENING_PAIRS = 13
 CONFIRMATION_PAIRS = 60
@@ -40,7 +41,7 @@ class GpuJob:
     truth: Callable[[dict[str, Any], list[str] | None], Named]
     load_baseline: Callable[[], Runner]
     load_candidate: Callable[[], Runner] | None
-    compare: Callable[[Named, Named, Named, bool], list[dict[str, Any]]]
+    compare: Compare
     pairs: int = 0
     processes: int = 0
     compile_timeout_s: float = COMPILE_TIMEOUT_S
