@@ -30,7 +30,7 @@ class OutputCheck:
     """Statistics of one output against the truth, and of the user's own kernel (``native_*``) on the same inputs.
 
     ``n`` counts elements. Numbers are None where the output could not be compared.
-    ``quantile_ratio``: see judge/host/compare.py.
+    ``quantile_ratio`` and ``misrounded``: see judge/host/compare.py. The latter is None for 32-bit and wider types.
     """
 
     name: str
@@ -53,6 +53,8 @@ class OutputCheck:
     native_mean: float | None = None
     native_signed: float | None = None
     quantile_ratio: float | None = None
+    misrounded: float | None = None
+    native_misrounded: float | None = None
     ulp: float | None = None
 
 
@@ -334,5 +336,7 @@ def _output(data: Mapping[str, Any]) -> OutputCheck:
         native_mean=number("native_mean"),
         native_signed=number("native_signed"),
         quantile_ratio=number("quantile_ratio"),
+        misrounded=number("misrounded"),
+        native_misrounded=number("native_misrounded"),
         ulp=number("ulp"),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,8 +12,19 @@ MAX_QUANTILES = 64
 QUANTILE_ELEMENTS = 1024
 _OWN_PRECISION_EPS = 2.0**-12
 """As in correctness.py, which the host may not import."""
+_QUANTILE_SHARE = 1 / 16
+"""Half of correctness.RMS_EPS_SHARE: a ratio of 2 is then the rule's limit."""
+_OWN_PRECISION_QUANTILE_SHARE = 16.0
+"""Small values are where exponentials of rounded arguments end. exp(x) as exp2(x·log2(e)) is off by |x| 2⁻²⁴, which is
+44 eps before fp32 underflows at |x| = 88, an RMS of 25 eps over uniform roundings. A ratio of 2 is 32 eps.
+"""
+_TRUTH_EPS = 2.0**-52
+"""The truth is computed in fp64."""
 
 Named = tuple[str, Any]
+Outputs = Sequence[Named]
+Compare = Callable[[Outputs, Outputs, Outputs, bool], list[dict[str, Any]]]
+"""``compare_outputs``: outputs, truth, the user's own kernel's outputs, and whether by quantiles."""
 
 _NUMBERS = (
     "max_abs_truth",
@@ -27,6 +38,8 @@ _NUMBERS = (
     "native_mean",
     "native_signed",
     "quantile_ratio",
+    "misrounded",
+    "native_misrounded",
     "ulp",
 )
 
@@ -76,7 +89,7 @@ def _compare_one(
     if not (out.dtype.is_floating_point or out.dtype.is_complex):
         return {**check, **_integer_numbers(out, truth, native), "nonfinite_ok": True}
     check["nonfinite_ok"] = _same_nonfinite(out, rounded) or _same_nonfinite(out, native)
-    numbers = _errors(_real(out), _real(truth), _real(native), rounded, quantiles)
+    numbers = _errors(_real(out), _real(truth), _real(native), _real(rounded), native.dtype, quantiles)
     return {**check, **{key: _representable(number) for key, number in numbers.items()}}
 
 
@@ -126,16 +139,22 @@ def _integer_numbers(out: torch.Tensor, truth: torch.Tensor, native: torch.Tenso
 
 
 def _errors(
-    out: torch.Tensor, truth: torch.Tensor, native: torch.Tensor, rounded: torch.Tensor, quantiles: bool
+    out: torch.Tensor,
+    truth: torch.Tensor,
+    native: torch.Tensor,
+    rounded: torch.Tensor,
+    dtype: torch.dtype,
+    quantiles: bool,
 ) -> dict[str, Any]:
     """Errors over the positions where truth, candidate and native are all finite, in fp64."""
     finite = torch.isfinite(out) & torch.isfinite(truth) & torch.isfinite(native)
     if not bool(finite.all()):
-        out, truth, native = out[finite], truth[finite], native[finite]
+        out, truth, native, rounded = out[finite], truth[finite], native[finite], rounded[finite]
     if not truth.numel():
         return dict.fromkeys(_NUMBERS, 0.0)
     error, own, sign = out - truth, native - truth, torch.sign(truth)
     top = float(truth.abs().max())
+    seen = out.masked_fill(_cancelled(out, truth, top), 0.0)
     return {
         "max_abs_truth": top,
         "rms_truth": _rms(truth),
@@ -147,8 +166,10 @@ def _errors(
         "native_rms": _rms(own),
         "native_mean": float(own.mean()),
         "native_signed": float((own * sign).mean()),
-        "quantile_ratio": _quantile_ratio(error, own, truth, rounded.dtype) if quantiles else None,
-        "ulp": _ulp(top, rounded.dtype),
+        "quantile_ratio": _quantile_ratio(seen - truth, own, truth, dtype) if quantiles else None,
+        "misrounded": _misrounded(seen, rounded, dtype),
+        "native_misrounded": _misrounded(native, rounded, dtype),
+        "ulp": _ulp(top, dtype),
     }
 
 
@@ -175,15 +196,15 @@ def _flushed(dtype: torch.dtype) -> float:
 
 
 def _quantile_ratio(error: torch.Tensor, own: torch.Tensor, truth: torch.Tensor, dtype: torch.dtype) -> float | None:
-    """The worst RMS(error) / (RMS(own) + eps·RMS(truth)/16) inside magnitude quantiles of at least 1024 elements; eps/2
-    for 32-bit and wider types.
+    """The worst RMS(error) / (RMS(own) + eps·RMS(truth)/16) inside magnitude quantiles of at least 1024 elements; 16
+    eps for 32-bit and wider types.
 
     The second term keeps the ratio finite where the user's own kernel is exact; a ratio of 2 is then the rule's
-    limit, 2·native + eps·RMS(truth)/8, or eps·RMS(truth). Flushed denormals count as right. None where there are too
-    few elements for two quantiles.
+    limit, 2·native + eps·RMS(truth)/8, or 32 eps·RMS(truth). Flushed denormals count as right. None where there
+    are too few elements for two quantiles.
     """
     epsilon = torch.finfo(dtype).eps
-    share = 1 / 2 if epsilon < _OWN_PRECISION_EPS else 1 / 16
+    share = _OWN_PRECISION_QUANTILE_SHARE if epsilon < _OWN_PRECISION_EPS else _QUANTILE_SHARE
     groups = min(MAX_QUANTILES, truth.numel() // QUANTILE_ELEMENTS)
     if groups < 2:
         return None
@@ -194,6 +215,26 @@ def _quantile_ratio(error: torch.Tensor, own: torch.Tensor, truth: torch.Tensor,
         spread = _rms(error[part])
         worst = max(worst, spread / floor if floor > 0 else (math.inf if spread > 0 else 0.0))
     return worst
+
+
+def _misrounded(values: torch.Tensor, rounded: torch.Tensor, dtype: torch.dtype) -> float | None:
+    """The share of ``values`` that are not the truth rounded to ``dtype``; None for 32-bit and wider types.
+
+    What is computed in fp32 and rounded once is nearly always the truth rounded, whatever the order of its sums.
+    Flushed denormals count as right.
+    """
+    if torch.finfo(dtype).eps < _OWN_PRECISION_EPS:
+        return None
+    return float(((values - rounded).abs() > _flushed(dtype)).double().mean())
+
+
+def _cancelled(out: torch.Tensor, truth: torch.Tensor, top: float) -> torch.Tensor:
+    """Where the truth is exactly zero, and ``out`` is a value that fp64 would have lost beside ``top``.
+
+    x (1 + erf(x)) is exactly zero in fp64 below -8, and a kernel that has x erfc(-x) instead is more right than the
+    truth. Elsewhere small values must be as right as large ones.
+    """
+    return (truth == 0.0) & (out.abs() <= _TRUTH_EPS * top)
 
 
 def same_bits(a: Sequence[Named], b: Sequence[Named]) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from .compare import Compare, Outputs
 from .copies import clone
 
 AS_DRAWN = "as drawn"
@@ -18,6 +19,8 @@ _SMALL, _LARGE, _OUTLIER = 1e-3, 1e2, 1e2
 _SPREAD = 1e-2
 _OUTLIER_EVERY = 997  # a prime, so that outliers fall into every column of a row-major tensor in turn
 _SOUND_SHARE = 0.05
+_HEADROOM = 2.0
+"""The two halves of a sum, taken in another order, may each exceed it; twice it is what they are given."""
 
 
 def _outliers(values: torch.Tensor) -> torch.Tensor:
@@ -43,11 +46,32 @@ def vary(inputs: dict[str, Any], distribution: str) -> dict[str, Any]:
     return {name: _varied(value, change) for name, value in inputs.items()}
 
 
-def is_sound(rows: list[dict[str, Any]]) -> bool:
-    """Whether the user's own kernel stands the distribution, from its comparison with the truth (``compare``'s
-    rows).
+def is_sound(native: Outputs, truth: Outputs, compare: Compare) -> bool:
+    """Whether the values may be used: the truth stays within the outputs' types, and the user's own kernel stands them.
+
+    It is compared with the rounded truth instead of itself: its own NaN must not excuse it.
     """
-    return all(row["nonfinite_ok"] and _close(row) for row in rows)
+    ideal = [(name, value.to(own.dtype)) for (name, own), (_, value) in zip(native, truth, strict=True)]
+    if not all(_fits(value, rounded) for (_, value), (_, rounded) in zip(truth, ideal, strict=True)):
+        return False
+    return all(row["nonfinite_ok"] and _close(row) for row in compare(native, truth, ideal, False))
+
+
+def _fits(truth: torch.Tensor, rounded: torch.Tensor) -> bool:
+    """Whether what is finite in the truth stays finite in the output's type, with room for partial results.
+
+    Next to the type's largest value the last bit of an fp32 sum decides between that value and infinity, and beyond it
+    the order of operations between infinity and NaN: that the user's kernel agrees with the truth there is luck. An
+    infinity or NaN of the truth itself must be met as ever.
+    """
+    if not rounded.dtype.is_floating_point:
+        return True
+    finite = torch.isfinite(truth)
+    if not bool(torch.isfinite(rounded[finite].double()).all()):
+        return False
+    # Nobody adds in 8 bits, and what is quantised to them fills their range on purpose.
+    small = rounded.dtype.itemsize == 1 or not bool(finite.any())
+    return small or float(truth[finite].abs().max()) * _HEADROOM <= torch.finfo(rounded.dtype).max
 
 
 def _close(row: dict[str, Any]) -> bool:

@@ -237,11 +237,11 @@ def _stands(task: TaskModule, item: dict[str, Any], inputs: dict[str, Any], nati
         truth = _truth(task, item, inputs, native)
     except StepError:
         return False
-    own = native.results(native.result_names())
-    # Compared with the rounded truth instead of itself: its own NaN must not excuse it.
-    pairs = zip(own, truth, strict=True)
-    ideal = [(name, torch.as_tensor(right).to(torch.as_tensor(mine).dtype)) for (name, mine), (_, right) in pairs]
-    return is_sound(compare_outputs(own, truth, ideal, quantiles=False))
+    return is_sound(_tensors(native.results(native.result_names())), _tensors(truth), compare_outputs)
+
+
+def _tensors(named: list[tuple[str, Any]]) -> list[tuple[str, torch.Tensor]]:
+    return [(name, torch.as_tensor(value)) for name, value in named]
 
 
 class _Run:

@@ -114,6 +114,52 @@ def test_a_mutant_is_rejected(name: str) -> None:
     assert "where your kernel has" in found.reason or "times your kernel's" in found.reason
 
 
+def running_sum(x: torch.Tensor) -> torch.Tensor:
+    """The last axis added one element after another."""
+    total = torch.zeros(x.shape[:-1])
+    for column in x.unbind(-1):
+        total = total + column
+    return total
+
+
+def tf32(x: torch.Tensor) -> torch.Tensor:
+    """Rounded to the ten stored bits of mantissa that tensor cores read of an fp32."""
+    return ((x.view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
+
+
+POORER = {"tf32": tf32, "fp16": lambda x: x.half().float(), "bf16": lambda x: x.bfloat16().float()}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("length", [40, 300, 1500])
+def test_an_fp32_sum_may_be_added_one_by_one_but_not_in_a_poorer_type(length: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    a, b = torch.randn(200, length, generator=generator), torch.randn(200, length, generator=generator)
+    truth, native = (a.double() * b.double()).sum(-1), (a * b).sum(-1)
+    assert judge_checks([check(compared(running_sum(a * b), truth, native))]) == Accepted()
+    for name, poorer in POORER.items():
+        for candidate in ((poorer(a) * poorer(b)).sum(-1), poorer(a * b).sum(-1), poorer(native)):
+            assert isinstance(judge_checks([check(compared(candidate, truth, native))]), Rejected), name
+
+
+@pytest.mark.parametrize("name", POORER)
+def test_a_poorer_type_for_a_tenth_of_an_fp32_result_is_rejected(name: str) -> None:
+    x = torch.randn(128, 512, generator=torch.Generator().manual_seed(2))
+    truth, native = torch.softmax(x.double(), -1), softmax(x, torch.float32)
+    for chosen in (native < native.quantile(0.1), native > native.quantile(0.9), torch.arange(128)[:, None] % 10 == 0):
+        candidate = torch.where(chosen, POORER[name](native), native)
+        assert isinstance(judge_checks([check(compared(candidate, truth, native))]), Rejected)
+
+
+def test_exp_by_exp2_is_accepted_down_to_where_fp32_underflows() -> None:
+    x = -torch.rand(64, 512, generator=torch.Generator().manual_seed(4)) * 87
+    candidate = torch.exp2(x * 1.4426950408889634)
+    assert judge_checks([check(compared(candidate, torch.exp(x.double()), torch.exp(x)))]) == Accepted()
+    for poorer in POORER.values():
+        tail = torch.where(x < -60, poorer(candidate), candidate)
+        assert isinstance(judge_checks([check(compared(tail, torch.exp(x.double()), torch.exp(x)))]), Rejected)
+
+
 def test_a_dropped_epsilon_shows_on_nearly_constant_rows() -> None:
     x = (torch.randn(64, 512, generator=torch.Generator().manual_seed(3)) * 1e-2 + 1).half()
     wide = x.double()

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ..compare import Compare
 from .confinement import Layer
 
 Named = list[tuple[str, torch.Tensor]]
@@ -44,7 +45,7 @@ class GpuJob:
     load_baseline: Callable[[], Runner]
     """The user's kernel for the bench, launched the way that the candidate is."""
     load_candidate: Callable[[], Runner] | None
-    compare: Callable[[Named, Named, Named, bool], list[dict[str, Any]]]
+    compare: Compare
     load_native: Callable[[], Runner] | None = None
     """The user's kernel for the conductor, through their own host code; None: as for the bench."""
     load_host_code: Callable[[], Runner] | None = None
