@@ -37,14 +37,22 @@ class GpuSession:
                 asked = {**payload, "socket": str(place / "line"), "token": token}
                 # The thread ends with the child, and the child with the line or with the zygote.
                 threading.Thread(target=run, args=(asked,), name="gpu-session", daemon=True).start()
-                self._line, _ = listener.accept()
-            self._channel = Channel(self._line)
-            if self._channel.receive(START_PATIENCE_S).get("token") != token:
-                raise SessionLost("somebody else answered")
+                self._channel = Channel(listener.accept()[0])
+            self._expect(token)
         except (OSError, PeerGone, PeerSilent, BadMessage) as lost:
             raise SessionLost(f"it did not come up: {lost}") from lost
         finally:
             remove_folder(place)
+
+    def _expect(self, token: str) -> None:
+        try:
+            if self._channel.receive(START_PATIENCE_S).get("token") == token:
+                return
+        except BaseException:
+            self.close()
+            raise
+        self.close()
+        raise SessionLost("somebody else answered")
 
     def judge(self, plans: dict[str, Any], deadline_s: float) -> dict[str, Any]:
         """The observation of one candidate. Raises ``SessionLost``."""

@@ -52,7 +52,8 @@ class Session:
 
     def __init__(self, job: GpuJob, fork: Fork = fork_child) -> None:
         self._job, self._fork = job, fork
-        self._pair: Pair | None = None
+        self.pair: Pair | None = None
+        """The processes that are there now."""
         self._judged = 0
 
     def judge(self, plans: dict[str, Any], deadline_s: float) -> dict[str, Any]:
@@ -65,19 +66,19 @@ class Session:
             return failed("contended", str(busy))
 
     def close(self) -> None:
-        if self._pair is not None:
-            self._pair.close()
-        self._pair = None
+        if self.pair is not None:
+            self.pair.close()
+        self.pair = None
         self._judged = 0
 
     def _observed(self, plans: dict[str, Any], deadline: float) -> dict[str, Any]:
-        if self._pair is None:
+        if self.pair is None:
             job = self._job
-            self._pair = Pair(self._fork, "warm", _FOREVER_S, partial(bench_main, job), partial(_conducting, job))
+            self.pair = Pair(self._fork, "warm", _FOREVER_S, partial(bench_main, job), partial(_conducting, job))
         left = max(1.0, deadline - time.monotonic())
         try:
-            self._pair.report.send({"plans": plans})
-            result = self._pair.report.receive(left)
+            self.pair.report.send({"plans": plans})
+            result = self.pair.report.receive(left)
         except PeerSilent:
             result = failed("timeout", f"not finished within {left:.0f} s")
         except (PeerGone, BadMessage):
