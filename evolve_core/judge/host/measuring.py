@@ -158,6 +158,7 @@ def _payload(judge: Judge, task: OpenTask) -> dict[str, Any]:
         "entry": task.text.entry,
         "kind": task.text.kind,
         "kernels": list(task.text.kernels),
+        "has_reference": task.has_reference,
         "baseline": task.text.source,
         "device_uuid": _device()["uuid"],
         "lock_folder": str(_locks()),

@@ -17,6 +17,7 @@ import torch
 
 from ..copies import clone_inputs
 from ..errors import StepError
+from ..operators import RecordedOperators
 from .channel import Channel, PeerGone
 from .clock import Stopwatch
 from .inputs import unpack_values
@@ -92,13 +93,14 @@ class Bench:
     def do_run(self, request: dict[str, Any]) -> dict[str, Any]:
         """One untimed call; exports the outputs and then the inputs as the call left them."""
         inputs, runner = self._take(request), self._runners[request["which"]]
+        operators = RecordedOperators()
         if isinstance(runner, PlannedRunner):
             inputs, outputs = runner.guarded(inputs, request["poison"])
         else:
-            with poisoned(request["poison"]):
+            with poisoned(request["poison"]), operators:
                 outputs = runner(inputs)
         wait_for_device()
-        return self._export(inputs, outputs, with_inputs=True)
+        return {**self._export(inputs, outputs, with_inputs=True), "operators": operators.elements}
 
     def do_warm(self, request: dict[str, Any]) -> dict[str, Any]:
         """Both kernels, compiled and autotuned, clocks up; says how long the host takes to queue the slower of the

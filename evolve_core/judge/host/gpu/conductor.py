@@ -19,6 +19,7 @@ import torch
 from ..compare import same_bits
 from ..copies import clone_inputs
 from ..distributions import AS_DRAWN, VARIED, is_sound, vary
+from ..operators import RecordedOperators
 from .channel import Channel
 from .inputs import describe, pack, same_bytes
 from .job import GpuJob, Named
@@ -49,6 +50,8 @@ class _Case:
     names: list[str] | None
     changed: set[str]
     aliased: set[str]
+    operators: dict[str, Any]
+    """What of torch the user's host code and the reference called on them."""
 
     def results(self, outputs: Named) -> Named:
         return outputs if self.names is None else [pair for pair in outputs if pair[0] in self.names]
@@ -145,7 +148,8 @@ class Conductor:
             results[poison] = self._outputs(answer, case)
             compared = self._compared(results[poison], answer, case, quantiles=True)
             changed = self._changed(answer, case)
-            self.checks.append({**compared, "poison": poison, "inputs_changed": changed, "timed": False})
+            said = {"host_operators": _counted(answer.get("operators")), **case.operators}
+            self.checks.append({**compared, **said, "poison": poison, "inputs_changed": changed, "timed": False})
         self.checks[-1]["poison_equal"] = self._poison_equal(results, case)
         for distribution in VARIED:
             self._check_varied(workload, distribution)
@@ -229,16 +233,23 @@ class Conductor:
         own = clone_inputs(inputs)
         wait_for_device()
         started = time.monotonic()
-        native = self._native(own)
+        with RecordedOperators() as used:
+            native = self._native(own)
         wait_for_device()
         self._link.reference_took(time.monotonic() - started)
         tensors = {name: value for name, value in inputs.items() if isinstance(value, torch.Tensor)}
         changed = {name for name, value in tensors.items() if not same_bytes(own[name], value)}
         in_place = all(own.get(name) is value for name, value in native)
         names = sorted(changed) if in_place else None
-        truth = self._job.truth(clone_inputs(inputs), names)
+        with RecordedOperators() as library:
+            truth = self._job.truth(clone_inputs(inputs), names)
         aliased = {name for name, value in native if any(_same_memory(value, own[key]) for key in tensors)}
-        case = _Case(inputs, truth, native, names, changed, aliased)
+        operators = {
+            "native_operators": used.elements,
+            "reference_operators": library.elements if self._job.has_reference else {},
+            "input_elements": sum(value.numel() for value in tensors.values()),
+        }
+        case = _Case(inputs, truth, native, names, changed, aliased, operators)
         case.native = case.results(native)
         return case
 
@@ -312,6 +323,12 @@ def _fewest(samples: list[dict[str, Any]]) -> int | None:
     counts = [sample.get("launches") for sample in samples]
     known = [count for count in counts if isinstance(count, int)]
     return min(known) if known and len(known) == len(counts) else None
+
+
+def _counted(said: Any) -> dict[str, int]:
+    """The bench's record of operators as far as it is one; a hostile process may say anything."""
+    pairs = said.items() if isinstance(said, dict) else ()
+    return {name[:200]: count for name, count in pairs if isinstance(count, int)}
 
 
 def _same_memory(tensor: torch.Tensor, value: Any) -> bool:

@@ -52,6 +52,7 @@ class GpuJob:
     """The candidate through its own host code, where the bench carries out plans."""
     load_plans: Callable[[Iterable[Any]], Runner] | None = None
     """A runner out of plans as JSON, where the bench carries out plans."""
+    has_reference: bool = True
     pairs: int = 0
     processes: int = 0
     compile_timeout_s: float = COMPILE_TIMEOUT_S

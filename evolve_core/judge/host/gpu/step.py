@@ -61,6 +61,7 @@ def job_of(payload: dict[str, Any], folder: Path) -> GpuJob:
         else _planned(payload, "candidate")
         if plans
         else _loader(payload, "candidate", task, partial(_fresh, folder, "candidate")),
+        has_reference=bool(payload.get("has_reference", True)),
         load_native=load_native,
         load_plans=partial(_runner_of, Path(payload["binaries"])) if plans else None,
         load_host_code=_loader(payload, "candidate", task, partial(_fresh, folder, "candidate"))
