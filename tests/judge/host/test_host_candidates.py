@@ -42,7 +42,9 @@ def test_baseline_has_facts_work_and_native_errors(doubling: OpenedTask) -> None
     assert first.name == "double_kernel" and first.target == "sm_90" and first.registers > 0
     assert (first.load_bits == (64,) and second.load_bits == (64, 32)) or second.load_bits == (32,)
     assert {profile.workload: profile.load_bytes_per_program for profile in baseline.work}["w0"] == 1024.0
-    assert all(0 < output.native_max < 1e-5 for check in baseline.checks for output in check.outputs)
+    outputs = [output for check in baseline.checks for output in check.outputs]
+    # Relative to the values, which are large in one of the varied checks: x·2 + x·0.3 in fp32 rounds three times.
+    assert outputs and all(0 < one.native_max < 1e-6 * one.max_abs_truth for one in outputs)
 
 
 def test_correct_candidate(bench: Bench, doubling: OpenedTask) -> None:

@@ -72,7 +72,8 @@ FORGED_WORK = at_import(
 )
 
 # Who watches the interpreter lives in the candidate's own process: with its eyes put out, a read behind the end is
-# fine. One element, since further on there may be no memory.
+# fine. One element, since further on there may be no memory. On a device, guarded memory shows it where the tensor ends
+# at a multiple of 16 bytes: a tensor cannot end flush with its page otherwise without losing the alignment it had.
 BLINDED_BOUNDS = at_import(
     edited(SCALE, ("tl.load(x_ptr + offsets, mask=mask)", "tl.load(x_ptr + offsets, mask=offsets < n + 1)")),
     "import sys\n"
