@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+
+import pytest
 
 from evolve_core.judge.client import OpenedTask
 from evolve_core.judge.compose import compose
@@ -21,6 +23,8 @@ from tests.judge.redteam.replay import REPLAY
 from tests.judge.redteam.tasks import VICTIMS
 from tests.judge.redteam.weak_checks import WEAK_CHECKS
 
+Record = Callable[[str, object], None]
+"""pytest's record_property."""
 TARGET = "sm_90"
 LOOKS_FASTER = 1.3
 """The user's own kernel, judged as a candidate, has an estimated ratio of exactly 1 and a screened one within 1.1."""
@@ -38,6 +42,12 @@ def named(candidates: Iterable[Exploit] | Iterable[Honest]) -> dict[str, Exploit
 
 EXPLOITS: tuple[Exploit, ...] = (*CLOCK, *HARNESS, *FORGERIES, *REPLAY, *LEAKS, *WEAK_CHECKS, *BUGS)
 HONEST: tuple[Honest, ...] = (*HONEST_HOSTS, *HONEST_KERNELS)
+
+
+def as_parameter(one: Exploit | Honest) -> object:
+    """For ``pytest.mark.parametrize``; what is known to go wrong without a GPU is expected to, strictly."""
+    reason = one.escapes_without_gpu if isinstance(one, Exploit) else one.rejected_without_gpu
+    return pytest.param(one, id=one.name, marks=[pytest.mark.xfail(strict=True, reason=reason)] if reason else [])
 
 
 def kind_of(verdict: Verdict) -> str:

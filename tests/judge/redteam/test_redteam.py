@@ -1,22 +1,12 @@
-"""Every exploit that needs no GPU is seen through, every honest kernel that looks suspicious passes."""
+"""Every exploit that needs no GPU is seen through."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
-from evolve_core.judge.verdict import Correctness
-from tests.judge.redteam.model import CLASSES, WITHOUT_EXPLOIT, Exploit, Honest
-from tests.judge.redteam.suite import EXPLOITS, HONEST, Suite, escaped, kind_of, named, rejected
+from tests.judge.redteam.model import CLASSES, WITHOUT_EXPLOIT, Exploit
+from tests.judge.redteam.suite import EXPLOITS, HONEST, Record, Suite, as_parameter, escaped, kind_of, named
 from tests.judge.redteam.tasks import VICTIMS
-
-Record = Callable[[str, object], None]
-
-
-def as_parameter(one: Exploit | Honest) -> object:
-    reason = one.escapes_without_gpu if isinstance(one, Exploit) else one.rejected_without_gpu
-    return pytest.param(one, id=one.name, marks=[pytest.mark.xfail(strict=True, reason=reason)] if reason else [])
 
 
 @pytest.mark.parametrize("exploit", [as_parameter(one) for one in EXPLOITS if not one.needs_gpu])
@@ -28,21 +18,6 @@ def test_an_exploit_is_seen_through(suite: Suite, exploit: Exploit, record_prope
     assert verdict.reason
     if exploit.kinds:
         assert kind_of(verdict) in exploit.kinds, verdict.reason
-
-
-@pytest.mark.parametrize("honest", [as_parameter(one) for one in HONEST if not one.needs_gpu])
-def test_an_honest_kernel_passes(suite: Suite, honest: Honest, record_property: Record) -> None:
-    verdict = suite.verdict(honest)
-    record_property("redteam", ("honest", honest.name, rejected(verdict), honest.rejected_without_gpu))
-    assert not rejected(verdict), f"{kind_of(verdict)}: {verdict.reason}"
-
-
-@pytest.mark.parametrize("victim", VICTIMS)
-def test_the_victims_themselves_are_correct(suite: Suite, victim: str) -> None:
-    """Otherwise an exploit could be turned away for what its victim does."""
-    verdict = suite.verdict(Honest(victim, "itself", victim, VICTIMS[victim].source))
-    assert verdict.correctness is Correctness.CORRECT, verdict.reason
-    assert verdict.ratio == pytest.approx(1.0)
 
 
 def test_there_was_something_to_steal(suite: Suite) -> None:
