@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from evolve_core.errors import KernelEvolveError
 from evolve_core.judge.host.gpu.nvml import list_devices
-from evolve_core.judge.session import Judgement, TaskJudge
-from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Verdict
-from evolve_core.task.model import Task, TaskKind
+from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage
 from tests.gpu.candidates import CUDA_SOURCE, CUDA_TASK, SCREENED
+from tests.gpu.judges import Judges, Texts
 from tests.gpu.variants import example, variants
 
 pytestmark = [
@@ -43,52 +39,13 @@ CONFIRMED = [
 ]
 
 
-class Judges:
-    """One open judge for each example, made when it is first asked for."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._open: dict[str, TaskJudge] = {}
-        self._refused: dict[str, KernelEvolveError] = {}
-
-    def judge(self, name: str, source: str, stage: Stage) -> Verdict:
-        judgement: Judgement = self._of(name).submit("c1", source, stage).result(400)
-        return judgement.verdict
-
-    def close(self) -> None:
-        for judge in self._open.values():
-            judge.close()
-
-    def _of(self, name: str) -> TaskJudge:
-        if name in self._refused:
-            raise self._refused[name]
-        if name not in self._open:
-            try:
-                self._open[name] = self._begin(name)
-            except KernelEvolveError as refused:
-                self._refused[name] = refused
-                raise
-        return self._open[name]
-
-    def _begin(self, name: str) -> TaskJudge:
-        cuda = name == "row_dot"
-        source, text = (CUDA_SOURCE, CUDA_TASK) if cuda else example(name)
-        folder = self._folder / name
-        folder.mkdir()
-        file, task_file = folder / f"{name}.{'cu' if cuda else 'py'}", folder / f"{name}.evolve.py"
-        file.write_text(source)
-        task_file.write_text(text)
-        kind = TaskKind.LAUNCHES if cuda else TaskKind.ENTRY
-        kernel = name if cuda else f"{name}_kernel"
-        task = Task(task_file, file, kind, "" if cuda else name, (kernel,), True, "def domain" in text)
-        with (folder / "host.log").open("wb") as log:
-            python, spool = Path(sys.executable), folder / "spool"
-            return TaskJudge.open(task, source, python=python, spool=spool, target="sm_90", workers=2, log=log)
+def texts(name: str) -> Texts:
+    return Texts(CUDA_SOURCE, CUDA_TASK, is_cuda=True) if name == "row_dot" else Texts(*example(name))
 
 
 @pytest.fixture(scope="module")
 def judges(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judges]:
-    found = Judges(tmp_path_factory.mktemp("judges"))
+    found = Judges(tmp_path_factory.mktemp("judges"), texts)
     yield found
     found.close()
 
