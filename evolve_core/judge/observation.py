@@ -90,6 +90,13 @@ class Check:
     launches: int | None = None
     """Launches in this run, and those of the user's own kernel on the same inputs. None: not counted."""
     native_launches: int | None = None
+    host_operators: Mapping[str, int] = field(default_factory=dict)
+    """torch's operators that this run's host code called, the user's own host code, and reference(): the elements
+    handed to each. ``input_elements``: of all inputs; 0: nothing was recorded.
+    """
+    native_operators: Mapping[str, int] = field(default_factory=dict)
+    reference_operators: Mapping[str, int] = field(default_factory=dict)
+    input_elements: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +296,15 @@ def _check(data: Mapping[str, Any]) -> Check:
         before=_optional_int(data.get("before")),
         launches=_optional_int(data.get("launches")),
         native_launches=_optional_int(data.get("native_launches")),
+        host_operators=_operators(data.get("host_operators")),
+        native_operators=_operators(data.get("native_operators")),
+        reference_operators=_operators(data.get("reference_operators")),
+        input_elements=int(data.get("input_elements") or 0),
     )
+
+
+def _operators(data: Mapping[str, Any] | None) -> Mapping[str, int]:
+    return {str(name): int(elements) for name, elements in (data or {}).items()}
 
 
 def _out_of_bounds(data: Sequence[Mapping[str, Any]]) -> tuple[OutOfBounds, ...]:

@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from .checks import broken_check, compared_check, failure_on, unreadable
 from .complaints import none_left
 from .errors import StepError
 from .opened import CheckedWorkload, Draw, OpenTask, code_of, is_varied, task_of
@@ -124,7 +125,7 @@ def _agreeing(
             disagreements.append(f"on {one.workload['label']} (seed {one.drawn.seed}): {why}")
             continue
         kept.append(one)
-        checks.append(_check(one, comparison["checks"][0], one.native))
+        checks.append(compared_check(one, comparison["checks"][0], one.native, comparison))
     return kept, checks, disagreements
 
 
@@ -174,72 +175,19 @@ def check_candidate(
         if one.before and (result.value or {}).get("before"):
             one = replace(one, drawn=one.before, before=None)
         if failed["kind"] in ("out-of-bounds", "raised"):
-            broken.append(_broken_check(one, failed, result.value or {}))
+            broken.append(broken_check(one, failed, result.value or {}))
         if failed["kind"] != "out-of-bounds":
-            failure = _failure(one, failed)
+            failure = failure_on(one, failed)
         break
     compared = _compare(judge, task, ran, cancel)
     for folder in folders:
         remove_folder(folder)
     found = list(zip(ran, compared, strict=True))
-    failure = next((_unreadable(one, answer) for (one, _), answer in found if "unreadable" in answer), failure)
+    failure = next((unreadable(one, answer) for (one, _), answer in found if "unreadable" in answer), failure)
     checks = [
-        _check(one, check, run, answer)
+        compared_check(one, check, run, answer)
         for (one, runs), answer in found
         if "unreadable" not in answer
         for check, run in zip(answer["checks"], runs, strict=True)
     ]
     return [*checks, *broken], failure
-
-
-def _failure(one: CheckedWorkload, failed: dict[str, Any]) -> dict[str, Any]:
-    kind = "crash" if failed["kind"] == "raised" else failed["kind"]
-    message = f"{failed['message']} on {one.workload['label']} (seed {one.drawn.seed})"
-    return {**failed, "workload": one.workload["id"], "seed": one.drawn.seed, "kind": kind, "message": message}
-
-
-def _unreadable(one: CheckedWorkload, answer: dict[str, Any]) -> dict[str, Any]:
-    message = f"it wrote outputs of its own in place of the judge's: {answer['unreadable']}"
-    return _failure(one, {"kind": "crash", "message": message, "file": None, "line": None})
-
-
-def _check(
-    one: CheckedWorkload, check: dict[str, Any], run: dict[str, Any], comparison: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    agree = comparison is None or comparison["poisons_agree"]
-    return {
-        **_drawn(one),
-        "poison": check["poison"],
-        "outcome": "compared" if agree else "mismatch",
-        "message": "" if agree else "the outputs depend on what uninitialised memory holds",
-        "inputs_changed": check["inputs_changed"],
-        "outputs": check["outputs"],
-        "out_of_bounds": [],
-        "launches": run["launches"],
-        "native_launches": one.native["launches"],
-    }
-
-
-def _broken_check(one: CheckedWorkload, failed: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
-    return {
-        **_drawn(one),
-        "poison": value.get("poison", ""),
-        "outcome": failed["kind"],
-        "message": failed["message"],
-        "inputs_changed": [],
-        "outputs": [],
-        "out_of_bounds": value.get("out_of_bounds", []),
-    }
-
-
-def _drawn(one: CheckedWorkload) -> dict[str, Any]:
-    """Which inputs a check was on: enough to draw them again."""
-    return {
-        "workload": one.workload["id"],
-        "label": one.workload["label"],
-        "origin": one.workload["origin"],
-        "recipe": one.workload["recipe"],
-        "seed": one.drawn.seed,
-        "before": one.before.seed if one.before else None,
-        "distribution": one.workload["recipe"].get("distribution", ""),
-    }

@@ -19,6 +19,7 @@ from .buffers import dtype_name, dtype_named, flatten_outputs, read_values, writ
 from .compare import compare_outputs, same_bits
 from .distributions import AS_DRAWN, VARIED, is_sound, vary
 from .errors import StepError
+from .operators import RecordedOperators
 from .tasks import TaskModule, load_task
 
 SMALL_ELEMENTS = 1 << 15
@@ -210,7 +211,8 @@ def _compare_item(task: TaskModule, item: dict[str, Any]) -> dict[str, Any]:
     native = _Run(item["native"], inputs)
     if item["varied"] and not _stands(task, item, inputs, native):
         return {"id": item["id"], "checks": [], "poisons_agree": True, "sound": False}
-    truth = _truth(task, item, inputs, native)
+    with RecordedOperators() as library:
+        truth = _truth(task, item, inputs, native)
     try:
         runs = [_Run(run, inputs) for run in item["runs"]]
     except (StepError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RuntimeError, OSError) as e:
@@ -226,7 +228,14 @@ def _compare_item(task: TaskModule, item: dict[str, Any]) -> dict[str, Any]:
         changed = sorted(run.changed() - native.changed())
         checks.append({"poison": run.poison, "inputs_changed": changed, "outputs": outputs})
     stable = all(same_bits(runs[0].results(names), other.results(names)) for other in runs[1:])
-    return {"id": item["id"], "checks": checks, "poisons_agree": stable, "sound": True}
+    return {
+        "id": item["id"],
+        "checks": checks,
+        "poisons_agree": stable,
+        "sound": True,
+        "reference_operators": library.elements if task.has_reference else {},
+        "input_elements": sum(value.numel() for value in inputs.values() if isinstance(value, torch.Tensor)),
+    }
 
 
 def _stands(task: TaskModule, item: dict[str, Any], inputs: dict[str, Any], native: _Run) -> bool:

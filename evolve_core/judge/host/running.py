@@ -17,6 +17,7 @@ from .buffers import flatten_outputs, read_values, shaped_inputs, write_values
 from .errors import StepError
 from .interpreted import InterpretedHost
 from .loading import entry_of, load_source
+from .operators import RecordedOperators
 from .stub_driver import install_stub_driver, pretended_cuda
 
 if TYPE_CHECKING:
@@ -68,9 +69,12 @@ def run_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
             inputs = _read(payload["inputs"])
             if payload.get("upcast"):
                 inputs = {name: _upcast(value) for name, value in inputs.items()}
+            operators = RecordedOperators()
             try:
-                checked = _call(entry, copy, inputs, poison)
-                runs.append({**_export(checked.result, inputs, poison, folder), "launches": checked.launches})
+                with operators:
+                    checked = _call(entry, copy, inputs, poison)
+                exported = _export(checked.result, inputs, poison, folder)
+                runs.append({**exported, "launches": checked.launches, "operators": operators.elements})
             except _Failed as failed:
                 return {**failed.answer, "poison": poison}
     return {"runs": runs, "outcome": "compared", "notes": chosen[:1]}

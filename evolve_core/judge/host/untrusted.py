@@ -53,7 +53,12 @@ def _exported(run: dict[str, Any], folder: Path) -> dict[str, Any]:
         "odd_types": [str(name) for name in _list(run["odd_types"])],
         "aliases": [str(name) for name in _list(run["aliases"])],
         "launches": int(run["launches"]),
+        "operators": _operators(run["operators"]),
     }
+
+
+def _operators(record: dict[str, Any]) -> dict[str, int]:
+    return {str(name)[:200]: int(elements) for name, elements in _list(list(record.items()))}
 
 
 def _access(one: dict[str, Any]) -> dict[str, Any]:

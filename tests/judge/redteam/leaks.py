@@ -117,7 +117,6 @@ DECOY_COPY = edited(
     ),
 )
 
-_LIBRARY = "library calls beside a launch are neither counted nor timed without a device"
 LEAKS = (
     Exploit("freed-memory", "reference output in freed memory", "scale", FREED_MEMORY, ("wrong",)),
     Exploit("ipc-memory", "IPC handles", "scale", IPC_MEMORY, needs_gpu=True),
@@ -126,6 +125,6 @@ LEAKS = (
     Exploit("library-op", "calling the library op or the reference", "scale", LIBRARY_OP, ("cheating",)),
     Exploit("reference", "calling the library op or the reference", "softmax", REFERENCE, ("cheating",)),
     Exploit("fallback", "try/except fallback", "softmax", FALLBACK, ("cheating",)),
-    Exploit("decoy", "decoy kernel", "softmax", DECOY, escapes_without_gpu=_LIBRARY),
-    Exploit("decoy-copy", "decoy kernel", "matmul", DECOY_COPY, escapes_without_gpu=_LIBRARY),
+    Exploit("decoy", "decoy kernel", "softmax", DECOY, ("cheating",)),
+    Exploit("decoy-copy", "decoy kernel", "matmul", DECOY_COPY, ("cheating",)),
 )
