@@ -23,8 +23,9 @@ _SOFTMAX = ("_softmax", "_log_softmax", "_safe_softmax")
 _NORM = ("native_layer_norm", "native_group_norm", "native_batch_norm", "_native_batch_norm_legit", "_fused_rms_norm")
 _SORT = ("sort", "topk", "kthvalue", "median", "mode", "_unique2", "unique_dim", "histc", "bincount")
 _SCAN = ("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp")
-_REDUCTION = ("sum", "mean", "prod", "amax", "amin", "max", "min", "argmax", "argmin", "var", "std", "var_mean")
-_NORMS = ("std_mean", "norm", "linalg_vector_norm", "logsumexp", "nansum")
+_EXTREME = ("amax", "amin", "max", "min", "argmax", "argmin")
+_SUM = ("sum", "nansum", "mean", "prod", "norm", "linalg_vector_norm", "logsumexp")
+_SPREAD = ("var", "std", "var_mean", "std_mean")
 
 _FAMILY = {
     **dict.fromkeys(_MATRIX, "matrix product"),
@@ -32,7 +33,7 @@ _FAMILY = {
     **dict.fromkeys(_NORM, "normalisation"),
     **dict.fromkeys(_SORT, "sort"),
     **dict.fromkeys(_SCAN, "scan"),
-    **dict.fromkeys((*_REDUCTION, *_NORMS), "reduction"),
+    **dict.fromkeys((*_EXTREME, *_SUM, *_SPREAD), "reduction"),
 }
 _REDUCING = {"reduction", "softmax", "normalisation", "attention"}
 
