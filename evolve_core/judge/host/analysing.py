@@ -46,7 +46,8 @@ def compiled(
         observation["kernels"] = result.value["kernels"]
         observation["launches"] = [one for one in result.value["launches"] if one["workload"] in timed]
         observation["plans"] = result.value["plans"]
-        judge.binaries.take(folder, binaries_of(result.value["plans"]))
+        if task.text.mode == "gpu":
+            judge.binaries.take(folder, binaries_of(result.value["plans"]))
         observation["environment"]["notes"] = list(result.value["notes"])
         # A CUDA kernel's launches are the task's own plan, whatever the source does.
         observation["traced"] = not task.text.is_cuda

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import threading
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,24 +15,40 @@ MAX_BYTES = 64 << 20
 
 
 class BinaryStore:
-    """Files ``<sha256>.cubin`` in ``folder``. What lies there has the bytes that its name says."""
+    """Files ``<sha256>.cubin`` in ``folder``. What lies there has the bytes that its name says. Thread-safe."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        self._users = Counter[str]()
+        self._lock = threading.Lock()
 
     def at_hand(self) -> set[str]:
         """The hashes of all that is kept."""
         return {file.stem for file in self.folder.glob("*.cubin")}
 
     def take(self, source: Path, names: Iterable[str]) -> set[str]:
-        """Copy those of ``names`` in that ``source`` really has; returns the ones that are in the store afterwards."""
+        """Copy those of ``names`` in that ``source`` really has; returns the ones that are in the store afterwards.
+
+        They stay until ``release`` was called as often.
+        """
         found = set()
         for name in names:
             kept = self.folder / f"{name}.cubin"
-            if kept.exists() or self._copy(source / kept.name, name, kept):
-                found.add(name)
+            with self._lock:
+                if kept.exists() or self._copy(source / kept.name, name, kept):
+                    self._users[name] += 1
+                    found.add(name)
         return found
+
+    def release(self, names: Iterable[str]) -> None:
+        """Who took ``names`` needs them no more. A binary knows the path it was compiled at, so few are ever shared."""
+        for name in names:
+            with self._lock:
+                self._users[name] -= 1
+                if self._users[name] <= 0:
+                    del self._users[name]
+                    (self.folder / f"{name}.cubin").unlink(missing_ok=True)
 
     def _copy(self, file: Path, name: str, kept: Path) -> bool:
         content = _regular_content(file)

@@ -15,7 +15,7 @@ from .errors import StepError, log
 from .opened import OpenTask
 from .outcomes import compare_failure, failure_of
 from .pool import Cancel, remove_folder
-from .tier import HOST_CODE, KERNEL_ONLY, Plans, complete, joint
+from .tier import HOST_CODE, KERNEL_ONLY, Plans, binaries_of, complete, joint
 from .untrusted import Malformed, checked_answer
 from .warm_gpu import GpuSession, SessionLost
 
@@ -75,9 +75,12 @@ def judge_on_gpu(
 ) -> dict[str, Any]:
     """Observe one candidate: it must compile in the sandbox before it comes near the device."""
     observation = compiled(judge, task, source, cancel, own=False, deadline=deadline, with_profile=False)
-    if not observation["failure"]:
-        plans = _plans(judge, task, observation)
-        _merge(observation, _measure(judge, task, source, plans, stage, deadline, cancel))
+    try:
+        if not observation["failure"]:
+            plans = _plans(judge, task, observation)
+            _merge(observation, _measure(judge, task, source, plans, stage, deadline, cancel))
+    finally:
+        judge.binaries.release(binaries_of(observation["plans"]))
     return observation
 
 

@@ -52,7 +52,7 @@ KINDS = {
     "raises": _fault(_interpreted("raise RuntimeError('no')"), Failure.CRASH, None),
     "no memory": _fault(_interpreted("hoard = bytearray(1 << 40)"), Failure.OUT_OF_MEMORY),
     "hoards": _fault(
-        _interpreted("hoard = []\nwhile True: hoard.append(bytearray(1 << 28))"), Failure.OUT_OF_MEMORY, Failure.CRASH
+        _interpreted("hoard = []\nwhile True: hoard.append(torch.empty(1 << 28))"), Failure.OUT_OF_MEMORY, Failure.CRASH
     ),
     "hangs at import": _fault(at_import("while True: pass", DOUBLE), Failure.TIMEOUT, deadline_s=3.0),
     "deaf": _fault(

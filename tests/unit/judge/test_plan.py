@@ -200,6 +200,16 @@ def test_only_what_a_binary_is_called_gets_into_the_store(tmp_path: Path) -> Non
     assert (store.folder / f"{names['file']}.cubin").read_bytes() == b"file"
 
 
+def test_a_binary_stays_as_long_as_somebody_needs_it(tmp_path: Path, binaries: Path) -> None:
+    store = BinaryStore(tmp_path / "store")
+    for _ in range(2):
+        store.take(binaries, [BINARY])
+    store.release([BINARY])
+    assert store.at_hand() == {BINARY}
+    store.release([BINARY])
+    assert store.at_hand() == set()
+
+
 def test_both_kernels_are_planned_or_neither() -> None:
     traced = {"w0": {"plan": PLAN.as_json()}, "w1": {"why_not": "it computes with aten.mm"}}
     whole = complete(traced, ["w0"], {BINARY})
