@@ -14,7 +14,7 @@ from evolve_core.hints.model import KernelFacts, WorkProfile
 from evolve_core.hints.predict import Prediction, predict
 from evolve_core.judge.client import OpenedTask
 from evolve_core.judge.correctness import Accepted, Rejected, judge_checks
-from evolve_core.judge.launched import unlaunched
+from evolve_core.judge.launched import idle_kernels, unlaunched
 from evolve_core.judge.library import done_by_library
 from evolve_core.judge.observation import Check, Observation, Outcome, SeenFailure
 from evolve_core.judge.reproduce import reproduction
@@ -42,7 +42,7 @@ def compose(
         return _unverified(opened, observed, judged.reason, stage)
     if idle is not None:
         return _unverified(opened, observed, idle.reason, stage)
-    if reason := done_by_library(observed.checks):
+    if reason := idle_kernels(observed.checks) or done_by_library(observed.checks):
         return _launchless(observed, reason, stage)
     if observed.timing:
         return _measured(opened, observed, stage, finalists)

@@ -2,15 +2,17 @@
 
 Launches are seen in three places: in the trace that compiles the host code (complete where the entry needs no
 contents of its tensors), in Triton's interpreter, and in the timed calls on a device. A candidate that launches
-something useless beside a library call passes here; what it claims is still measured against the user's kernel.
+something useless beside a library call passes here, but not ``idle_kernels``, which asks what changes where launches do
+nothing; and what it claims is still measured against the user's kernel.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evolve_core.judge.client import OpenedTask
-from evolve_core.judge.observation import Observation
+from evolve_core.judge.observation import Check, Observation
 
 _ELSEWHERE = "its outputs come from somewhere else"
 
@@ -26,6 +28,14 @@ class Unlaunched:
 def unlaunched(opened: OpenedTask, observed: Observation) -> Unlaunched | None:
     """What speaks against the candidate's kernels having run where the user's own do; None where nothing does."""
     return _traced(opened, observed) or _interpreted(observed) or _timed(opened, observed)
+
+
+def idle_kernels(checks: Sequence[Check]) -> str:
+    """The sentence that says that a candidate's kernels have no part in its outputs, where the user's own have."""
+    looked_at = [check for check in checks if check.idle_equal is not None and check.native_idle_equal is False]
+    if looked_at and all(check.idle_equal for check in looked_at):
+        return f"its outputs are the same where its kernels do nothing: {_ELSEWHERE.replace('its outputs', 'they')}"
+    return ""
 
 
 def _traced(opened: OpenedTask, observed: Observation) -> Unlaunched | None:

@@ -100,6 +100,9 @@ class Check:
     native_operators: Mapping[str, int] = field(default_factory=dict)
     reference_operators: Mapping[str, int] = field(default_factory=dict)
     input_elements: int = 0
+    idle_equal: bool | None = None
+    """Whether the outputs are the same where launches do nothing, and the user's own kernel's. None: not looked at."""
+    native_idle_equal: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +309,8 @@ def _check(data: Mapping[str, Any]) -> Check:
         native_operators=_operators(data.get("native_operators")),
         reference_operators=_operators(data.get("reference_operators")),
         input_elements=int(data.get("input_elements") or 0),
+        idle_equal=data.get("idle_equal"),
+        native_idle_equal=data.get("native_idle_equal"),
     )
 
 

@@ -27,6 +27,9 @@ CANDIDATE_GRACE_S = 10.0
 """A candidate may take this many times the user's own kernel's time in the interpreter, plus a grace for first use."""
 POISONS = ("nan", "zero")
 
+Ran = tuple[CheckedWorkload, list[dict[str, Any]], dict[str, Any] | None]
+"""A workload, the runs on it, and the one in which launches did nothing."""
+
 
 def check_own(
     judge: Judge, task: OpenTask, workloads: list[dict[str, Any]], cancel: Cancel
@@ -85,6 +88,7 @@ def _run_own(
             raise StepError("task-error", failure["message"], task.text.source_file, failure.get("line"))
         return f"your own kernel does not run on {workload['label']} (seed {drawn.seed}): {failure['message']}"
     checked = CheckedWorkload(workload, drawn, result.value["runs"][-1], result.wall_s, before)
+    checked = replace(checked, idle=_idle(judge, task, task.text.source, checked, NATIVE_PATIENCE_S, cancel, own=True))
     return checked if task.has_reference else replace(checked, truth=_upcast_truth(judge, task, checked, cancel))
 
 
@@ -93,6 +97,25 @@ def _run_payload(
 ) -> dict[str, Any]:
     inputs = {"inputs": drawn.inputs, "before": before.inputs if before else None}
     return {**code_of(task.text, source), **inputs, "poisons": _poisons(workload)}
+
+
+def _idle(
+    judge: Judge, task: OpenTask, source: str, one: CheckedWorkload, patience: float, cancel: Cancel, *, own: bool
+) -> dict[str, Any] | None:
+    """The outputs where launches do nothing; None where it is not asked, or where the host code waits for its kernels.
+
+    Not asked but on the workload that has inputs to be called with before: one answer is enough.
+    """
+    if one.before is None:
+        return None
+    parent = judge.secret / task.name if own else judge.spool / "steps"
+    payload = {**_run_payload(task, source, one.workload, one.drawn, None), "poisons": POISONS[:1], "idle": True}
+    folder = parent / f"idle-{secrets.token_hex(8)}"
+    result = judge.step("run", payload, cancel, max(0.1, patience), folder, own=own)
+    if run_failure(result, patience):
+        return None
+    run: dict[str, Any] = result.value["runs"][0]
+    return run
 
 
 def _poisons(workload: dict[str, Any]) -> tuple[str, ...]:
@@ -116,7 +139,7 @@ def _agreeing(
     judge: Judge, task: OpenTask, runnable: list[CheckedWorkload], cancel: Cancel
 ) -> tuple[list[CheckedWorkload], list[dict[str, Any]], list[str]]:
     kept, checks, disagreements = [], [], []
-    compared = _compare(judge, task, [(one, [one.native]) for one in runnable], cancel)
+    compared = _compare(judge, task, [(one, [one.native], one.idle) for one in runnable], cancel)
     for one, comparison in zip(runnable, compared, strict=True):
         if not comparison["sound"]:
             continue
@@ -124,15 +147,14 @@ def _agreeing(
         if not one.is_varied and (why := compare_failure(outputs)):
             disagreements.append(f"on {one.workload['label']} (seed {one.drawn.seed}): {why}")
             continue
+        one = replace(one, idle_equal=comparison["idle_equal"])
         kept.append(one)
         checks.append(compared_check(one, comparison["checks"][0], one.native, comparison))
     return kept, checks, disagreements
 
 
-def _compare(
-    judge: Judge, task: OpenTask, pairs: list[tuple[CheckedWorkload, list[dict[str, Any]]]], cancel: Cancel
-) -> list[dict[str, Any]]:
-    if not pairs:
+def _compare(judge: Judge, task: OpenTask, ran: list[Ran], cancel: Cancel) -> list[dict[str, Any]]:
+    if not ran:
         return []
     items = [
         {
@@ -142,8 +164,9 @@ def _compare(
             "truth": one.truth,
             "runs": runs,
             "varied": one.is_varied,
+            "idle": idle,
         }
-        for one, runs in pairs
+        for one, runs, idle in ran
     ]
     folder = judge.spool / "steps" / secrets.token_hex(8)
     try:
@@ -158,7 +181,7 @@ def check_candidate(
     judge: Judge, task: OpenTask, checked: list[CheckedWorkload], source: str, deadline: float, cancel: Cancel
 ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
     """Smallest workload first; a run that does not end in outputs ends the series."""
-    ran: list[tuple[CheckedWorkload, list[dict[str, Any]]]] = []
+    ran: list[Ran] = []
     broken: list[dict[str, Any]] = []
     failure = None
     folders = []
@@ -170,7 +193,8 @@ def check_candidate(
         result = job.result()
         failed = run_failure(result, patience)
         if failed is None:
-            ran.append((one, result.value["runs"]))
+            left = min(CANDIDATE_GRACE_S, deadline - time.monotonic())
+            ran.append((one, result.value["runs"], _idle(judge, task, source, one, left, cancel, own=False)))
             continue
         if one.before and (result.value or {}).get("before"):
             one = replace(one, drawn=one.before, before=None)
@@ -183,10 +207,10 @@ def check_candidate(
     for folder in folders:
         remove_folder(folder)
     found = list(zip(ran, compared, strict=True))
-    failure = next((unreadable(one, answer) for (one, _), answer in found if "unreadable" in answer), failure)
+    failure = next((unreadable(one, answer) for (one, *_), answer in found if "unreadable" in answer), failure)
     checks = [
         compared_check(one, check, run, answer)
-        for (one, runs), answer in found
+        for (one, runs, _), answer in found
         if "unreadable" not in answer
         for check, run in zip(answer["checks"], runs, strict=True)
     ]

@@ -39,6 +39,8 @@ def compared_check(
         "native_operators": one.native["operators"],
         "reference_operators": comparison["reference_operators"],
         "input_elements": comparison["input_elements"],
+        "idle_equal": comparison["idle_equal"],
+        "native_idle_equal": one.idle_equal,
     }
 
 

@@ -56,6 +56,10 @@ class CheckedWorkload:
     native_wall_s: float
     before: Draw | None = None
     truth: dict[str, Any] | None = None
+    idle: dict[str, Any] | None = None
+    """What the user's own host code gives where launches do nothing."""
+    idle_equal: bool | None = None
+    """Whether that is what it gives with them."""
 
     @property
     def is_varied(self) -> bool:

@@ -215,6 +215,7 @@ def _compare_item(task: TaskModule, item: dict[str, Any]) -> dict[str, Any]:
         truth = _truth(task, item, inputs, native)
     try:
         runs = [_Run(run, inputs) for run in item["runs"]]
+        idle = _Run(item["idle"], inputs) if item["idle"] else None
     except (StepError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RuntimeError, OSError) as e:
         # No step of ours writes such a file: whoever ran the candidate wrote it.
         return {"id": item["id"], "checks": [], "poisons_agree": True, "sound": True, "unreadable": str(e)}
@@ -233,9 +234,27 @@ def _compare_item(task: TaskModule, item: dict[str, Any]) -> dict[str, Any]:
         "checks": checks,
         "poisons_agree": stable,
         "sound": True,
+        "idle_equal": _does_nothing(idle.results(names), runs[0].results(names), inputs) if idle else None,
         "reference_operators": library.elements if task.has_reference else {},
         "input_elements": sum(value.numel() for value in inputs.values() if isinstance(value, torch.Tensor)),
     }
+
+
+def _does_nothing(idle: list[tuple[str, Any]], outputs: list[tuple[str, Any]], inputs: dict[str, Any]) -> bool | None:
+    """Whether the outputs are the same bits where launches do nothing.
+
+    None where that says nothing, because a fill or a copy makes such outputs before the kernels have had their turn.
+    """
+    if not same_bits(idle, outputs):
+        return False
+    tensors = [value for value in inputs.values() if isinstance(value, torch.Tensor)]
+    return True if any(_is_telling(value, tensors) for _, value in outputs) else None
+
+
+def _is_telling(value: Any, inputs: list[torch.Tensor]) -> bool:
+    if not isinstance(value, torch.Tensor) or value.numel() < 2 or bool((value == value.reshape(-1)[0]).all()):
+        return False
+    return not any(same_bits([("", value)], [("", given)]) for given in inputs)
 
 
 def _stands(task: TaskModule, item: dict[str, Any], inputs: dict[str, Any], native: _Run) -> bool:

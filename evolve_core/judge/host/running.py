@@ -56,6 +56,7 @@ def run_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
 
     ``upcast`` runs it on wider inputs, which is how a task without a reference gets its truth. ``before`` are other
     inputs for a first call, whose outputs nobody looks at: an answer that is kept for the next call is a wrong one.
+    ``idle``: every launch does nothing.
     """
     with pretended_cuda(payload["target"]):
         entry, copy = _entry(payload, folder, "compile-error")
@@ -72,7 +73,7 @@ def run_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
             operators = RecordedOperators()
             try:
                 with operators:
-                    checked = _call(entry, copy, inputs, poison)
+                    checked = _call(entry, copy, inputs, poison, idle=bool(payload.get("idle")))
                 exported = _export(checked.result, inputs, poison, folder)
                 runs.append({**exported, "launches": checked.launches, "operators": operators.elements})
             except _Failed as failed:
@@ -84,13 +85,15 @@ def _read(given: dict[str, Any]) -> dict[str, Any]:
     return dict(read_values(Path(given["file"]), given["header"], trusted=True))
 
 
-def _call(entry: Callable[..., Any], copy: Path, inputs: dict[str, Any], poison: str) -> CheckedRun:
+def _call(
+    entry: Callable[..., Any], copy: Path, inputs: dict[str, Any], poison: str, *, idle: bool = False
+) -> CheckedRun:
     """One call with every access checked. Raises _Failed where it raised or went out of bounds."""
     from .interpret.bounds import failure_location, run_checked
 
     try:
         with torch.no_grad(), InterpretedHost(poison):
-            checked = run_checked(entry, inputs)
+            checked = run_checked(entry, inputs, idle=idle)
     except Exception as error:  # noqa: BLE001 - a candidate may raise anything; how it failed is the answer
         message, line = failure_location(error, str(copy))
         raise _Failed("raised", message, line, []) from None

@@ -98,6 +98,9 @@ DECOY = edited(
     ("    return out", "    return torch.softmax(x, -1)"),
 )
 
+# The same where the library does no more than arithmetic element by element, as honest host code may.
+DECOY_PRODUCT = edited(SCALE, ("    return out", "    return x * 2.3"))
+
 # The library's result handed through a kernel, so that a kernel did write the output.
 DECOY_COPY = edited(
     MATMUL,
@@ -126,5 +129,6 @@ LEAKS = (
     Exploit("reference", "calling the library op or the reference", "softmax", REFERENCE, ("cheating",)),
     Exploit("fallback", "try/except fallback", "softmax", FALLBACK, ("cheating",)),
     Exploit("decoy", "decoy kernel", "softmax", DECOY, ("cheating",)),
+    Exploit("decoy-product", "decoy kernel", "scale", DECOY_PRODUCT, ("cheating",)),
     Exploit("decoy-copy", "decoy kernel", "matmul", DECOY_COPY, ("cheating",)),
 )

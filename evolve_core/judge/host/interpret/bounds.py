@@ -85,6 +85,13 @@ class _AllPrograms:
         raise OutOfBoundsAccess(stray.message)
 
 
+class _NoPrograms(_AllPrograms):
+    """Every launch succeeds and does nothing."""
+
+    def choose_programs(self, grid: compat.Program) -> Sequence[compat.Program]:
+        return []
+
+
 def mark_origins(pointers: Iterable[tuple[str, Any]]) -> None:
     """Writes on each pointer argument's handle which argument it is."""
     for name, handle in pointers:
@@ -111,12 +118,14 @@ def _checking(observer: _AllPrograms) -> Iterator[None]:
         yield
 
 
-def run_checked(entry: Callable[..., Any], inputs: dict[str, Any]) -> CheckedRun:
+def run_checked(entry: Callable[..., Any], inputs: dict[str, Any], *, idle: bool = False) -> CheckedRun:
     """``entry(**inputs)`` on CPU tensors; every load, store and atomic of its kernels stays in its launch's tensors.
+
+    ``idle``: launches do nothing, so that what comes back is the host code's work.
 
     Whatever else the entry or a kernel raises propagates; ``failure_location`` says where it happened.
     """
-    observer = _AllPrograms()
+    observer = _NoPrograms() if idle else _AllPrograms()
     try:
         with _checking(observer):
             result = entry(**inputs)
