@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -141,7 +141,7 @@ class Conductor:
             self.seconds[name] = round(time.monotonic() - started, 3)
 
     def _check(self, workload: str) -> None:
-        case = self._draw(workload)
+        case = self._draw(workload, recorded=True)
         results: dict[str, Named] = {}
         for poison in POISONS:
             answer = self._run(case, poison, first_call=not results)
@@ -225,15 +225,19 @@ class Conductor:
             after = f"{tail['candidate'] / 1e3:.0f} µs (your kernel: {tail['baseline'] / 1e3:.0f} µs)"
             raise self._link.failed("cheating", f"the GPU is busy for {after} after the call: work outside its stream")
 
-    def _draw(self, workload: str, distribution: str = AS_DRAWN) -> _Case:
-        """Inputs that no other process has seen, from a seed made here and now."""
+    def _draw(self, workload: str, distribution: str = AS_DRAWN, *, recorded: bool = False) -> _Case:
+        """Inputs that no other process has seen, from a seed made here and now.
+
+        Torch's operators are ``recorded`` only where somebody asks: the first record of a process imports for a second.
+        """
+        used, library = RecordedOperators(), RecordedOperators()
         seed = secrets.randbits(48)
         self._link.workload, self._link.seed = workload, seed
         inputs = vary(self._job.draw(workload, seed, self._job.device), distribution)
         own = clone_inputs(inputs)
         wait_for_device()
         started = time.monotonic()
-        with RecordedOperators() as used:
+        with used if recorded else nullcontext():
             native = self._native(own)
         wait_for_device()
         self._link.reference_took(time.monotonic() - started)
@@ -241,7 +245,7 @@ class Conductor:
         changed = {name for name, value in tensors.items() if not same_bytes(own[name], value)}
         in_place = all(own.get(name) is value for name, value in native)
         names = sorted(changed) if in_place else None
-        with RecordedOperators() as library:
+        with library if recorded else nullcontext():
             truth = self._job.truth(clone_inputs(inputs), names)
         aliased = {name for name, value in native if any(_same_memory(value, own[key]) for key in tensors)}
         operators = {
