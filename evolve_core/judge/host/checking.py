@@ -9,6 +9,7 @@ import secrets
 import time
 from concurrent.futures import Future
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .checks import broken_check, compared_check, failure_on, unreadable
@@ -88,7 +89,9 @@ def _run_own(
             raise StepError("task-error", failure["message"], task.text.source_file, failure.get("line"))
         return f"your own kernel does not run on {workload['label']} (seed {drawn.seed}): {failure['message']}"
     checked = CheckedWorkload(workload, drawn, result.value["runs"][-1], result.wall_s, before)
-    checked = replace(checked, idle=_idle(judge, task, task.text.source, checked, NATIVE_PATIENCE_S, cancel, own=True))
+    place = judge.secret / task.name / f"idle-{secrets.token_hex(8)}"
+    idle = _idle(judge, task, task.text.source, checked, place, NATIVE_PATIENCE_S, cancel, own=True)
+    checked = replace(checked, idle=idle)
     return checked if task.has_reference else replace(checked, truth=_upcast_truth(judge, task, checked, cancel))
 
 
@@ -100,7 +103,15 @@ def _run_payload(
 
 
 def _idle(
-    judge: Judge, task: OpenTask, source: str, one: CheckedWorkload, patience: float, cancel: Cancel, *, own: bool
+    judge: Judge,
+    task: OpenTask,
+    source: str,
+    one: CheckedWorkload,
+    folder: Path,
+    patience: float,
+    cancel: Cancel,
+    *,
+    own: bool,
 ) -> dict[str, Any] | None:
     """The outputs where launches do nothing; None where it is not asked, or where the host code waits for its kernels.
 
@@ -108,9 +119,7 @@ def _idle(
     """
     if one.before is None:
         return None
-    parent = judge.secret / task.name if own else judge.spool / "steps"
     payload = {**_run_payload(task, source, one.workload, one.drawn, None), "poisons": POISONS[:1], "idle": True}
-    folder = parent / f"idle-{secrets.token_hex(8)}"
     result = judge.step("run", payload, cancel, max(0.1, patience), folder, own=own)
     if run_failure(result, patience):
         return None
@@ -194,7 +203,9 @@ def check_candidate(
         failed = run_failure(result, patience)
         if failed is None:
             left = min(CANDIDATE_GRACE_S, deadline - time.monotonic())
-            ran.append((one, result.value["runs"], _idle(judge, task, source, one, left, cancel, own=False)))
+            folders.append(judge.spool / "steps" / secrets.token_hex(8))
+            idle = _idle(judge, task, source, one, folders[-1], left, cancel, own=False)
+            ran.append((one, result.value["runs"], idle))
             continue
         if one.before and (result.value or {}).get("before"):
             one = replace(one, drawn=one.before, before=None)
