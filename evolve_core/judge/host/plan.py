@@ -16,9 +16,10 @@ ALIGNMENT = 16
 MAX_STEPS = 256
 MAX_BUFFERS = 1024
 MAX_ARGUMENTS = 512
-_MAX_GRID = (2**31 - 1, 65535, 65535)
+MAX_GRID = (2**31 - 1, 65535, 65535)
 """CUDA C++ programming guide, table "Technical Specifications per Compute Capability"."""
-_MAX_THREADS = 1024
+MAX_THREADS = 1024
+"""Of a block; from the same table."""
 SCALARS = ("i1", "i8", "i16", "i32", "i64", "u1", "u8", "u16", "u32", "u64", "fp16", "bf16", "fp32", "fp64")
 """Triton's names of the types of a kernel's scalar parameters."""
 
@@ -231,9 +232,9 @@ def _refuse_strays(plan: LaunchPlan) -> None:
         if not isinstance(step, KernelLaunch):
             continue
         used += [one.memory for one in step.arguments if one.memory is not None]
-        if any(not 0 < size <= most for size, most in zip(step.grid, _MAX_GRID, strict=True)):
+        if any(not 0 < size <= most for size, most in zip(step.grid, MAX_GRID, strict=True)):
             raise BadPlan(f"{step.function} is launched with the grid {step.grid}")
-        if not 0 < step.threads <= _MAX_THREADS:
+        if not 0 < step.threads <= MAX_THREADS:
             raise BadPlan(f"{step.function} is launched with {step.threads} threads in a block")
     if any(memory >= known for memory in used):
         raise BadPlan("a buffer that the plan does not have")

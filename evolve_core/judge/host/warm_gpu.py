@@ -45,14 +45,14 @@ class GpuSession:
             remove_folder(place)
 
     def _expect(self, token: str) -> None:
+        known = False
         try:
-            if self._channel.receive(START_PATIENCE_S).get("token") == token:
-                return
-        except BaseException:
-            self.close()
-            raise
-        self.close()
-        raise SessionLost("somebody else answered")
+            known = self._channel.receive(START_PATIENCE_S).get("token") == token
+        finally:
+            if not known:
+                self.close()
+        if not known:
+            raise SessionLost("somebody else answered")
 
     def judge(self, plans: dict[str, Any], deadline_s: float) -> dict[str, Any]:
         """The observation of one candidate. Raises ``SessionLost``."""

@@ -16,6 +16,7 @@ import torch
 
 from evolve_core.judge.host.compare import compare_outputs
 from evolve_core.judge.host.distributions import VARIED
+from evolve_core.judge.host.errors import StepError
 from evolve_core.judge.host.gpu import bench, run
 from evolve_core.judge.host.gpu.clock import Sample
 from evolve_core.judge.host.gpu.confinement import Layer
@@ -329,3 +330,17 @@ def test_a_kernel_that_was_compiled_and_kept_counts_too(monkeypatch: pytest.Monk
     assert kept() == ()
     assert count.since(before) == 2
     assert count.since(before) == 2
+
+
+def test_values_that_the_reference_refuses_are_left_out(job: GpuJob) -> None:
+    """The task never promised them: neither the candidate's fault nor the judge's."""
+
+    def choosy(inputs: dict[str, Any], names: list[str] | None) -> Named:
+        if float(inputs["x"].abs().max()) > 20.0:
+            raise StepError("task-error", "reference() wants small values")
+        return [("out", inputs["x"].double() * 2)]
+
+    seen = judged(job, double, truth=choosy)
+    assert seen["failure"] is None
+    varied = {check["distribution"] for check in seen["checks"] if check.get("distribution")}
+    assert varied and varied < set(VARIED)

@@ -9,18 +9,13 @@ from typing import Any
 
 import torch
 
+from ..plan import MAX_GRID, MAX_THREADS
 from .cuda_compiler import compile_cubin
 from .driver import Driver
 from .signature import SignatureError, as_argument, normalise, parameter_types
 
 _TEXT_SECTION = re.compile(rb"\.text\.([A-Za-z_][\w$.]*)\0")
-_GRID_LIMITS = (
-    2**31 - 1,
-    65535,
-    65535,
-)  # CUDA C++ programming guide, "Technical specifications per compute capability"
 _BLOCK_LIMITS = (1024, 1024, 64)
-_BLOCK_THREADS = 1024
 
 
 class LaunchPlanError(Exception):
@@ -131,11 +126,11 @@ def _checked(raw: Any) -> _Plan:
         raise LaunchPlanError("launches() must yield dicts with at least 'kernel', 'grid', 'block' and 'arguments'")
     kernel = str(raw["kernel"])
     grid, block = _three(raw["grid"], kernel, "grid"), _three(raw["block"], kernel, "block")
-    for size, limit in zip((*grid, *block), (*_GRID_LIMITS, *_BLOCK_LIMITS), strict=True):
+    for size, limit in zip((*grid, *block), (*MAX_GRID, *_BLOCK_LIMITS), strict=True):
         if not 1 <= size <= limit:
             raise LaunchPlanError(f"{kernel}: grid {grid} and block {block} must be between 1 and the device's limits")
-    if block[0] * block[1] * block[2] > _BLOCK_THREADS:
-        raise LaunchPlanError(f"{kernel}: a block of {block} has more than {_BLOCK_THREADS} threads")
+    if block[0] * block[1] * block[2] > MAX_THREADS:
+        raise LaunchPlanError(f"{kernel}: a block of {block} has more than {MAX_THREADS} threads")
     return _Plan(kernel, grid, block, int(raw.get("shared_bytes", 0)), list(raw.get("arguments", ())))
 
 

@@ -13,7 +13,8 @@ from typing import Any
 _ATTRIBUTE_SHARED_OPTIN = 97  # CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
 _FUNCTION_MAX_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 _NOT_READY = 600  # CUDA_ERROR_NOT_READY
-_DEFAULT_DYNAMIC_SHARED_BYTES = 48 << 10
+DEFAULT_SHARED_BYTES = 48 << 10
+"""What a block may ask for without the function being told."""
 
 
 class DriverError(Exception):
@@ -44,7 +45,7 @@ class Driver:
 
     def allow_shared(self, function: ctypes.c_void_p, bytes_: int) -> None:
         """A block gets more than 48 KiB of dynamic shared memory only where the function was told so."""
-        if bytes_ > _DEFAULT_DYNAMIC_SHARED_BYTES:
+        if bytes_ > DEFAULT_SHARED_BYTES:
             self.call("cuFuncSetAttribute", function, _FUNCTION_MAX_DYNAMIC_SHARED, ctypes.c_int(bytes_))
 
     def launch(

@@ -17,7 +17,7 @@ import torch
 from ..buffers import dtype_name, dtype_named, flatten_outputs, plain_value
 from ..errors import StepError
 from ..plan import ALIGNMENT, Argument, Copy, Fill, Given, KernelLaunch, LaunchPlan, View
-from .driver import Driver
+from .driver import DEFAULT_SHARED_BYTES, Driver
 from .guarded import Edge, guarded_memory
 from .job import Named
 
@@ -25,7 +25,6 @@ _SURROUNDINGS = {"nan": (Edge.BACK, 0xFF), "zero": (Edge.FRONT, 0)}
 """Where tensors lie and what is around and in them, by poison: all bits set are NaN in every floating-point type."""
 _POINTER_BYTES = 8
 _PREFER_SHARED = 1  # CU_FUNC_CACHE_PREFER_SHARED, which Triton asks for as well
-_DEFAULT_SHARED_BYTES = 48 << 10
 _INTEGERS: dict[str, type[Any]] = {
     "i1": ctypes.c_int8,
     "i8": ctypes.c_int8,
@@ -145,7 +144,7 @@ def _loaded(driver: Driver, content: bytes, step: KernelLaunch) -> _Function:
             "compile-error",
             f"{step.function} needs {step.shared_bytes} bytes of shared memory, this GPU gives a block {limit}",
         )
-    if step.shared_bytes > _DEFAULT_SHARED_BYTES:
+    if step.shared_bytes > DEFAULT_SHARED_BYTES:
         driver.call("cuFuncSetCacheConfig", handle, ctypes.c_int(_PREFER_SHARED))
         driver.allow_shared(handle, step.shared_bytes)
     sizes = driver.parameter_bytes(handle)
