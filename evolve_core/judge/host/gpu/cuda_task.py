@@ -16,6 +16,7 @@ from .signature import SignatureError, as_argument, normalise, parameter_types
 
 _TEXT_SECTION = re.compile(rb"\.text\.([A-Za-z_][\w$.]*)\0")
 _BLOCK_LIMITS = (1024, 1024, 64)
+"""Of a block's axes; from the same table as plan.MAX_GRID."""
 
 
 class LaunchPlanError(Exception):
