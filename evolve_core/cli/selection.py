@@ -10,7 +10,7 @@ from evolve_core.source import parse as parse_module
 from evolve_core.source.model import Kernel, ParsedSource, SyntaxProblem
 from evolve_core.source.parse import language_of, parse
 from evolve_core.task.model import Task, TaskProblem
-from evolve_core.task.native import task_for
+from evolve_core.task.native import tasks_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,10 @@ def select_task(selection: Selection) -> tuple[tuple[Kernel, ...], Task]:
     """The task of the selected kernels, and those of them that it covers. Raises UsageError saying what is missing."""
     if not selection.kernels:
         raise UsageError(f"There are no kernels in {selection.path.name}.")
+    beside = tasks_for(selection.path, selection.parsed)
     problem: TaskProblem | None = None
     for kernel in selection.kernels:
-        found = task_for(kernel, selection.path, selection.parsed)
+        found = beside[kernel.qualified_name]
         if isinstance(found, Task):
             covered = tuple(k for k in selection.kernels if k.qualified_name in found.kernels)
             return covered or (kernel,), found

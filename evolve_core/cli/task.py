@@ -13,7 +13,7 @@ from evolve_core.errors import UsageError
 from evolve_core.journal.codec import to_plain
 from evolve_core.source.model import Kernel
 from evolve_core.task.model import Task
-from evolve_core.task.native import new_task_file, task_for
+from evolve_core.task.native import new_task_file, tasks_for
 from evolve_core.task.skeleton import skeleton
 
 
@@ -49,7 +49,7 @@ def _launched_first(kernels: tuple[Kernel, ...]) -> Kernel:
 
 def _without_task(selection: Selection) -> Kernel:
     """The kernel to write a task for: the first that has none. Raises UsageError where all have one."""
-    found = {k.qualified_name: task_for(k, selection.path, selection.parsed) for k in selection.kernels}
+    found = tasks_for(selection.path, selection.parsed)
     missing = tuple(k for k in selection.kernels if not isinstance(found[k.qualified_name], Task))
     if not missing:
         file = next(task.task_file for task in found.values() if isinstance(task, Task))
@@ -82,7 +82,8 @@ def check(file: str, as_json: bool) -> None:
     Runs nothing. Exit code 1 if any kernel has none.
     """
     selection = select(file)
-    found = {k.qualified_name: task_for(k, selection.path, selection.parsed) for k in selection.kernels}
+    beside = tasks_for(selection.path, selection.parsed)
+    found = {k.qualified_name: beside[k.qualified_name] for k in selection.kernels}
     if as_json:
         click.echo(json.dumps({name: to_plain(value) for name, value in found.items()}, indent=2))
     else:

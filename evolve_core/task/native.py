@@ -8,14 +8,17 @@ from __future__ import annotations
 import ast
 import difflib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from evolve_core.source.model import Kernel, Language, ParsedSource
 from evolve_core.task.model import Task, TaskKind, TaskProblem, TaskProblemKind
-from evolve_core.task.reach import entry_names, kernels_from
+from evolve_core.task.reach import CallGraph
 
 TASK_SUFFIX = ".evolve.py"
+MAX_NAMED = 6
+"""How many kernels, functions or task files a message lists."""
 
 
 def is_task_file(path: Path) -> bool:
@@ -73,6 +76,11 @@ def load(
 
     ``task_text`` stands in for a file that is open and not saved.
     """
+    return _load(task_file, source_file, CallGraph(parsed), task_text)
+
+
+def _load(task_file: Path, source_file: Path, graph: CallGraph, task_text: str | None) -> Task | TaskProblem:
+    parsed = graph.parsed
     module = _module(task_file, task_text)
     if isinstance(module, TaskProblem):
         return module
@@ -90,7 +98,7 @@ def load(
         return entry
     if entry is None:
         if "launches" not in names:
-            return _no_entry(task_file, source_file, parsed)
+            return _no_entry(task_file, source_file, graph)
         kernels = _named_in_launches(names["launches"], parsed)
         kind, entry_name = TaskKind.LAUNCHES, ""
         if not kernels:
@@ -102,7 +110,7 @@ def load(
             )
     else:
         entry_name, line = entry
-        found = _kernels_of_entry(entry_name, line, task_file, source_file, parsed)
+        found = _kernels_of_entry(entry_name, line, task_file, source_file, graph)
         if isinstance(found, TaskProblem):
             return found
         kind, kernels = TaskKind.ENTRY, found
@@ -124,22 +132,50 @@ def task_for(
     unsaved: Mapping[Path, str] | None = None,
 ) -> Task | TaskProblem:
     """The first task beside ``source_file`` that covers ``kernel``; otherwise the most telling reason why none does."""
+    return _tasks_beside(source_file, parsed, unsaved).covering(kernel)
+
+
+def tasks_for(
+    source_file: Path, parsed: ParsedSource, unsaved: Mapping[Path, str] | None = None
+) -> dict[str, Task | TaskProblem]:
+    """``task_for`` of every kernel of a file, by qualified name. Each task file is read once, not once a kernel."""
+    beside = _tasks_beside(source_file, parsed, unsaved)
+    return {kernel.qualified_name: beside.covering(kernel) for kernel in parsed.kernels}
+
+
+@dataclass(frozen=True, slots=True)
+class _TasksBeside:
+    """What the task files of one source file say. ``by_kernel`` holds the first task that covers each kernel."""
+
+    source_file: Path
+    by_kernel: dict[str, Task]
+    first_problem: TaskProblem | None
+    named: tuple[str, ...]
+    """The usable task files, as a message names them."""
+
+    def covering(self, kernel: Kernel) -> Task | TaskProblem:
+        found = self.by_kernel.get(kernel.qualified_name)
+        # A broken task file may be the one that was meant for this kernel: it is named before "there is none".
+        return found or self.first_problem or _missing(kernel, self.source_file, self.named)
+
+
+def _tasks_beside(source_file: Path, parsed: ParsedSource, unsaved: Mapping[Path, str] | None) -> _TasksBeside:
     texts = unsaved or {}
-    first_problem: TaskProblem | None = None
-    others: list[str] = []
-    for task_file in task_files(source_file, unsaved):
-        result = load(task_file, source_file, parsed, texts.get(task_file))
-        if isinstance(result, TaskProblem):
-            first_problem = first_problem or result
-        elif kernel.qualified_name in result.kernels:
-            return result
-        else:
-            others.append(f"{task_file.name} (for {', '.join(result.kernels)})")
-    # A broken task file may be the one that was meant for this kernel: it is named before "there is none".
-    if first_problem is not None:
-        return first_problem
+    graph = CallGraph(parsed)
+    found = [_load(file, source_file, graph, texts.get(file)) for file in task_files(source_file, unsaved)]
+    tasks = [task for task in found if isinstance(task, Task)]
+    by_kernel: dict[str, Task] = {}
+    for task in tasks:
+        for name in task.kernels:
+            by_kernel.setdefault(name, task)
+    problem = next((problem for problem in found if isinstance(problem, TaskProblem)), None)
+    named = tuple(f"{task.task_file.name} (for {_few(task.kernels)})" for task in tasks[: MAX_NAMED + 1])
+    return _TasksBeside(source_file, by_kernel, problem, named)
+
+
+def _missing(kernel: Kernel, source_file: Path, others: tuple[str, ...]) -> TaskProblem:
     wanted = default_task_file(source_file).name if not others else f"{source_file.stem}.{kernel.name}{TASK_SUFFIX}"
-    existing = f"; there is {' and '.join(others)}" if others else ""
+    existing = f"; there is {_few(others, ' and ')}" if others else ""
     return TaskProblem(
         TaskProblemKind.MISSING,
         f"no task covers {kernel.qualified_name}{existing}. Write {wanted} beside {source_file.name} with its entry "
@@ -213,14 +249,14 @@ def _entry(module: ast.Module, names: dict[str, ast.stmt], task_file: Path) -> t
     )
 
 
-def _no_entry(task_file: Path, source_file: Path, parsed: ParsedSource) -> TaskProblem:
-    if parsed.language is Language.CUDA:
+def _no_entry(task_file: Path, source_file: Path, graph: CallGraph) -> TaskProblem:
+    if graph.parsed.language is Language.CUDA:
         message = (
             f"{task_file.name} defines no launches(), which a CUDA file needs in place of an entry; add a generator "
             f"that yields the launches of {source_file.name} and returns the output"
         )
     else:
-        usable = _usable_entries(parsed)
+        usable = _usable_entries(graph)
         hint = f'`entry = "{usable[0]}"`' if usable else '`entry = "NAME"`'
         message = (
             f"{task_file.name} defines no entry; add {hint}, "
@@ -230,22 +266,24 @@ def _no_entry(task_file: Path, source_file: Path, parsed: ParsedSource) -> TaskP
 
 
 def _kernels_of_entry(
-    entry: str, line: int, task_file: Path, source_file: Path, parsed: ParsedSource
+    entry: str, line: int, task_file: Path, source_file: Path, graph: CallGraph
 ) -> tuple[str, ...] | TaskProblem:
-    if entry not in entry_names(parsed):
+    if entry not in graph.entries:
         return TaskProblem(
             TaskProblemKind.ENTRY_NOT_FOUND,
-            f'entry = "{entry}" names no function of {source_file.name}; {_instead_of(entry, parsed)}',
+            f'entry = "{entry}" names no function of {source_file.name}; {_instead_of(entry, graph)}',
             task_file,
             line,
         )
-    kernels = kernels_from(entry, parsed)
-    if not kernels or parsed.kernel(entry) is not None:
-        usable = _usable_entries(parsed)
-        hint = f"its kernels are run by {', '.join(usable[:6])}" if usable else "nothing in this file launches one"
+    kernels = graph.kernels_from(entry)
+    if not kernels or entry in graph.kernels:
+        usable = _usable_entries(graph)
+        hint = (
+            f"its kernels are run by {', '.join(usable[:MAX_NAMED])}" if usable else "nothing in this file launches one"
+        )
         return TaskProblem(
             TaskProblemKind.ENTRY_LAUNCHES_NOTHING,
-            f'entry = "{entry}" {_is_or_launches(entry, parsed)} of {source_file.name}: {hint}; '
+            f'entry = "{entry}" {_is_or_launches(entry, graph)} of {source_file.name}: {hint}; '
             "name the function that does",
             task_file,
             line,
@@ -253,26 +291,25 @@ def _kernels_of_entry(
     return kernels
 
 
-def _is_or_launches(entry: str, parsed: ParsedSource) -> str:
-    return "launches no kernel" if parsed.kernel(entry) is None else "is itself a kernel"
+def _is_or_launches(entry: str, graph: CallGraph) -> str:
+    return "is itself a kernel" if entry in graph.kernels else "launches no kernel"
 
 
-def _instead_of(entry: str, parsed: ParsedSource) -> str:
-    names = sorted(entry_names(parsed))
-    if parsed.problems:
-        line = parsed.problems[0].span.start_line + 1
+def _instead_of(entry: str, graph: CallGraph) -> str:
+    if graph.parsed.problems:
+        line = graph.parsed.problems[0].span.start_line + 1
         return f"that file does not parse at line {line}, so the function may be hidden: correct it there"
-    close = difflib.get_close_matches(entry, names, n=2)
+    close = difflib.get_close_matches(entry, sorted(graph.entries), n=2)
     if close:
         return f"did you mean {' or '.join(close)}?"
-    return f"functions that run its kernels: {', '.join(_usable_entries(parsed)[:6]) or 'none'}"
+    return f"functions that run its kernels: {', '.join(_usable_entries(graph)[:MAX_NAMED]) or 'none'}"
 
 
-def _usable_entries(parsed: ParsedSource) -> list[str]:
+def _usable_entries(graph: CallGraph) -> list[str]:
     """Names that would do as an entry; those that launch a kernel themselves come first."""
-    hosts = {host for kernel in parsed.kernels for host in kernel.hosts}
-    names = [n for n in sorted(entry_names(parsed)) if parsed.kernel(n) is None and kernels_from(n, parsed)]
-    return sorted(names, key=lambda name: name not in hosts)
+    hosts = {host for kernel in graph.parsed.kernels for host in kernel.hosts}
+    usable = (graph.reaching(graph.kernels) & graph.entries) - graph.kernels.keys()
+    return sorted(usable, key=lambda name: (name not in hosts, name))
 
 
 def _named_in_launches(definition: ast.stmt, parsed: ParsedSource) -> tuple[str, ...]:
@@ -285,4 +322,9 @@ def _kernels_here(parsed: ParsedSource) -> str:
     names = [k.qualified_name for k in parsed.kernels]
     if not names:
         return "that file has no kernels"
-    return f"its kernels are {', '.join(names[:6])}{' …' if len(names) > 6 else ''}"
+    return f"its kernels are {_few(names)}"
+
+
+def _few(names: Sequence[str], between: str = ", ") -> str:
+    """Names in a message, which stays short for a file of thousands of kernels."""
+    return between.join(names[:MAX_NAMED]) + (" …" if len(names) > MAX_NAMED else "")

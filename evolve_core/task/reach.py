@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from evolve_core.source.model import ParsedSource
 
@@ -17,27 +17,39 @@ def entry_names(parsed: ParsedSource) -> frozenset[str]:
 
 def kernels_from(entry: str, parsed: ParsedSource) -> tuple[str, ...]:
     """Qualified names of the kernels that calling ``entry`` may launch, device functions included, in file order."""
-    graph = _Graph(parsed)
-    reached = {entry}
-    pending = [entry]
-    while pending:
-        for target in graph.targets(pending.pop()):
-            if target not in reached:
-                reached.add(target)
-                pending.append(target)
-    return tuple(dict.fromkeys(k.qualified_name for k in parsed.kernels if k.qualified_name in reached))
+    return CallGraph(parsed).kernels_from(entry)
 
 
-class _Graph:
-    """Definitions and the names they use."""
+class CallGraph:
+    """The definitions of one file and the names they use.
+
+    Making it reads every definition: whoever asks more than one question about a file makes one and keeps it.
+    """
 
     def __init__(self, parsed: ParsedSource) -> None:
+        self.parsed = parsed
+        self.entries = entry_names(parsed)
+        self.kernels = {k.qualified_name: place for place, k in reversed(tuple(enumerate(parsed.kernels)))}
+        """Qualified name → place of its first definition among the file's kernels."""
         self.uses: dict[str, frozenset[str]] = {}
         self.inside: dict[str, list[str]] = {}
         for definition in parsed.definitions:
             name = definition.qualified_name
             self.uses[name] = self.uses.get(name, frozenset()) | definition.references
             self.inside.setdefault(name.rpartition(".")[0], []).append(name)
+
+    def kernels_from(self, entry: str) -> tuple[str, ...]:
+        """As ``kernels_from`` of the module."""
+        reached = _closure([entry], self.targets)
+        return tuple(sorted(reached & self.kernels.keys(), key=self.kernels.__getitem__))
+
+    def reaching(self, kernels: Iterable[str]) -> set[str]:
+        """Names of the definitions whose call may launch one of ``kernels``, these included."""
+        users: dict[str, list[str]] = {}
+        for user in self.uses:
+            for target in self.targets(user):
+                users.setdefault(target, []).append(user)
+        return _closure(kernels, lambda name: users.get(name, ()))
 
     def targets(self, name: str) -> Iterator[str]:
         for reference in self.uses.get(name, ()):
@@ -68,3 +80,15 @@ class _Graph:
         if attribute == "apply" and f"{prefix}{owner}.forward" in self.uses:
             return [f"{prefix}{owner}.forward"]
         return [m for m in self.inside.get(name, ()) if m.rpartition(".")[2] not in _NOT_RUN_BY_A_CALL]
+
+
+def _closure(start: Iterable[str], following: Callable[[str], Iterable[str]]) -> set[str]:
+    """Everything that can be reached from ``start``, itself included."""
+    reached = set(start)
+    pending = list(reached)
+    while pending:
+        for name in following(pending.pop()):
+            if name not in reached:
+                reached.add(name)
+                pending.append(name)
+    return reached

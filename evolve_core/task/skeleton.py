@@ -13,7 +13,7 @@ from pathlib import Path
 
 from evolve_core.source.model import Kernel, Language, ParsedSource
 from evolve_core.task.infer import HostParameter, ParameterKind, host_parameters
-from evolve_core.task.reach import entry_names, kernels_from
+from evolve_core.task.reach import CallGraph
 from evolve_core.task.skeleton_cuda import cuda_skeleton
 
 _RESERVED = frozenset({"gen", "device", "torch", "inputs", "entry"})
@@ -34,27 +34,28 @@ def skeleton(source_file: Path, parsed: ParsedSource, text: str, kernel: Kernel)
     """The text of a task file for ``kernel``; ``text`` is the source file's."""
     if parsed.language is Language.CUDA:
         return cuda_skeleton(source_file, kernel)
-    entry = entry_for(parsed, kernel)
+    graph = CallGraph(parsed)
+    entry = entry_for(graph, kernel)
     function = _function(text, entry) if entry is not None else None
     if entry is None or function is None:
         return _unknown(source_file, kernel, entry)
-    kernels = tuple(k for k in parsed.kernels if k.qualified_name in kernels_from(entry, parsed))
+    launched = frozenset(graph.kernels_from(entry))
+    kernels = tuple(k for k in parsed.kernels if k.qualified_name in launched)
     parameters = host_parameters(function, kernels, text)
     return _render(source_file, entry, parameters)
 
 
-def entry_for(parsed: ParsedSource, kernel: Kernel) -> str | None:
+def entry_for(graph: CallGraph, kernel: Kernel) -> str | None:
     """The module-level function that runs ``kernel`` by the shortest way; None where nothing in the file does."""
-    kernels = {k.qualified_name for k in parsed.kernels}
-    direct = [host.split(".", 1)[0] for host in kernel.hosts]
-    candidates = [name for name in entry_names(parsed) if name not in kernels]
-    reaching = [name for name in candidates if kernel.qualified_name in kernels_from(name, parsed)]
-    places = {d.qualified_name: place for place, d in enumerate(parsed.definitions)}
+    reaching = (graph.reaching({kernel.qualified_name}) & graph.entries) - graph.kernels.keys()
+    direct = {host.split(".", 1)[0] for host in kernel.hosts}
+    places = {d.qualified_name: place for place, d in enumerate(graph.parsed.definitions)}
     # Among equals the first in the file: forward comes before backward.
-    reaching.sort(
-        key=lambda name: (name not in direct, len(kernels_from(name, parsed)), name.startswith("_"), places[name])
+    return min(
+        reaching & direct or reaching,
+        key=lambda name: (len(graph.kernels_from(name)), name.startswith("_"), places[name]),
+        default=None,
     )
-    return reaching[0] if reaching else None
 
 
 def _function(text: str, name: str) -> ast.FunctionDef | None:

@@ -76,9 +76,11 @@ async def start_all(app: App, subject: Subject) -> dict[str, Any]:
     covered: set[str] = set()
     problems: list[str] = []
     for view in app.view.kernels(document):
+        if view.name in covered:
+            continue
         task = await _task(app, document, view)
         fresh = app.view.kernel(document, view.name)
-        if view.name in covered or fresh is None or fresh.is_busy:
+        if fresh is None or fresh.is_busy:
             continue
         if isinstance(task, TaskProblem):
             problems.append(task.message)
@@ -261,12 +263,18 @@ async def _control(app: App, subject: Subject, control: Control) -> dict[str, An
 
 async def _task(app: App, document: Document, view: KernelView) -> Task | TaskProblem:
     """The kernel's task; looked for here and now where the background has not got to it yet."""
-    if view.task is not None:
-        return view.task
+    # Another kernel's question may have been answered for the whole file in the meantime.
+    known = view.task or app.view.tasks.get(document.uri, {}).get(view.name)
+    if known is not None:
+        return known
     assert document.parsed is not None, "a document with kernels is parsed"
     unsaved = {d.path: d.text for d in app.view.documents.values() if d.is_task and d.path is not None}
     question = TaskQuestion(document.uri, view.path, document.parsed)
-    return (await asyncio.to_thread(find_tasks, question, unsaved))[view.name]
+    found = await asyncio.to_thread(find_tasks, question, unsaved)
+    if document.uri in app.view.documents:
+        # What the background has found in the meantime is newer.
+        app.view.tasks[document.uri] = found | app.view.tasks.get(document.uri, {})
+    return found[view.name]
 
 
 def _require_trust(app: App) -> None:

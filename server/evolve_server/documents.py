@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
@@ -63,6 +63,8 @@ class Document:
     """… and in seconds since the epoch."""
     parsed: ParsedSource | None = None
     anchored: tuple[Anchored, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+    """Name of each anchored kernel → its version."""
     parse_is_due: bool = False
     revision: int = 0
     """Counts every change of the text; unlike ``version`` it cannot repeat or run backwards."""
@@ -121,6 +123,7 @@ class Document:
         self._parse_seconds = (self._parse_seconds[1], seconds)
         self.parse_is_due = False
         self.anchored = self._anchor(self.parsed)
+        self.versions = {a.kernel.qualified_name: a.kernel.version for a in self.anchored}
         return True
 
     def kernel(self, qualified_name: str) -> Kernel | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from evolve_core.source.parse import language_of, parse, read_source
 from evolve_core.task.model import Task, TaskProblem
-from evolve_core.task.native import load, source_file_of, task_files, task_for
+from evolve_core.task.native import load, source_file_of, task_files, tasks_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,10 +45,7 @@ def look_for_tasks(question: TaskQuestion, unsaved: Mapping[Path, str]) -> Tasks
 
 def find_tasks(question: TaskQuestion, unsaved: Mapping[Path, str]) -> dict[str, Task | TaskProblem]:
     """Kernel's name → its task, or why it has none. ``unsaved`` holds the texts of the open task files."""
-    return {
-        kernel.qualified_name: task_for(kernel, question.path, question.parsed, unsaved)
-        for kernel in question.parsed.kernels
-    }
+    return tasks_for(question.path, question.parsed, unsaved)
 
 
 def problems_of_task_file(task_file: Path, text: str) -> tuple[TaskProblem, ...]:

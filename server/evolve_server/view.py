@@ -184,10 +184,14 @@ class View:
     def kernels(self, document: Document) -> tuple[KernelView, ...]:
         if not document.is_source or document.path is None:
             return ()
-        return tuple(self._kernel(document, document.path, anchored) for anchored in document.anchored)
+        nearby = self._nearby(document)
+        return tuple(self._kernel(document, document.path, anchored, nearby) for anchored in document.anchored)
 
     def kernel(self, document: Document, name: str) -> KernelView | None:
-        return next((k for k in self.kernels(document) if k.name == name), None)
+        if not document.is_source or document.path is None:
+            return None
+        anchored = next((a for a in document.anchored if a.kernel.qualified_name == name), None)
+        return self._kernel(document, document.path, anchored, self._nearby(document)) if anchored is not None else None
 
     def run(self, run_id: str) -> RunView | None:
         return next((r for runs in self.runs.values() for r in runs if r.record.run_id == run_id), None)
@@ -195,15 +199,27 @@ class View:
     def active_runs(self) -> tuple[RunView, ...]:
         return tuple(r for runs in self.runs.values() for r in runs if r.is_active)
 
-    def _kernel(self, document: Document, path: Path, anchored: Anchored) -> KernelView:
+    def _nearby(self, document: Document) -> _Nearby:
+        nearby = _Nearby(document)
+        for run in self.runs.get(str(document.path), ()):
+            for name in run.record.spec.kernels:
+                nearby.runs.setdefault(name, []).append(run)
+        for pending in self.pending.values():
+            if pending.path == document.path:
+                for name in pending.kernels:
+                    nearby.pending.setdefault(name, pending)
+        for suggestion in self.suggestions.get(document.uri, ()):
+            nearby.suggestions.setdefault(suggestion.kernel, []).append(suggestion)
+        return nearby
+
+    def _kernel(self, document: Document, path: Path, anchored: Anchored, nearby: _Nearby) -> KernelView:
         name = anchored.kernel.qualified_name
-        run = choose_run(self.runs.get(str(path), ()), name, document)
-        pending = next((p for p in self.pending.values() if p.path == path and name in p.kernels), None)
+        run = nearby.choose_run(name)
         failure = self.start_failures.get((str(path), name))
         if failure is not None and failure.versions != versions_of(document, failure.kernels):
             failure = None
         offer = self.offers.get((document.uri, run.winner.candidate_id)) if run and run.winner else None
-        freshness = freshness_of(run, document) if run else Freshness.CURRENT
+        freshness = nearby.freshness(run) if run else Freshness.CURRENT
         if offer is not None and freshness is not Freshness.APPLIED:
             freshness = _sharpened(freshness, offer, document.revision)
         return KernelView(
@@ -213,10 +229,10 @@ class View:
             task=self.tasks.get(document.uri, {}).get(name),
             run=run,
             freshness=freshness,
-            pending=pending,
+            pending=nearby.pending.get(name),
             start_failure=failure,
             offer=offer,
-            suggestions=tuple(s for s in self.suggestions.get(document.uri, ()) if s.kernel == name),
+            suggestions=tuple(nearby.suggestions.get(name, ())),
             task_changed_at=self._changed_at(run.record.spec.task_file) if run is not None else 0.0,
         )
 
@@ -227,8 +243,7 @@ class View:
 
 def versions_of(document: Document, names: tuple[str, ...]) -> tuple[str, ...]:
     """The versions of those kernels in the buffer; "" for one that is gone."""
-    found = {a.kernel.qualified_name: a.kernel.version for a in document.anchored}
-    return tuple(found.get(name, "") for name in names)
+    return tuple(document.versions.get(name, "") for name in names)
 
 
 def freshness_of(run: RunView, document: Document) -> Freshness:
@@ -238,18 +253,36 @@ def freshness_of(run: RunView, document: Document) -> Freshness:
     return Freshness.CURRENT if now == run.record.spec.versions else Freshness.EDITED
 
 
-def choose_run(runs: tuple[RunView, ...], name: str, document: Document) -> RunView | None:
-    """The run to speak of: an active one, else the newest that says something about the text as it is now."""
-    mine = [run for run in runs if name in run.record.spec.kernels]
-    active = next((run for run in mine if run.is_active), None)
-    if active is not None or not mine:
-        return active
-    telling = (
-        run
-        for run in mine
-        if run.record.state is not RunState.CANCELLED and freshness_of(run, document) is not Freshness.EDITED
-    )
-    return next(telling, mine[0])
+@dataclass(slots=True)
+class _Nearby:
+    """What may belong to a document's kernels, by their names: gathered once, as there may be thousands of each."""
+
+    document: Document
+    runs: dict[str, list[RunView]] = field(default_factory=dict)
+    """Newest first."""
+    pending: dict[str, Pending] = field(default_factory=dict)
+    suggestions: dict[str, list[KernelSuggestion]] = field(default_factory=dict)
+    _freshness: dict[str, Freshness] = field(default_factory=dict)
+
+    def freshness(self, run: RunView) -> Freshness:
+        """Compared once for each run: one run may hold every kernel of the file."""
+        run_id = run.record.run_id
+        if run_id not in self._freshness:
+            self._freshness[run_id] = freshness_of(run, self.document)
+        return self._freshness[run_id]
+
+    def choose_run(self, name: str) -> RunView | None:
+        """The run to speak of: an active one, else the newest that says something about the text as it is now."""
+        mine = self.runs.get(name, [])
+        active = next((run for run in mine if run.is_active), None)
+        if active is not None or not mine:
+            return active
+        telling = (
+            run
+            for run in mine
+            if run.record.state is not RunState.CANCELLED and self.freshness(run) is not Freshness.EDITED
+        )
+        return next(telling, mine[0])
 
 
 def _sharpened(freshness: Freshness, offer: Offer, revision: int) -> Freshness:

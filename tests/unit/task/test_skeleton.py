@@ -11,6 +11,7 @@ from inline_snapshot import snapshot
 
 from evolve_core.source.model import Language
 from evolve_core.source.parse import parse
+from evolve_core.task.reach import CallGraph
 from evolve_core.task.skeleton import entry_for, skeleton
 
 torch = pytest.importorskip("torch", reason="skeletons draw their inputs with torch")
@@ -167,7 +168,7 @@ def scale(x, w):
 """
     parsed = parse(KERNEL + host, Language.TRITON)
     assert parsed.kernels[0].hosts == ("Scale.forward",)
-    assert entry_for(parsed, parsed.kernels[0]) == "scale"
+    assert entry_for(CallGraph(parsed), parsed.kernels[0]) == "scale"
 
 
 def test_a_kernel_that_nothing_launches_gets_a_clear_skeleton() -> None:
