@@ -25,7 +25,12 @@ class FoundRun:
         return next((c for c in self.candidates if c.candidate_id == self.run.best), None)
 
     def winner(self) -> CandidateRecord:
-        """The candidate that this run ended with. Raises UsageError saying why there is none."""
+        """The candidate that this run ended with, or confirmed before it was cancelled.
+
+        Raises UsageError saying why there is none.
+        """
+        if self.run.state is RunState.CANCELLED and self.best is not None and self.best.is_confirmed:
+            return self.best
         if self.run.state is not RunState.DONE:
             raise UsageError(f"Run {self.run.run_id} has no winner: it is {self.run.state}. {self.run.reason}")
         if self.best is None:

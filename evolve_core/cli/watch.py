@@ -10,10 +10,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from evolve_core.journal.model import RunRecord
+from evolve_core.journal.model import Control, RunRecord, RunState
 from evolve_core.journal.reader import JournalReader
 
 INTERVAL_S = 0.5
+_ASKED = {Control.PAUSE: "asked to pause", Control.CANCEL: "asked to stop"}
 
 
 @contextmanager
@@ -53,6 +54,8 @@ def headline(run: RunRecord) -> str:
     """One line on where a run stands: "evolving 24/200 · best 1.38× (estimated)"."""
     limit = f"/{run.spec.budget_candidates}" if run.spec.budget_candidates else ""
     parts = [f"{run.state} {run.judged}{limit}"]
+    if run.control in _ASKED and not run.state.is_final and run.state is not RunState.PAUSED:
+        parts.append(_ASKED[run.control])
     if run.best_ratio is not None:
         parts.append(f"best {run.best_ratio:.2f}×{' (estimated)' if run.best_estimated else ''}")
     return " · ".join(parts)

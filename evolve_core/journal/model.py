@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from evolve_core.judge.verdict import Verdict
+from evolve_core.judge.verdict import Stage, Verdict
 from evolve_core.propose.proposal import Step
 
 
@@ -103,3 +103,8 @@ class CandidateRecord:
     created_at: float
     verdict: Verdict | None
     judged_at: float | None
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether confirmation has found it correct and faster."""
+        return self.verdict is not None and self.verdict.is_winner and self.verdict.stage is Stage.CONFIRMATION

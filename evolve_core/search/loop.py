@@ -169,7 +169,7 @@ def _ratio(judged: Judged) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """How confirmation ended. ``winner`` is None where nothing held, or it was ``cancelled``."""
+    """How confirmation ended. ``winner`` is the best that has held, None where nothing has (yet)."""
 
     winner: Judged | None
     cancelled: bool = False
@@ -180,22 +180,35 @@ def confirm(search: Search) -> Confirmed:
 
     Only what this names may be shown as a speedup.
     """
-    confirmed: list[Judged] = []
     finalists = [j for j in preferred(search.archive.ranking()) if _ratio(j) > 1.0][:FINALISTS]
     for judged in finalists:
         if search.wait_while_paused(RunState.VERIFYING):
-            return Confirmed(None, cancelled=True)
+            return Confirmed(best_confirmed(search.archive), cancelled=True)
         future = search.judge.submit(
             judged.candidate_id, judged.proposal.source, Stage.CONFIRMATION, finalists=len(finalists)
         )
         while not future.done():
             if search.journal.control(search.run_id) is Control.CANCEL:
-                return Confirmed(None, cancelled=True)
+                return Confirmed(best_confirmed(search.archive), cancelled=True)
             wait([future], timeout=POLL_S)
         judgement = future.result()
         search.journal.add_verdict(judged.candidate_id, judgement.verdict, judgement.evidence)
-        again = Judged(judged.candidate_id, judged.proposal, judgement.verdict)
-        search.archive.replace(again)
-        if is_gain(judgement.verdict):
-            confirmed.append(again)
-    return Confirmed(next(iter(preferred(confirmed)), None))
+        search.archive.replace(Judged(judged.candidate_id, judged.proposal, judgement.verdict))
+        # At once: a runner that is killed between two finalists must not take with it what has held.
+        name_best(search, best_confirmed(search.archive))
+    return Confirmed(best_confirmed(search.archive))
+
+
+def best_confirmed(archive: Archive) -> Judged | None:
+    """The candidate to show as a result: the preferred one of those that confirmation has found to be a gain."""
+    held = [j for j in archive.ranking() if j.verdict.stage is Stage.CONFIRMATION and is_gain(j.verdict)]
+    return next(iter(preferred(held)), None)
+
+
+def name_best(search: Search, best: Judged | None) -> None:
+    """Write down which candidate is the best, or that none is."""
+    if best is None:
+        search.journal.set_best(search.run_id, "", None, estimated=False)
+        return
+    estimated = best.verdict.speed is Speed.ESTIMATED
+    search.journal.set_best(search.run_id, best.candidate_id, best.verdict.ratio, estimated=estimated)

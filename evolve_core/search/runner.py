@@ -20,11 +20,11 @@ from evolve_core.journal.model import CandidateRecord, RunRecord, RunSpec, RunSt
 from evolve_core.journal.reader import LAST_WORDS_MARK, JournalReader
 from evolve_core.journal.writer import JournalWriter
 from evolve_core.judge.session import JudgeRefused, TaskJudge
-from evolve_core.judge.verdict import Correctness, Speed
+from evolve_core.judge.verdict import Correctness
 from evolve_core.propose.proposal import Judged, Proposal
 from evolve_core.search.archive import Archive
 from evolve_core.search.budget import Budget
-from evolve_core.search.loop import Search, Stop, confirm
+from evolve_core.search.loop import Search, Stop, best_confirmed, confirm, name_best
 from evolve_core.search.proposers import panel_for
 from evolve_core.search.remember import remember_outcomes, remember_winner, suggestions_for
 from evolve_core.search.rotation import Rotation
@@ -127,27 +127,32 @@ def _evolve(
     unfinished = _replay(search, earlier)
     stop, how = search.run(unfinished)
     if stop is Stop.CANCELLED:
-        journal.set_best(run_id, "", None, estimated=False)
-        return RunState.CANCELLED, "Cancelled by the user."
+        # A resumed run may hold what an earlier runner confirmed.
+        return _cancelled(search, best_confirmed(search.archive))
     journal.set_state(run_id, RunState.VERIFYING, how)
     confirmed = confirm(search)
     if confirmed.cancelled:
-        journal.set_best(run_id, "", None, estimated=False)
-        return RunState.CANCELLED, "Cancelled by the user."
+        return _cancelled(search, confirmed.winner)
     if notice := remember_outcomes(run_id, search.archive.judged, resources.knowledge):
         say(notice)
+    name_best(search, confirmed.winner)
     if confirmed.winner is None:
-        journal.set_best(run_id, "", None, estimated=False)
         return RunState.DONE, _no_gain(search, how)
     winner = confirmed.winner
-    estimated = winner.verdict.speed is Speed.ESTIMATED
-    journal.set_best(run_id, winner.candidate_id, winner.verdict.ratio, estimated=estimated)
     with closing(JournalReader(journal.workspace)) as reader:
         record = reader.candidate(winner.candidate_id)
     assert record is not None, "the winner was written down before it was judged"
     if notice := remember_winner(spec, record, resources.knowledge):
         say(notice)
     return RunState.DONE, f"{_in_words(winner.proposal)} ({how})"
+
+
+def _cancelled(search: Search, confirmed: Judged | None) -> tuple[RunState, str]:
+    """What was confirmed stays a result; what was only screened never becomes one."""
+    name_best(search, confirmed)
+    if confirmed is None:
+        return RunState.CANCELLED, "Cancelled by the user."
+    return RunState.CANCELLED, f"Cancelled by the user; confirmed before that: {_in_words(confirmed.proposal)}."
 
 
 def _replay(search: Search, earlier: tuple[CandidateRecord, ...]) -> tuple[CandidateRecord, ...]:

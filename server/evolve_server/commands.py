@@ -113,6 +113,7 @@ async def cancel(app: App, subject: Subject) -> dict[str, Any]:
 
 
 async def pause(app: App, subject: Subject) -> dict[str, Any]:
+    """Ask a run to hold. While the user's own kernel is judged it goes on to the end of that, and says so."""
     return await _control(app, subject, Control.PAUSE)
 
 

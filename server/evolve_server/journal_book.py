@@ -13,7 +13,7 @@ from evolve_core.journal.model import RunState
 from evolve_core.journal.reader import JournalReader
 from evolve_core.source.parse import language_of, parse
 from evolve_core.workspace import STATE_FOLDER
-from evolve_server.view import RunView
+from evolve_server.view import RunView, is_cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -116,7 +116,7 @@ class JournalBook:
     def _view(self, reader: JournalReader, record: RunRecord, winners: Counter[tuple[str, str]]) -> RunView | None:
         """The run as it is shown; None for a winner too old to be loaded, which would look like a run without one."""
         source = record.spec.source_file
-        if record.state is not RunState.DONE or not record.best:
+        if not record.best or not (record.state is RunState.DONE or is_cancelled(record)):
             return RunView(record)
         if source not in self._shown and record.run_id not in self._followed:
             return RunView(record)
@@ -145,6 +145,9 @@ def _words(workspace: Path, error: Exception) -> str:
 
 def _with_winner(reader: JournalReader, record: RunRecord) -> RunView:
     best = reader.candidate(record.best)
+    if is_cancelled(record) and (best is None or not best.is_confirmed):
+        # The best of the screening, left by a runner that was killed: nothing was claimed for it.
+        return RunView(record)
     language = language_of(Path(record.spec.source_file))
     if best is None or language is None:
         return RunView(record, best)

@@ -34,7 +34,9 @@ class Freshness(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """A run with its winner, where it has one: loaded for finished runs only, as nothing is claimed before.
+    """A run with its winner, where it has one: loaded for runs that are over only, as nothing is claimed before.
+
+    A cancelled run has one where confirmation had found it before.
 
     ``best_versions`` are the kernels' versions in the winner's source, in the order of ``spec.kernels``.
     """
@@ -48,9 +50,26 @@ class RunView:
         return self.record.state in ACTIVE
 
     @property
+    def is_paused(self) -> bool:
+        """Whether it holds, or will as soon as its runner comes to it."""
+        return self.record.state is RunState.PAUSED or self.record.control is Control.PAUSE
+
+    @property
+    def says_something(self) -> bool:
+        """Whether it leaves more behind than that it was cancelled."""
+        return self.winner is not None or not is_cancelled(self.record)
+
+    @property
     def winner(self) -> CandidateRecord | None:
         best = self.best
         return best if best is not None and best.verdict is not None and best.verdict.is_winner else None
+
+
+def is_cancelled(record: RunRecord) -> bool:
+    """Cancelled, or gone before it could write down that it was asked to."""
+    if record.state is RunState.CANCELLED:
+        return True
+    return record.state is RunState.INTERRUPTED and record.control is Control.CANCEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,11 +296,7 @@ class _Nearby:
         active = next((run for run in mine if run.is_active), None)
         if active is not None or not mine:
             return active
-        telling = (
-            run
-            for run in mine
-            if run.record.state is not RunState.CANCELLED and self.freshness(run) is not Freshness.EDITED
-        )
+        telling = (run for run in mine if run.says_something and self.freshness(run) is not Freshness.EDITED)
         return next(telling, mine[0])
 
 

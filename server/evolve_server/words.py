@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from evolve_core.journal.model import Control, RunState
 from evolve_core.task.model import TaskProblem, TaskProblemKind
-from evolve_server.view import Freshness
+from evolve_server.view import Freshness, is_cancelled
 
 if TYPE_CHECKING:
     from evolve_core.journal.model import RunRecord
@@ -37,16 +37,28 @@ def progress(record: RunRecord) -> str:
     """What an active run is doing. No clock in it: the line would change although nothing has happened."""
     match record.state:
         case RunState.QUEUED:
-            return "queued…" if not record.reason else f"queued: {_clause(record.reason)}"
+            queued = "queued…" if not record.reason else f"queued: {_clause(record.reason)}"
+            return queued + _asked(record, "pausing once it has started")
         case RunState.BASELINE:
-            return "judging your kernel first…"
+            return "judging your kernel first…" + _asked(record, "pausing after it")
         case RunState.PAUSED:
             return f"paused {_counted(record)}" + (f" · {_clause(record.reason)}" if record.reason else "")
         case RunState.VERIFYING:
-            return f"verifying the best of {record.judged}…"
+            return f"verifying the best of {record.judged}…" + _asked(record, "pausing after this candidate")
         case _:
             asked = {Control.PAUSE: "pausing", Control.CANCEL: "cancelling"}.get(record.control, "evolving")
             return f"{asked} {_counted(record)}{_best_so_far(record)}"
+
+
+def _asked(record: RunRecord, when_paused: str) -> str:
+    """What was asked of a runner that cannot follow at once; "" where that is nothing."""
+    match record.control:
+        case Control.PAUSE:
+            return f" · {when_paused}"
+        case Control.CANCEL:
+            return " · cancelling"
+        case _:
+            return ""
 
 
 def progress_line(record: RunRecord, now: float) -> str:
@@ -125,13 +137,6 @@ def _ended(view: KernelView, run: RunView, record: RunRecord) -> str:
             return f"interrupted after {_counted(record)}: resume"
         case _:
             return f"no gain · {record.judged} candidates judged"
-
-
-def is_cancelled(record: RunRecord) -> bool:
-    """Cancelled, or gone before it could write down that it was asked to."""
-    if record.state is RunState.CANCELLED:
-        return True
-    return record.state is RunState.INTERRUPTED and record.control is Control.CANCEL
 
 
 def _counted(record: RunRecord) -> str:

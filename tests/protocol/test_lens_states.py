@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from inline_snapshot import snapshot
 from journals import ESTIMATED, MEASURED, Winner, active_run, ended_run, faster, judge_candidates, spec
 from lsp_client import NEOVIM, PLAIN, VSCODE, Lsp
 
 from evolve_core.journal.control import request_control
 from evolve_core.journal.model import Control, RunState
+from evolve_core.journal.writer import JournalWriter
+from evolve_core.judge.verdict import Stage
 
 Serve = Callable[..., Coroutine[Any, Any, Lsp]]
 
@@ -65,7 +70,39 @@ async def test_a_control_that_is_not_followed_yet_is_shown(serve: Serve, workspa
     with active_run(workspace, spec(source)):
         await client.until_title(uri, lambda t: "evolving" in t)
         request_control(workspace, "run-1", Control.PAUSE)
-        assert await client.until_title(uri, lambda t: "pausing" in t) == snapshot(["pausing 0/200", "pause", "cancel"])
+        assert await client.until_title(uri, lambda t: "pausing" in t) == snapshot(
+            ["pausing 0/200", "resume", "cancel"]
+        )
+        request_control(workspace, "run-1", Control.CANCEL)
+        assert await client.until_title(uri, lambda t: "cancelling" in t) == snapshot(["cancelling 0/200", "cancel"])
+
+
+@pytest.mark.parametrize(
+    ("state", "shown"),
+    [
+        (RunState.QUEUED, "queued… · pausing once it has started"),
+        (RunState.BASELINE, "judging your kernel first… · pausing after it"),
+        (RunState.VERIFYING, "verifying the best of 0… · pausing after this candidate"),
+    ],
+)
+async def test_a_pause_that_has_to_wait_says_what_for(
+    serve: Serve, workspace: Path, source: Path, state: RunState, shown: str
+) -> None:
+    client = await serve()
+    uri = client.open(source)
+    with active_run(workspace, spec(source)) as journal:
+        journal.set_state("run-1", state)
+        await client.until_title(uri, lambda t: t == "pause")
+        await client.command("pause", uri=uri, kernel="softmax_kernel")
+        assert await client.until_title(uri, lambda t: "pausing" in t) == [shown, "resume", "cancel"]
+        await client.until("$/progress", lambda p: p["value"].get("message", "").startswith(f"{shown} · "))
+        assert shown in await client.hover(uri, 8)
+        titles = [action["title"] for action in await client.actions(uri, 8)]
+        assert titles == ["Resume evolving `softmax_kernel`", "Cancel evolving `softmax_kernel`"]
+        await client.command("resume", uri=uri, kernel="softmax_kernel")
+        await client.until_title(uri, lambda t: t == "pause")
+        await client.command("cancel", uri=uri, kernel="softmax_kernel")
+        assert (await client.until_title(uri, lambda t: t.endswith(" · cancelling")))[1:] == ["cancel"]
 
 
 async def test_an_estimated_winner_says_estimated(serve: Serve, workspace: Path, source: Path) -> None:
@@ -123,6 +160,38 @@ async def test_a_cancelled_run_leaves_the_kernel_as_it_was(serve: Serve, workspa
     assert await client.titles(uri) == ["Evolve"]
     await client.until("experimental/serverStatus", lambda status: status["quiescent"])
     assert await client.titles(uri) == ["Evolve"]
+
+
+async def test_what_a_cancelled_run_had_confirmed_stays(serve: Serve, workspace: Path, source: Path) -> None:
+    winner = Winner(faster(source.read_text()), ESTIMATED)
+    ended_run(workspace, spec(source), state=RunState.CANCELLED, reason="Cancelled by the user.", winner=winner)
+    client = await serve()
+    uri = client.open(source)
+    assert await client.until_title(uri, lambda t: "×" in t) == snapshot(
+        ["1.38× faster (estimated) · sm_90 · apply…", "report", "evolve again"]
+    )
+    action = await client.action(uri, 8, "Apply winner")
+    [change] = (await client.request("codeAction/resolve", action))["edit"]["documentChanges"]
+    assert "tl.exp2(" in change["edits"][0]["newText"]
+    client.change(uri, 2, {"text": source.read_text().replace("tl.sum(numerator", "tl.sum(1 * numerator")})
+    await client.until_title(uri, lambda t: t == "was 1.38× faster (estimated) · source edited")
+
+
+@pytest.mark.parametrize("state", [RunState.CANCELLED, RunState.INTERRUPTED])
+async def test_what_a_cancelled_run_had_only_screened_is_no_result(
+    serve: Serve, workspace: Path, source: Path, state: RunState
+) -> None:
+    """A runner that was killed leaves the screening's best in the journal."""
+    winner = Winner(faster(source.read_text()), replace(ESTIMATED, stage=Stage.SCREENING))
+    ended_run(workspace, spec(source), state=state, winner=winner)
+    if state is RunState.INTERRUPTED:
+        with closing(JournalWriter(workspace)) as journal:
+            journal.request("run-1", Control.CANCEL)
+    client = await serve()
+    uri = client.open(source)
+    await client.until("experimental/serverStatus", lambda status: status["quiescent"])
+    assert await client.titles(uri) == ["Evolve"]
+    assert [a["title"] for a in await client.actions(uri, 8)] == ["Evolve this kernel (`softmax_kernel`)"]
 
 
 async def test_a_cancelled_run_does_not_hide_an_earlier_winner(serve: Serve, workspace: Path, source: Path) -> None:

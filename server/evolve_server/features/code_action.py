@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
-from evolve_core.journal.model import RunState
+from evolve_core.journal.model import Control
 from evolve_core.task.model import TaskProblem, TaskProblemKind
 from evolve_server.connection import CommandFailed
 from evolve_server.edits import current_offer, task_file_edit, workspace_edit
@@ -95,9 +95,9 @@ def _about(app: App, document: Document, view: KernelView) -> list[types.CodeAct
         found.append(_command(f"Show the report on `{view.name}`", EVOLVE_KIND, Command.REPORT, **target))
     if view.is_busy:
         if view.pending is None and view.run is not None:
-            paused = view.run.record.state is RunState.PAUSED
-            word, command = ("Resume", Command.RESUME) if paused else ("Pause", Command.PAUSE)
-            found.append(_command(f"{word} evolving `{view.name}`", EVOLVE_KIND, command, **target))
+            word, command = ("Resume", Command.RESUME) if view.run.is_paused else ("Pause", Command.PAUSE)
+            if view.run.record.control is not Control.CANCEL:
+                found.append(_command(f"{word} evolving `{view.name}`", EVOLVE_KIND, command, **target))
         found.append(_command(f"Cancel evolving `{view.name}`", EVOLVE_KIND, Command.CANCEL, **target))
         return found
     if isinstance(view.task, TaskProblem):

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
-from evolve_core.journal.model import RunState
+from evolve_core.journal.model import Control, RunState
 from evolve_core.task.model import TaskProblem, TaskProblemKind
 from evolve_server.protocol import Command
 from evolve_server.view import Freshness
-from evolve_server.words import headline, is_cancelled
+from evolve_server.words import headline
 
 if TYPE_CHECKING:
     from evolve_server.app import App
@@ -49,7 +49,7 @@ def _main_command(view: KernelView) -> Command:
     if view.pending is not None or (view.run is not None and view.run.is_active):
         return Command.SHOW_LOG
     run = view.run
-    if run is None or is_cancelled(run.record) or view.start_failure is not None:
+    if run is None or not run.says_something or view.start_failure is not None:
         return _to_start(view)
     if run.winner is not None:
         return Command.REVIEW if view.can_apply else Command.REPORT
@@ -70,15 +70,17 @@ def _more(view: KernelView) -> list[tuple[str, Command]]:
     if view.pending is not None:
         return [("cancel", Command.CANCEL)]
     if run is not None and run.is_active:
-        paused = run.record.state is RunState.PAUSED
-        return [("resume", Command.RESUME) if paused else ("pause", Command.PAUSE), ("cancel", Command.CANCEL)]
-    if run is None or is_cancelled(run.record):
+        if run.record.control is Control.CANCEL:
+            return [("cancel", Command.CANCEL)]
+        holding = ("resume", Command.RESUME) if run.is_paused else ("pause", Command.PAUSE)
+        return [holding, ("cancel", Command.CANCEL)]
+    if run is None or not run.says_something:
         return [_suggested(view)] if view.suggestions else []
     again = [("evolve again", Command.START)]
-    if run.record.state is RunState.INTERRUPTED:
-        return [("cancel", Command.CANCEL)]
     if run.winner is not None:
         return [("report", Command.REPORT), *again]
+    if run.record.state is RunState.INTERRUPTED:
+        return [("cancel", Command.CANCEL)]
     return again if _main_command(view) is not Command.START else []
 
 

@@ -8,13 +8,14 @@ import shutil
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from evolve_core.cli.selection import select
 from evolve_core.journal.lock import runner_lock
-from evolve_core.journal.model import RunSpec, RunState
+from evolve_core.journal.model import Control, RunSpec, RunState
 from evolve_core.journal.writer import JournalWriter
 from evolve_core.judge.verdict import Correctness, Speed, Stage, Trust, Verdict
 from evolve_core.propose.proposal import Proposal, Step
@@ -242,3 +243,28 @@ def test_a_workspace_that_cannot_be_written_is_one_message(finished):
 def test_evidence_of_nothing(finished):
     ended = cli("show", "r1", "--evidence", "r1-99", cwd=finished)
     assert ended.returncode == 2 and "no evidence" in ended.stderr
+
+
+def test_a_cancelled_run_gives_what_it_had_confirmed(finished):
+    with closing(JournalWriter(finished)) as journal:
+        journal.set_state("r1", RunState.CANCELLED, "Cancelled by the user.")
+    assert cli("apply", "r1", cwd=finished).returncode == 0
+    assert "num_warps=8" in (finished / "softmax.py").read_text()
+
+
+def test_a_cancelled_run_gives_nothing_that_was_only_screened(finished):
+    with closing(JournalWriter(finished)) as journal:
+        journal.add_verdict("r1-1", replace(FAST, stage=Stage.SCREENING), {})
+        journal.set_state("r1", RunState.CANCELLED, "Cancelled by the user.")
+    said = cli("apply", "r1", cwd=finished)
+    assert (said.returncode, said.stderr) == (
+        2,
+        "kernel-evolve: Run r1 has no winner: it is cancelled. Cancelled by the user.\n",
+    )
+
+
+def test_runs_say_what_was_asked_of_them(finished):
+    with runner_lock(finished, "r1"), closing(JournalWriter(finished)) as journal:
+        journal.set_state("r1", RunState.BASELINE)
+        journal.request("r1", Control.PAUSE)
+        assert "baseline 1 · asked to pause" in cli("runs", cwd=finished).stdout
