@@ -20,6 +20,8 @@ from evolve_core.cli.defaults import TARGET
 from evolve_core.cli.main import FOUND
 from evolve_core.errors import KernelEvolveError
 from evolve_core.interpreter import resolve
+from evolve_core.journal.reader import UNREADABLE, JournalReader, unreadable
+from evolve_core.journal.schema import journal_file
 from evolve_core.judge.client import HostDied, HostError, JudgeHost
 from evolve_core.knowledge.errors import KnowledgeError
 from evolve_core.knowledge.store import open_store
@@ -40,7 +42,7 @@ class Finding:
 @click.option("--python", default="", help="The interpreter with your torch and Triton.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(python: str, as_json: bool) -> None:
-    """Interpreters, GPUs, compilers, knowledge base, keys: what works, what does not, why.
+    """Interpreters, GPUs, compilers, journal, knowledge base, keys: what works, what does not, why.
 
     Exit code 1 if anything that is needed fails.
     """
@@ -49,6 +51,7 @@ def command(python: str, as_json: bool) -> None:
         Finding("kernel-evolve", True, f"{__version__}, workspace {root}"),
         *_interpreter(root, python),
         *_compilers(),
+        _journal(root),
         _knowledge(),
         *_models(),
     ]
@@ -117,6 +120,18 @@ def _sandbox(offered: Mapping[str, Any]) -> list[Finding]:
 def _compilers() -> list[Finding]:
     path = shutil.which("nvcc")
     return [Finding("nvcc", True if path else None, path or "not on PATH; needed for CUDA files without NVRTC only")]
+
+
+def _journal(root: Path) -> Finding:
+    path = journal_file(root)
+    try:
+        with closing(JournalReader(root)) as reader:
+            count = len(reader.runs())
+    except UNREADABLE as error:
+        return Finding("journal", False, unreadable(root, error))
+    if not path.exists():
+        return Finding("journal", None, f"no runs in {root} yet")
+    return Finding("journal", True, f"{path}: {count} run{'' if count == 1 else 's'}")
 
 
 def _knowledge() -> Finding:

@@ -78,6 +78,9 @@ def command(
         selection = select(kernel, source_text)
         kernels, task = select_task(selection)
         root = workspace or find_workspace(selection.path)
+        # Before anything is said of a run: one that nothing can be written down of does not start.
+        with closing(JournalReader(root)) as reader:
+            reader.run(run_id)
         spec = _spec(kernels, task, selection.text, budget, target, proposers, new_seed() if seed is None else seed)
         resources = _resources(root, selection.path, python, editor_python, workers, models)
         run_id = run_id or secrets.token_hex(4)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
 
+from evolve_core.errors import JournalError
 from evolve_core.journal.model import Control, RunRecord, RunState
 from evolve_core.journal.reader import JournalReader
 
@@ -35,7 +36,8 @@ def watching(workspace: Path, run_id: str, *, quiet: bool) -> Iterator[None]:
 
 def _watch(workspace: Path, run_id: str, stop: threading.Event) -> None:
     console = Console(file=sys.stderr)
-    with closing(JournalReader(workspace)) as reader:
+    # A journal that cannot be read is the runner's to speak of: it meets the same.
+    with suppress(JournalError), closing(JournalReader(workspace)) as reader:
         if console.is_terminal:
             with console.status("starting") as status:
                 while not stop.wait(INTERVAL_S):

@@ -8,12 +8,27 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from evolve_core.errors import JournalError
 from evolve_core.journal.codec import decode
 from evolve_core.journal.lock import is_runner_alive
 from evolve_core.journal.model import CandidateRecord, Control, RunRecord, RunSpec, RunState
-from evolve_core.journal.schema import journal_file, open_for_reading, translate
+from evolve_core.journal.schema import journal_file, open_for_reading, translate, version_of
 from evolve_core.judge.verdict import Verdict
 from evolve_core.propose.proposal import Step
+from evolve_core.workspace import STATE_FOLDER
+
+UNREADABLE = (JournalError, ValueError, OSError)
+"""What reading a journal may raise: besides its own errors a value nobody knows, or a file nobody may open."""
+
+
+def unreadable(workspace: Path, error: Exception) -> str:
+    """One of ``UNREADABLE`` as a message: which journal, why, and what to do."""
+    if isinstance(error, JournalError):
+        return str(error)
+    return (
+        f"The journal in {workspace / STATE_FOLDER} cannot be read ({error}). "
+        "Mend its permissions, or move journal.sqlite away to start a new one."
+    )
 
 
 class JournalReader:
@@ -25,6 +40,8 @@ class JournalReader:
     def __init__(self, workspace: Path) -> None:
         self.workspace = workspace
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        """Device and inode of the open journal: another may have taken its place."""
         self._seen: tuple[int, tuple[tuple[str, bool], ...]] | None = None
 
     def changed(self) -> bool:
@@ -76,11 +93,19 @@ class JournalReader:
             self._connection = None
 
     def _open(self) -> sqlite3.Connection | None:
-        if self._connection is not None and not journal_file(self.workspace).exists():
+        path = journal_file(self.workspace)
+        file = _identity(path)
+        if file != self._file:
             self.close()
+            self._seen = None
         if self._connection is None:
-            self._connection = open_for_reading(self.workspace)
-        return self._connection
+            self._connection, self._file = open_for_reading(self.workspace), file
+            return self._connection
+        connection, self._connection = self._connection, None
+        # A newer kernel-evolve may have changed the format since it was opened.
+        version_of(connection, path)
+        self._connection = connection
+        return connection
 
     def _query(self, statement: str, *parameters: str) -> list[sqlite3.Row]:
         connection = self._open()
@@ -115,6 +140,14 @@ class JournalReader:
             spent_s=row["spent_s"],
             spent_dollars=row["spent_dollars"],
         )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _candidate(row: sqlite3.Row) -> CandidateRecord:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from evolve_core import __version__
 from evolve_core.errors import JournalError, JournalFull, JournalTooNew
 from evolve_core.sqlite import use_wal
 
@@ -69,7 +70,7 @@ def open_for_reading(workspace: Path) -> sqlite3.Connection | None:
     if not path.is_file():
         return None
     connection = _connect(path, create=False)
-    if _version(connection, path) == 0:
+    if version_of(connection, path) == 0:
         connection.close()
         return None
     return connection
@@ -80,12 +81,12 @@ def open_for_writing(workspace: Path) -> sqlite3.Connection:
     path = journal_file(workspace)
     connection = _connect(path, create=True)
     try:
-        if _version(connection, path) == 0:
+        if version_of(connection, path) == 0:
             use_wal(connection)
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
                 # Another process may have made the tables while this one waited for the lock.
-                if _version(connection, path) == 0:
+                if version_of(connection, path) == 0:
                     for statement in filter(str.strip, _TABLES.split(";")):
                         connection.execute(statement)
                     connection.execute(f"PRAGMA user_version = {VERSION}")
@@ -134,7 +135,8 @@ def _connect(path: Path, *, create: bool) -> sqlite3.Connection:
     return connection
 
 
-def _version(connection: sqlite3.Connection, path: Path) -> int:
+def version_of(connection: sqlite3.Connection, path: Path) -> int:
+    """The format of an open journal, 0 for an empty one. Closes it and raises JournalTooNew, JournalError."""
     try:
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     except sqlite3.Error as error:
@@ -143,7 +145,8 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     if version > VERSION:
         connection.close()
         raise JournalTooNew(
-            f"The journal {path} was written by a newer kernel-evolve (format {version}, this one reads {VERSION}). "
-            "Upgrade with: pip install --upgrade kernel-evolve"
+            f"The journal {path} was written by a newer kernel-evolve (its format is {version}; {__version__}, which "
+            f"runs here, reads up to {VERSION}). Upgrade with: pip install --upgrade kernel-evolve, "
+            f"or move the folder {path.parent} away to start without its runs."
         )
     return version

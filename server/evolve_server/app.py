@@ -69,6 +69,7 @@ class App:
 
     def __post_init__(self) -> None:
         self.refresher = Refresher(self)
+        self.view.workspace_of = self.workspace
         if not self.client.configuration:
             self.settings_known.set()
 

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 from evolve_core.errors import KernelEvolveError
 from evolve_core.journal.control import request_control
 from evolve_core.journal.model import Control
+from evolve_core.journal.reader import UNREADABLE
 from evolve_server import jobs, suggestions
 from evolve_server.features import progress
-from evolve_server.journal_book import UNREADABLE, JournalBook, Snapshot
+from evolve_server.journal_book import JournalBook, Snapshot
 from evolve_server.offers import offer
 from evolve_server.protocol import run_changed
 from evolve_server.tasks import Stamp, TaskQuestion, look_for_tasks, problems_of_task_file, stamps
@@ -172,7 +173,7 @@ class Background:
     def _take(self, snapshot: Snapshot) -> None:
         view = self._app.view
         before = {run.record.run_id: run.record for runs in view.runs.values() for run in runs}
-        view.runs, view.journal_problem = snapshot.runs, snapshot.problem
+        view.runs, view.journal_problems = snapshot.runs, snapshot.problems
         for runs in snapshot.runs.values():
             for run in runs:
                 view.pending.pop(run.record.run_id, None)

@@ -214,8 +214,8 @@ async def _start(app: App, document: Document, view: KernelView, proposers: tupl
     _, view = _kernel(app, Subject(document=document, kernel=view.name))
     if view.is_busy:
         return _already_running(view)
-    if app.view.journal_problem:
-        raise CommandFailed(app.view.journal_problem)
+    if view.journal_problem:
+        raise CommandFailed(view.journal_problem)
     if isinstance(task, TaskProblem):
         raise CommandFailed(f"{task.file.name}:{task.line + 1}: {task.message}")
     if unsaved:

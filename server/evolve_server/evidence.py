@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 TOO_MANY_WORKLOADS = 12
 
 
-def about(view: KernelView, journal_problem: str = "") -> str:
+def about(view: KernelView) -> str:
     """Everything known about a kernel, "" where that is nothing."""
-    return "\n\n".join(part for part in _parts(view, journal_problem) if part)
+    return "\n\n".join(part for part in _parts(view) if part)
 
 
-def _parts(view: KernelView, journal_problem: str) -> Iterator[str]:
+def _parts(view: KernelView) -> Iterator[str]:
     run = view.run
     if view.pending is not None:
         yield f"**kernel-evolve**: run `{view.pending.run_id}` is starting."
@@ -36,8 +36,8 @@ def _parts(view: KernelView, journal_problem: str) -> Iterator[str]:
         yield f"**kernel-evolve**: task `{view.task.task_file.name}`, {_task_facts(view.task)}."
     if isinstance(view.task, TaskProblem):
         yield f"**kernel-evolve**: {view.task.message}"
-    if journal_problem:
-        yield f"**kernel-evolve**: {journal_problem}"
+    if view.journal_problem:
+        yield f"**kernel-evolve**: {view.journal_problem}"
     yield from map(_suggestion, view.suggestions[:3])
 
 

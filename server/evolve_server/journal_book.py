@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evolve_core.errors import JournalError
 from evolve_core.journal.model import RunState
-from evolve_core.journal.reader import JournalReader
+from evolve_core.journal.reader import UNREADABLE, JournalReader, unreadable
 from evolve_core.source.parse import language_of, parse
-from evolve_core.workspace import STATE_FOLDER
 from evolve_server.view import RunView, is_cancelled
 
 if TYPE_CHECKING:
@@ -23,20 +21,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """``runs`` by absolute path of the source file, newest first. ``problem`` is why a journal cannot be read."""
+    """``runs`` by absolute path of the source file, newest first.
+
+    ``problems``: workspace → why its journal cannot be read.
+    """
 
     runs: dict[str, tuple[RunView, ...]]
-    problem: str
+    problems: dict[Path, str]
 
 
 WINNERS_PER_KERNEL = 8
 """Winners are loaded and parsed for this many runs of a kernel; what is older is history for the reports."""
 SHARE_OF_A_CORE = 0.1
 """Reading a long journal pauses for so long that it never takes more than this."""
-
-
-UNREADABLE = (JournalError, ValueError, OSError)
-"""What reading a journal may raise: besides its own errors a value nobody knows, or a file nobody may open."""
 
 
 class JournalBook:
@@ -81,7 +78,7 @@ class JournalBook:
                 self._due.add(workspace)
             self._problems.pop(workspace, None)
         except UNREADABLE as error:
-            self._problems[workspace] = _words(workspace, error)
+            self._problems[workspace] = unreadable(workspace, error)
         return self._problems.get(workspace, "") != before
 
     def _read_what_is_due(self) -> bool:
@@ -93,7 +90,7 @@ class JournalBook:
                 self._records[workspace] = self._readers.setdefault(workspace, JournalReader(workspace)).runs()
                 self._damages.pop(workspace, None)
             except UNREADABLE as error:
-                self._damages[workspace] = _words(workspace, error)
+                self._damages[workspace] = unreadable(workspace, error)
         self._due.clear()
         self._rested_at = time.monotonic() + (time.thread_time() - started) / SHARE_OF_A_CORE
         return True
@@ -110,8 +107,7 @@ class JournalBook:
                     by_file[record.spec.source_file].append(view)
         for runs_of_file in by_file.values():
             runs_of_file.sort(key=lambda run: run.record.created_at, reverse=True)
-        problem = next(iter((*self._problems.values(), *self._damages.values())), "")
-        return Snapshot({path: tuple(runs) for path, runs in by_file.items()}, problem)
+        return Snapshot({path: tuple(runs) for path, runs in by_file.items()}, self._damages | self._problems)
 
     def _view(self, reader: JournalReader, record: RunRecord, winners: Counter[tuple[str, str]]) -> RunView | None:
         """The run as it is shown; None for a winner too old to be loaded, which would look like a run without one."""
@@ -129,18 +125,9 @@ class JournalBook:
             try:
                 self._finished[key] = _with_winner(reader, record)
             except UNREADABLE as error:
-                self._damages[reader.workspace] = _words(reader.workspace, error)
+                self._damages[reader.workspace] = unreadable(reader.workspace, error)
                 return None
         return self._finished[key]
-
-
-def _words(workspace: Path, error: Exception) -> str:
-    if isinstance(error, JournalError):
-        return str(error)
-    return (
-        f"The journal in {workspace / STATE_FOLDER} cannot be read ({error}). "
-        "Mend its permissions, or move journal.sqlite away to start a new one."
-    )
 
 
 def _with_winner(reader: JournalReader, record: RunRecord) -> RunView:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from evolve_core.journal.model import Control, RunRecord, RunState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from evolve_core.journal.model import CandidateRecord
@@ -139,6 +140,8 @@ class KernelView:
     suggestions: tuple[KernelSuggestion, ...]
     task_changed_at: float = 0.0
     """When the task file of the run was written or typed in last, in seconds since the epoch."""
+    journal_problem: str = ""
+    """Why the workspace's journal cannot be read, "" where it can: without it nothing can start, nor be asked for."""
 
     @property
     def failure(self) -> str:
@@ -194,8 +197,19 @@ class View:
     """By document URI."""
     task_times: dict[str, float] = field(default_factory=dict)
     """Path of a task file → when it was last written, in seconds since the epoch."""
-    journal_problem: str = ""
-    """Why the journal cannot be read, "" while it can."""
+    journal_problems: dict[Path, str] = field(default_factory=dict)
+    """Workspace → why its journal cannot be read."""
+    workspace_of: Callable[[Path], Path] = lambda path: path.parent
+    """The project that holds a file."""
+
+    @property
+    def journal_problem(self) -> str:
+        """Why a journal cannot be read, whichever it is; "" while all can."""
+        return next(iter(self.journal_problems.values()), "")
+
+    def journal_problem_of(self, path: Path | None) -> str:
+        """Why the runs of a file cannot be read and none can start; "" where they can."""
+        return self.journal_problems.get(self.workspace_of(path), "") if path is not None else ""
 
     def document_of(self, path: Path) -> Document | None:
         return next((d for d in self.documents.values() if d.path == path), None)
@@ -219,7 +233,7 @@ class View:
         return tuple(r for runs in self.runs.values() for r in runs if r.is_active)
 
     def _nearby(self, document: Document) -> _Nearby:
-        nearby = _Nearby(document)
+        nearby = _Nearby(document, self.journal_problem_of(document.path))
         for run in self.runs.get(str(document.path), ()):
             for name in run.record.spec.kernels:
                 nearby.runs.setdefault(name, []).append(run)
@@ -253,6 +267,7 @@ class View:
             offer=offer,
             suggestions=tuple(nearby.suggestions.get(name, ())),
             task_changed_at=self._changed_at(run.record.spec.task_file) if run is not None else 0.0,
+            journal_problem=nearby.journal_problem,
         )
 
     def _changed_at(self, task_file: str) -> float:
@@ -277,6 +292,7 @@ class _Nearby:
     """What may belong to a document's kernels, by their names: gathered once, as there may be thousands of each."""
 
     document: Document
+    journal_problem: str
     runs: dict[str, list[RunView]] = field(default_factory=dict)
     """Newest first."""
     pending: dict[str, Pending] = field(default_factory=dict)

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from evolve_server.view import KernelView, RunView
 
 
+CANNOT_EVOLVE = "cannot evolve: the journal here cannot be read"
+"""The headline where nothing can start; the reason is in the diagnostic and in what a click answers."""
+
+
 def ratio(value: float, *, estimated: bool) -> str:
     """A claim: ``1.38× faster (estimated)``."""
     return f"{value:.2f}× faster{' (estimated)' if estimated else ''}"
@@ -24,6 +28,8 @@ def headline(view: KernelView) -> str:
     """The lens above a kernel."""
     if view.pending is not None:
         return "queued…"
+    if view.journal_problem and not view.is_busy and (view.run is None or view.run.winner is None):
+        return CANNOT_EVOLVE
     if view.run is None or view.start_failure is not None:
         return _without_run(view)
     record = view.run.record

@@ -15,6 +15,7 @@ from inline_snapshot import snapshot
 from journals import Winner, active_run, ended_run, faster, judge_candidates, spec
 from lsp_client import NEOVIM, PLAIN, VSCODE, Lsp, ResponseError
 
+from evolve_core import __version__
 from evolve_core.journal.model import Control, RunState
 from evolve_core.journal.reader import JournalReader
 from evolve_core.journal.schema import journal_file
@@ -207,7 +208,7 @@ async def test_the_cancel_button_of_a_run_that_has_just_ended(serve: Serve, work
 
 
 async def test_a_damaged_row_of_the_journal(serve: Serve, workspace: Path, source: Path) -> None:
-    """Said as long as it is there; everything else goes on."""
+    """Said as long as it is there, at the kernel too; everything else goes on."""
     ended_run(workspace, spec(source), winner=Winner(faster(source.read_text())))
     with closing(sqlite3.connect(journal_file(workspace), isolation_level=None)) as connection:
         [good] = connection.execute("SELECT state FROM run").fetchone()
@@ -216,9 +217,10 @@ async def test_a_damaged_row_of_the_journal(serve: Serve, workspace: Path, sourc
         uri = client.open(source)
         status = await client.until("experimental/serverStatus", lambda s: s["health"] == "warning")
         assert "'confused'" in status["message"] and "move journal.sqlite away" in status["message"]
-        await client.until_title(uri, lambda t: t == "Evolve")
+        [found] = await client.until_diagnostics(uri, bool)
+        assert (found["code"], found["message"]) == ("journal-unreadable", status["message"])
         (workspace / "softmax.evolve.py").unlink()
-        await client.until_title(uri, lambda t: "write a task file" in t)
+        await client.until_diagnostics(uri, lambda found: [d["code"] for d in found][1:] == ["task-missing"])
         # Rounds later it is still said.
         assert (await client.request("kernelEvolve/health", {}))["journalProblem"] == status["message"]
         connection.execute("UPDATE run SET state = ?", (good,))
@@ -279,11 +281,70 @@ async def test_a_journal_of_a_newer_version(serve: Serve, workspace: Path, sourc
     client = await serve()
     uri = client.open(source)
     status = await client.until("experimental/serverStatus", lambda s: s["health"] == "warning")
-    assert "newer kernel-evolve" in status["message"] and "pip install --upgrade" in status["message"]
-    assert await client.titles(uri) == ["Evolve"]
+    assert status["message"] == (
+        f"The journal {journal_file(workspace)} was written by a newer kernel-evolve (its format is 99; {__version__}, "
+        "which runs here, reads up to 1). Upgrade with: pip install --upgrade kernel-evolve, "
+        f"or move the folder {workspace / '.kernel-evolve'} away to start without its runs."
+    )
+    [found] = await client.until_diagnostics(uri, bool)
+    assert (found["code"], found["message"]) == ("journal-unreadable", status["message"])
+    assert (found["severity"], found["range"]["start"]) == (2, {"line": 8, "character": 4})
+    assert await client.titles(uri) == ["cannot evolve: the journal here cannot be read"]
+    assert await client.actions(uri, 8) == []
+    assert status["message"] in await client.hover(uri, 8)
     with pytest.raises(ResponseError, match="newer kernel-evolve"):
         await client.command("start", uri=uri, kernel="softmax_kernel")
     assert client.sent("window/showMessage") == []
+    # The step that the message names.
+    (workspace / ".kernel-evolve").rename(workspace / "earlier")
+    await client.until_diagnostics(uri, lambda found: not found)
+    assert await client.titles(uri) == ["Evolve"]
+
+
+async def test_of_several_kernels_the_first_says_what_is_wrong_with_the_journal(
+    serve: Serve, workspace: Path, source: Path
+) -> None:
+    ended_run(workspace, spec(source))
+    with closing(sqlite3.connect(journal_file(workspace))) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    two = source.read_text() + "\n\n@triton.jit\ndef scale_kernel(x_ptr, n, BLOCK: tl.constexpr):\n    pass\n"
+    client = await serve()
+    uri = client.open(source, two)
+    found = await client.until_diagnostics(uri, lambda found: any(d["code"] == "task-missing" for d in found))
+    assert [d["range"]["start"]["line"] for d in found if d["code"] == "journal-unreadable"] == [8]
+    assert await client.titles(uri) == ["cannot evolve: the journal here cannot be read"] * 2
+    with pytest.raises(ResponseError, match="newer kernel-evolve"):
+        await client.command("startAll", uri=uri)
+
+
+async def test_a_journal_elsewhere_is_no_reason_not_to_start_here(serve: Serve, workspace: Path, source: Path) -> None:
+    other = workspace / "vendored"
+    (other / ".git").mkdir(parents=True)
+    (other / "softmax.py").write_text(source.read_text())
+    ended_run(other, spec(other / "softmax.py"))
+    with closing(sqlite3.connect(journal_file(other))) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    client = await serve()
+    uri, other_uri = client.open(source), client.open(other / "softmax.py")
+    await client.until_title(other_uri, lambda t: t.startswith("cannot evolve"))
+    assert await client.titles(uri) == ["Evolve"]
+    assert not [d for d in client.diagnostics(uri) if d["code"] == "journal-unreadable"]
+
+
+async def test_a_winner_read_before_the_journal_became_unreadable_can_be_applied(
+    serve: Serve, workspace: Path, source: Path
+) -> None:
+    ended_run(workspace, spec(source), winner=Winner(faster(source.read_text())))
+    client = await serve()
+    uri = client.open(source)
+    await client.until_title(uri, lambda t: "1.38" in t)
+    with closing(sqlite3.connect(journal_file(workspace))) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    await client.until_diagnostics(uri, bool)
+    [title] = await client.titles(uri)
+    assert title.endswith("apply…")
+    actions = [action["title"] for action in await client.actions(uri, 8)]
+    assert actions == ["Apply winner (1.38× faster (estimated))", "Preview the winner's diff"]
 
 
 async def test_failures_are_shown_once(serve: Serve, source: Path) -> None:

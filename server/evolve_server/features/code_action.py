@@ -35,7 +35,7 @@ def handle(app: App, params: types.CodeActionParams) -> list[types.CodeAction | 
     views = app.view.kernels(document)
     touched = [v for v in views if v.anchored.line <= last and first <= _last_line(v)]
     found = [action for view in touched for action in _about(app, document, view)]
-    if len(views) > 1:
+    if len(views) > 1 and not views[0].journal_problem:
         found.append(_command("Evolve all kernels in this file", EVOLVE_KIND, Command.START_ALL, uri=document.uri))
     if params.context.only:
         found = [a for a in found if a.kind and any(_is_within(str(a.kind), str(k)) for k in params.context.only)]
@@ -91,23 +91,23 @@ def _about(app: App, document: Document, view: KernelView) -> list[types.CodeAct
     if view.can_apply:
         found.append(_apply(app, document, view, target))
         found.append(_command("Preview the winner's diff", EVOLVE_KIND, Command.SHOW_DIFF, **target))
-    if view.run is not None and view.run.best is not None:
+    if view.run is not None and view.run.best is not None and not view.journal_problem:
         found.append(_command(f"Show the report on `{view.name}`", EVOLVE_KIND, Command.REPORT, **target))
     if view.is_busy:
         if view.pending is None and view.run is not None:
             word, command = ("Resume", Command.RESUME) if view.run.is_paused else ("Pause", Command.PAUSE)
-            if view.run.record.control is not Control.CANCEL:
+            if view.run.record.control is not Control.CANCEL and not view.journal_problem:
                 found.append(_command(f"{word} evolving `{view.name}`", EVOLVE_KIND, command, **target))
         found.append(_command(f"Cancel evolving `{view.name}`", EVOLVE_KIND, Command.CANCEL, **target))
         return found
     if isinstance(view.task, TaskProblem):
         found.extend(_for_task_problem(app, view, view.task))
-    else:
+    elif not view.journal_problem:
         found.append(_command(f"Evolve this kernel (`{view.name}`)", EVOLVE_KIND, Command.START, **target))
     found.extend(
         _command(f"Try here what helped a similar kernel: {s.claim}", EVOLVE_KIND, Command.TRY_SUGGESTION, **target)
         for s in view.suggestions[:1]
-        if not isinstance(view.task, TaskProblem)
+        if not isinstance(view.task, TaskProblem) and not view.journal_problem
     )
     return found
 

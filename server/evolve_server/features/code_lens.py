@@ -28,7 +28,7 @@ def handle(app: App, params: types.CodeLensParams) -> list[types.CodeLens]:
     app.refresher.answered("lens", document.uri)
     views = app.view.kernels(document)
     found = [lens for view in views for lens in _lenses(view)]
-    if len(views) > 1 and views[0].anchored.line > 0:
+    if len(views) > 1 and views[0].anchored.line > 0 and not views[0].journal_problem:
         everything = types.Command(
             f"Evolve all {len(views)} kernels", Command.START_ALL.value, arguments=[{"uri": document.uri}]
         )
@@ -49,6 +49,9 @@ def _main_command(view: KernelView) -> Command:
     if view.pending is not None or (view.run is not None and view.run.is_active):
         return Command.SHOW_LOG
     run = view.run
+    if view.journal_problem:
+        # What was read before can still be applied; a click on anything else answers what is wrong.
+        return Command.REVIEW if view.can_apply else Command.START
     if run is None or not run.says_something or view.start_failure is not None:
         return _to_start(view)
     if run.winner is not None:
@@ -70,10 +73,12 @@ def _more(view: KernelView) -> list[tuple[str, Command]]:
     if view.pending is not None:
         return [("cancel", Command.CANCEL)]
     if run is not None and run.is_active:
-        if run.record.control is Control.CANCEL:
+        if run.record.control is Control.CANCEL or view.journal_problem:
             return [("cancel", Command.CANCEL)]
         holding = ("resume", Command.RESUME) if run.is_paused else ("pause", Command.PAUSE)
         return [holding, ("cancel", Command.CANCEL)]
+    if view.journal_problem:
+        return []
     if run is None or not run.says_something:
         return [_suggested(view)] if view.suggestions else []
     again = [("evolve again", Command.START)]

@@ -27,7 +27,12 @@ Severity = types.DiagnosticSeverity
 def diagnostics_of(app: App, document: Document) -> list[types.Diagnostic]:
     """Everything to be said in a source file."""
     found = _syntax(app, document)
-    for view in app.view.kernels(document):
+    views = app.view.kernels(document)
+    if views and (problem := views[0].journal_problem):
+        # Once a file, where its first kernel is: it is about all of them.
+        where = _name_range(app, document, views[0])
+        found.append(_diagnostic(where, Severity.Warning, "journal-unreadable", problem))
+    for view in views:
         found += _about_kernel(app, document, view)
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from contextlib import closing
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from evolve_core import __version__
 from evolve_core.cli.selection import select
 from evolve_core.journal.lock import runner_lock
 from evolve_core.journal.model import Control, RunSpec, RunState
@@ -268,3 +270,36 @@ def test_runs_say_what_was_asked_of_them(finished):
         journal.set_state("r1", RunState.BASELINE)
         journal.request("r1", Control.PAUSE)
         assert "baseline 1 · asked to pause" in cli("runs", cwd=finished).stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("runs",), ("show", "r1"), ("run", "softmax.py"), ("run", "--resume", "r1"), ("pause", "r1"), ("apply", "r1")],
+)
+def test_a_journal_of_a_newer_version_is_said_once(finished, arguments):
+    path = finished / ".kernel-evolve" / "journal.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 7")
+    said = cli(*arguments, cwd=finished)
+    assert (said.returncode, said.stdout) == (2, "")
+    assert said.stderr == (
+        f"kernel-evolve: The journal {path} was written by a newer kernel-evolve (its format is 7; {__version__}, "
+        "which runs here, reads up to 1). Upgrade with: pip install --upgrade kernel-evolve, "
+        f"or move the folder {path.parent} away to start without its runs.\n"
+    )
+
+
+def test_doctor_looks_at_the_journal(finished):
+    def journal() -> tuple[bool | None, str]:
+        said = cli("doctor", "--json", "--python", "/nowhere/python", cwd=finished)
+        [found] = [f for f in json.loads(said.stdout) if f["what"] == "journal"]
+        return found["ok"], found["detail"]
+
+    path = finished / ".kernel-evolve" / "journal.sqlite"
+    assert journal() == (True, f"{path}: 1 run")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 7")
+    ok, detail = journal()
+    assert ok is False and "its format is 7" in detail and "pip install --upgrade" in detail
+    path.unlink()
+    assert journal() == (None, f"no runs in {finished} yet")

@@ -239,3 +239,28 @@ def test_many_processes_make_one_new_journal(tmp_path):
     assert [writer.exitcode for writer in writers] == [0] * 8
     with closing(JournalReader(tmp_path)) as reader:
         assert len(reader.runs()) == 8
+
+
+def test_a_journal_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
+    """Moved away, and a new run started at once: nothing of the old one is shown as if it were there."""
+    for run_id in ("old", "new"):
+        with closing(JournalWriter(tmp_path)) as journal:
+            journal.create_run(run_id, SPEC, 1)
+        if run_id == "old":
+            reader = JournalReader(tmp_path)
+            assert [run.run_id for run in reader.runs()] == ["old"]
+            (tmp_path / ".kernel-evolve").rename(tmp_path / "away")
+    with closing(reader):
+        assert [run.run_id for run in reader.runs()] == ["new"]
+
+
+def test_an_open_journal_that_a_newer_version_has_changed(tmp_path: Path) -> None:
+    with closing(JournalWriter(tmp_path)) as journal:
+        journal.create_run("r", SPEC, 1)
+    with closing(JournalReader(tmp_path)) as reader:
+        assert len(reader.runs()) == 1
+        with closing(sqlite3.connect(journal_file(tmp_path))) as connection:
+            connection.execute("PRAGMA user_version = 99")
+        for _ in range(2):
+            with pytest.raises(JournalTooNew):
+                reader.changed()
