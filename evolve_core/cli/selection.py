@@ -60,10 +60,16 @@ def narrowed(selection: Selection, wanted: str) -> Selection:
     return replace(selection, kernels=tuple(found[:1]))
 
 
+def no_kernels(selection: Selection) -> str:
+    """Why a file has no kernels to work on, where its text says why."""
+    why = f": {selection.parsed.problems[0].message}" if selection.parsed.problems else ""
+    return f"There are no kernels in {selection.path.name}{why}."
+
+
 def select_task(selection: Selection) -> tuple[tuple[Kernel, ...], Task]:
     """The task of the selected kernels, and those of them that it covers. Raises UsageError saying what is missing."""
     if not selection.kernels:
-        raise UsageError(f"There are no kernels in {selection.path.name}.")
+        raise UsageError(no_kernels(selection))
     beside = tasks_for(selection.path, selection.parsed)
     problem: TaskProblem | None = None
     for kernel in selection.kernels:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from evolve_core.cli.main import FOUND
-from evolve_core.cli.selection import Selection, select, select_task
+from evolve_core.cli.selection import Selection, no_kernels, select, select_task
 from evolve_core.errors import UsageError
 from evolve_core.journal.codec import to_plain
 from evolve_core.source.model import Kernel
@@ -29,7 +29,7 @@ def new(kernel: str, only_print: bool) -> None:
     """Write NAME.evolve.py with what can be inferred from the host function."""
     selection = select(kernel)
     if not selection.kernels:
-        raise UsageError(f"There are no kernels in {selection.path.name}.")
+        raise UsageError(no_kernels(selection))
     chosen = _without_task(selection) if not only_print else _launched_first(selection.kernels)
     text = skeleton(selection.path, selection.parsed, selection.text, chosen)
     target = new_task_file(selection.path, chosen)

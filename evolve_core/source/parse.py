@@ -39,7 +39,8 @@ def read_source(path: Path) -> str | SyntaxProblem:
     except UnicodeDecodeError as error:
         return SyntaxProblem(
             _NOWHERE,
-            f"{path.name} is not UTF-8 text (byte {error.start} is {data[error.start]:#04x}); save it as UTF-8",
+            f"{path.name} is not UTF-8 text (byte {error.start} is {data[error.start]:#04x}); save it as UTF-8, "
+            "or give it another suffix if it is data",
         )
 
 
@@ -144,4 +145,8 @@ def _without_body(kernels: tuple[Kernel, ...]) -> tuple[SyntaxProblem, ...]:
 
 
 def _binary(name: str) -> SyntaxProblem:
-    return SyntaxProblem(_NOWHERE, f"{name} holds NUL bytes: it is not source text, so it was not searched for kernels")
+    return SyntaxProblem(
+        _NOWHERE,
+        f"{name} holds NUL bytes: it is not source text, so it was not searched for kernels; save it as UTF-8 if it is "
+        "meant to be source, or give it another suffix if it is data",
+    )

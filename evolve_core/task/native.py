@@ -209,7 +209,11 @@ def _module(task_file: Path, text: str | None) -> ast.Module | TaskProblem:
         )
     except (ValueError, RecursionError, MemoryError) as error:
         reason = str(error) or "it is nested too deeply"
-        return TaskProblem(TaskProblemKind.SYNTAX, f"{task_file.name} does not parse: {reason}", task_file)
+        return TaskProblem(
+            TaskProblemKind.SYNTAX,
+            f"{task_file.name} does not parse: {reason}; correct it there or write it anew",
+            task_file,
+        )
 
 
 def _definitions(module: ast.Module) -> dict[str, ast.stmt]:

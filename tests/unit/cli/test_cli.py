@@ -303,3 +303,10 @@ def test_doctor_looks_at_the_journal(finished):
     assert ok is False and "its format is 7" in detail and "pip install --upgrade" in detail
     path.unlink()
     assert journal() == (None, f"no runs in {finished} yet")
+
+
+def test_nul_bytes_far_behind_are_named_instead_of_missing_kernels(workspace):
+    (workspace / "far.py").write_text((workspace / "softmax.py").read_text() + "#" * 9_000 + "\0")
+    said = cli("run", "far.py", cwd=workspace)
+    assert said.returncode == 2
+    assert "no kernels in far.py: this file holds NUL bytes" in said.stderr and "save it as UTF-8" in said.stderr

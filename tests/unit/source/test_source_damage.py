@@ -98,7 +98,10 @@ def test_a_binary_file_is_named_as_such(tmp_path: Path) -> None:
     path.write_bytes(b"\x7fELF\x02\x01\x01\x00" * 100_000)
     problem = read_source(path)
     assert isinstance(problem, SyntaxProblem)
-    assert problem.message == "kernel.py holds NUL bytes: it is not source text, so it was not searched for kernels"
+    assert problem.message == (
+        "kernel.py holds NUL bytes: it is not source text, so it was not searched for kernels; save it as UTF-8 if it "
+        "is meant to be source, or give it another suffix if it is data"
+    )
     parsed = read(path.read_bytes().decode("latin-1"))
     assert parsed.kernels == ()
     assert parsed.problems[0].message.startswith("this file holds NUL bytes")
@@ -109,7 +112,9 @@ def test_text_in_another_encoding_is_named_as_such(tmp_path: Path) -> None:
     path.write_bytes("# é\n".encode("latin-1"))
     problem = read_source(path)
     assert isinstance(problem, SyntaxProblem)
-    assert problem.message == "kernel.py is not UTF-8 text (byte 2 is 0xe9); save it as UTF-8"
+    assert problem.message == (
+        "kernel.py is not UTF-8 text (byte 2 is 0xe9); save it as UTF-8, or give it another suffix if it is data"
+    )
     assert isinstance(read_source(tmp_path / "missing.py"), SyntaxProblem)
     path.write_text("\ufeffx = 'é'\r\n", newline="")
     assert read_source(path) == "x = 'é'\r\n"
