@@ -2,6 +2,7 @@
 
     KernelEvolveError
     ├── UsageError            the command line or a file name is off
+    ├── CannotWrite           a file of the user's could not be written (files.py)
     ├── JournalError          the journal cannot be used
     │   ├── JournalTooNew     it was written by a newer kernel-evolve
     │   └── JournalFull       the disk is full, or the journal cannot grow
@@ -23,6 +24,10 @@ class KernelEvolveError(Exception):
 
 class UsageError(KernelEvolveError):
     """What was asked for does not exist or makes no sense."""
+
+
+class CannotWrite(KernelEvolveError):
+    """A file could not be written; nothing of it is left behind."""
 
 
 class JournalError(KernelEvolveError):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
+from evolve_core.files import write_new_file
 from evolve_core.journal.control import request_control
 from evolve_core.journal.model import Control, RunState
 from evolve_core.source.parse import read_source
@@ -18,7 +19,7 @@ from evolve_core.workspace import log_file
 from evolve_server import jobs, showing
 from evolve_server.connection import CommandFailed
 from evolve_server.documents import uri_of
-from evolve_server.edits import task_file, task_file_edit
+from evolve_server.edits import new_file_edit, task_file
 from evolve_server.features.code_action import winner_edit
 from evolve_server.tasks import TaskQuestion, find_tasks
 from evolve_server.view import Pending, versions_of
@@ -181,17 +182,20 @@ async def show_log(app: App, subject: Subject) -> dict[str, Any]:
 async def create_task(app: App, subject: Subject) -> dict[str, Any]:
     """Write the task file's skeleton: by an edit where the client creates files, else on disk, and open it."""
     document, view = _kernel(app, subject)
-    path, text = task_file(document, view.kernel)
+    # Beside the loop: in a file of thousands of kernels, finding out who launches this one takes its time.
+    path, text = await asyncio.to_thread(task_file, document, view.kernel)
     if app.client.creates_files and app.client.versioned_edits:
-        edit = task_file_edit(document, view.kernel)
+        edit = new_file_edit(path, text)
         params = types.ApplyWorkspaceEditParams(edit, f"Write task file for {view.name}")
         answer = await app.server.workspace_apply_edit_async(params)
         if not answer.applied:
-            raise CommandFailed(f"The editor did not create {path.name}; nothing was changed. Try again.")
+            why = f" ({answer.failure_reason})" if answer.failure_reason else ""
+            raise CommandFailed(
+                f"The editor did not create {path.name}{why}; nothing was changed. "
+                f"See whether {path.parent} can be written and has space, then try again."
+            )
     else:
-        # "x": a file that somebody wrote in the meantime is theirs.
-        with path.open("x", encoding="utf-8") as stream:
-            stream.write(text)
+        await asyncio.to_thread(write_new_file, path, text)
     app.stale_tasks.add(document.uri)
     app.wake.set()
     await showing.show_file(app, path)

@@ -36,7 +36,11 @@ def workspace_edit(app: App, document: Document, edits: Iterable[TextEdit]) -> t
 
 def task_file_edit(document: Document, kernel: Kernel) -> types.WorkspaceEdit:
     """Create a task file beside the document, with as much as can be inferred."""
-    path, text = task_file(document, kernel)
+    return new_file_edit(*task_file(document, kernel))
+
+
+def new_file_edit(path: Path, text: str) -> types.WorkspaceEdit:
+    """Create a file that is not there yet, with this text."""
     uri = uri_of(path)
     create = types.CreateFile(uri, options=types.CreateFileOptions(overwrite=False, ignore_if_exists=True))
     start = types.Range(types.Position(0, 0), types.Position(0, 0))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from inline_snapshot import snapshot
 from journals import ended_run, spec
-from lsp_client import PLAIN, VSCODE, Lsp, ResponseError
+from lsp_client import COMMAND, PLAIN, VSCODE, Lsp, ResponseError
 from lsprotocol import types
 
 from evolve_core.journal.model import RunState
@@ -66,6 +66,39 @@ async def test_writing_the_task_file_for_a_plain_client(serve: Serve, workspace:
     with pytest.raises(ResponseError, match=r"softmax\.softmax_kernel\.evolve\.py|exists"):
         for _ in range(2):
             await client.command("createTask", uri=uri, kernel="softmax_kernel")
+
+
+async def test_a_task_file_that_does_not_fit_leaves_nothing(serve: Serve, workspace: Path, source: Path) -> None:
+    """A limit on the size of files stands in for a full disk, which takes root to make."""
+    task_file = workspace / "softmax.evolve.py"
+    task_file.unlink()
+    before = sorted(path.name for path in workspace.iterdir())
+    client = await serve(PLAIN, command=("bash", "-c", 'ulimit -f 0; exec "$@"', "bash", *COMMAND))
+    uri = client.open(source)
+    await client.until_diagnostics(uri, bool)
+    with pytest.raises(ResponseError) as failed:
+        await client.command("createTask", uri=uri, kernel="softmax_kernel")
+    assert failed.value.message == (
+        f"{task_file} was not written: it would be larger than files may be here (ulimit -f). "
+        "Raise that limit, then try again."
+    )
+    assert sorted(path.name for path in workspace.iterdir()) == before
+
+
+async def test_an_editor_that_cannot_create_the_task_file_is_quoted(
+    serve: Serve, workspace: Path, source: Path
+) -> None:
+    (workspace / "softmax.evolve.py").unlink()
+    client = await serve(VSCODE)
+    client.answers["workspace/applyEdit"] = {"applied": False, "failureReason": "no space left"}
+    uri = client.open(source)
+    await client.until_diagnostics(uri, bool)
+    with pytest.raises(ResponseError) as failed:
+        await client.command("createTask", uri=uri, kernel="softmax_kernel")
+    assert failed.value.message == (
+        "The editor did not create softmax.evolve.py (no space left); nothing was changed. "
+        f"See whether {workspace} can be written and has space, then try again."
+    )
 
 
 async def test_an_entry_that_does_not_exist_is_said_in_both_files(serve: Serve, workspace: Path, source: Path) -> None:
@@ -187,6 +220,16 @@ async def test_syntax_errors_are_mentioned_once_and_quietly(serve: Serve, source
     assert (found["severity"], found["code"]) == (INFORMATION, "syntax")
     client.change(uri, 3, {"text": source.read_text()})
     await client.until_diagnostics(uri, lambda found: not found)
+
+
+async def test_a_binary_file_says_what_to_do_with_it(serve: Serve, workspace: Path) -> None:
+    path = workspace / "weights.py"
+    path.write_bytes(b"\x7fELF\x02\x01\x01\0" * 1000)
+    client = await serve()
+    [found] = await client.until_diagnostics(client.open(path, path.read_bytes().decode("latin-1")), bool)
+    assert found["message"] == snapshot(
+        "this file holds NUL bytes: it is not source text, so it was not searched for kernels; save it as UTF-8 if it is meant to be source, or give it another suffix if it is data"  # noqa: E501
+    )
 
 
 async def test_errors_far_from_kernels_are_left_to_others(serve: Serve, source: Path) -> None:

@@ -1,0 +1,109 @@
+"""A new file appears whole or not at all, on file systems that are real and full."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evolve_core.errors import CannotWrite
+from evolve_core.files import not_written, write_new_file
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+def test_the_whole_text_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "softmax.evolve.py"
+    write_new_file(path, "é\n")
+    assert path.read_bytes() == "é\n".encode()
+    assert names(tmp_path) == ["softmax.evolve.py"]
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert path.stat().st_mode == plain.stat().st_mode
+
+
+def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "softmax.evolve.py"
+    path.write_text("mine")
+    with pytest.raises(CannotWrite, match=r"exists already and was left as it is\. Open it"):
+        write_new_file(path, "theirs")
+    assert path.read_text() == "mine"
+
+
+def test_a_file_written_in_the_meantime_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "softmax.evolve.py"
+    fsync = os.fsync
+
+    def and_then_somebody_writes(descriptor: int) -> None:
+        fsync(descriptor)
+        path.write_text("mine")
+
+    monkeypatch.setattr(os, "fsync", and_then_somebody_writes)
+    with pytest.raises(CannotWrite, match="exists already"):
+        write_new_file(path, "theirs")
+    assert (path.read_text(), names(tmp_path)) == ("mine", ["softmax.evolve.py"])
+
+
+def test_a_file_that_does_not_fit_leaves_nothing(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib\n"
+        "from evolve_core.errors import CannotWrite\n"
+        "from evolve_core.files import write_new_file\n"
+        "try: write_new_file(pathlib.Path(sys.argv[1]), 'x' * 10_000)\n"
+        "except CannotWrite as error: print(error)"
+    )
+    path = tmp_path / "softmax.evolve.py"
+    said = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout == (
+        f"{path} was not written: it would be larger than files may be here (ulimit -f). "
+        "Raise that limit, then try again.\n"
+    )
+    assert names(tmp_path) == []
+
+
+def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_paths: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    path = tmp_path / "softmax.evolve.py"
+    write_new_file(path, "text")
+    assert (path.read_text(), names(tmp_path)) == ("text", ["softmax.evolve.py"])
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "the disk is full. Free some space, then try again."),
+        (errno.EDQUOT, "your disk quota is used up. Free some of it, then try again."),
+        (errno.EIO, "Input/output error. Mend that, then try again."),
+    ],
+)
+def test_the_cause_and_the_next_step(number: int, words: str) -> None:
+    said = not_written(Path("/p/k.evolve.py"), OSError(number, os.strerror(number)))
+    assert said == f"/p/k.evolve.py was not written: {words}"
+
+
+def test_a_device_that_is_full() -> None:
+    """The words for what a full disk really raises."""
+    with pytest.raises(OSError) as caught, Path("/dev/full").open("wb", buffering=0) as stream:
+        stream.write(b"x")
+    assert "the disk is full" in not_written(Path("k"), caught.value)
+
+
+def test_a_folder_that_is_gone(tmp_path: Path) -> None:
+    with pytest.raises(CannotWrite, match=r"its folder is not there\. Make the folder"):
+        write_new_file(tmp_path / "gone" / "k.evolve.py", "text")
