@@ -9,6 +9,7 @@ import click
 
 from evolve_core.cli.main import FOUND
 from evolve_core.cli.selection import Selection, select, select_task
+from evolve_core.disk import write_new
 from evolve_core.errors import UsageError
 from evolve_core.journal.codec import to_plain
 from evolve_core.source.model import Kernel
@@ -35,12 +36,13 @@ def new(kernel: str, only_print: bool) -> None:
     target = new_task_file(selection.path, chosen)
     if only_print:
         click.echo(text, nl=False)
-    elif target.exists():
-        raise UsageError(f"{target} exists already and was left as it is.")
-    else:
-        target.write_text(text, encoding="utf-8")
-        command = f"kernel-evolve run {_shown(selection.path)}::{chosen.qualified_name}"
-        click.echo(f"Wrote {target}. Look at its workloads, then: {command}")
+        return
+    try:
+        write_new(target, text)
+    except FileExistsError:
+        raise UsageError(f"{target} exists already and was left as it is.") from None
+    command = f"kernel-evolve run {_shown(selection.path)}::{chosen.qualified_name}"
+    click.echo(f"Wrote {target}. Look at its workloads, then: {command}")
 
 
 def _launched_first(kernels: tuple[Kernel, ...]) -> Kernel:

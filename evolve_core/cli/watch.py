@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
 
+from evolve_core.errors import JournalError
 from evolve_core.journal.model import RunRecord
 from evolve_core.journal.reader import JournalReader
 
@@ -33,6 +34,12 @@ def watching(workspace: Path, run_id: str, *, quiet: bool) -> Iterator[None]:
 
 
 def _watch(workspace: Path, run_id: str, stop: threading.Event) -> None:
+    # A journal that cannot be read any more cannot be written either, and that is for the runner to say.
+    with suppress(JournalError):
+        _show_headlines(workspace, run_id, stop)
+
+
+def _show_headlines(workspace: Path, run_id: str, stop: threading.Event) -> None:
     console = Console(file=sys.stderr)
     with closing(JournalReader(workspace)) as reader:
         if console.is_terminal:

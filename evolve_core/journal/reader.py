@@ -8,10 +8,11 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from evolve_core.errors import JournalFull
 from evolve_core.journal.codec import decode
-from evolve_core.journal.lock import is_runner_alive
+from evolve_core.journal.lock import is_runner_alive, last_words
 from evolve_core.journal.model import CandidateRecord, Control, RunRecord, RunSpec, RunState
-from evolve_core.journal.schema import journal_file, open_for_reading, translate
+from evolve_core.journal.schema import copy_for_reading, journal_file, open_for_reading, translate
 from evolve_core.judge.verdict import Verdict
 from evolve_core.propose.proposal import Step
 
@@ -25,6 +26,7 @@ class JournalReader:
     def __init__(self, workspace: Path) -> None:
         self.workspace = workspace
         self._connection: sqlite3.Connection | None = None
+        self._is_copy = False
         self._seen: tuple[int, tuple[tuple[str, bool], ...]] | None = None
 
     def changed(self) -> bool:
@@ -33,7 +35,8 @@ class JournalReader:
         if connection is None:
             return False
         try:
-            version = int(connection.execute("PRAGMA data_version").fetchone()[0])
+            # A copy has no versions: 0, which no file has, until there is room for the file itself to be opened.
+            version = 0 if self._is_copy else int(connection.execute("PRAGMA data_version").fetchone()[0])
             active = connection.execute(
                 "SELECT run_id FROM run WHERE state NOT IN ('done', 'failed', 'cancelled')"
             ).fetchall()
@@ -76,10 +79,13 @@ class JournalReader:
             self._connection = None
 
     def _open(self) -> sqlite3.Connection | None:
-        if self._connection is not None and not journal_file(self.workspace).exists():
+        if self._connection is not None and (self._is_copy or not journal_file(self.workspace).exists()):
             self.close()
         if self._connection is None:
-            self._connection = open_for_reading(self.workspace)
+            try:
+                self._connection, self._is_copy = open_for_reading(self.workspace), False
+            except JournalFull:
+                self._connection, self._is_copy = copy_for_reading(self.workspace), True
         return self._connection
 
     def _query(self, statement: str, *parameters: str) -> list[sqlite3.Row]:
@@ -137,6 +143,8 @@ LAST_WORDS_MARK = "kernel-evolve: "
 
 def _last_words(workspace: Path, run_id: str) -> str:
     """What the runner said before it went, else that it said nothing."""
+    if words := last_words(workspace, run_id):
+        return words
     log = workspace / ".kernel-evolve" / "logs" / f"{run_id}.log"
     try:
         with log.open("rb") as stream:

@@ -23,10 +23,12 @@ EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 FAST = Verdict(Correctness.CORRECT, Speed.ESTIMATED, Trust.HOST_CODE, Stage.CONFIRMATION, "1.40× estimated", ratio=1.4)
 
 
-def cli(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "evolve_core", *arguments], cwd=cwd, capture_output=True, text=True, check=False
-    )
+def cli(*arguments: str, cwd: Path, largest_file: int | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command; ``largest_file`` (bytes) has every longer write refused, as a full disk does."""
+    command = [sys.executable, "-m", "evolve_core", *arguments]
+    if largest_file is not None:
+        command = ["prlimit", f"--fsize={largest_file}", *command]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -242,3 +244,67 @@ def test_a_workspace_that_cannot_be_written_is_one_message(finished):
 def test_evidence_of_nothing(finished):
     ended = cli("show", "r1", "--evidence", "r1-99", cwd=finished)
     assert ended.returncode == 2 and "no evidence" in ended.stderr
+
+
+FULL_AT = 100
+"""Bytes: less than anything that a command writes."""
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder but SQLite's own."""
+    return {str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file() and ".sqlite" not in p.name}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("task", "new", "softmax.py"), "softmax.evolve.py"),
+        (("report", "r1"), "r1.html"),
+        (("report", "r1", "--output", "mine.html"), "mine.html"),
+        (("apply", "r1"), "softmax.py"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_without_room_a_file_is_left_as_it_was(finished, arguments, named):
+    if "new" in arguments:
+        (finished / "softmax.evolve.py").unlink()
+    before = everything(finished)
+    ended = cli(*arguments, cwd=finished, largest_file=FULL_AT)
+    assert ended.returncode == 2
+    (message,) = ended.stderr.splitlines()
+    assert message.startswith("kernel-evolve: ") and f"{named}: File too large. " in message
+    assert everything(finished) == before
+    assert cli(*arguments, cwd=finished).returncode == 0
+
+
+def test_runs_can_be_read_without_room_for_sqlites_index(finished):
+    ended = cli("runs", cwd=finished, largest_file=FULL_AT)
+    assert ended.returncode == 0 and "num_warps 4 → 8" in ended.stdout, ended.stderr
+
+
+def test_a_device_is_written_to_and_not_replaced(finished):
+    assert cli("kb", "add", "r1", "--url", "kb.sqlite", cwd=finished).returncode == 0
+    ended = cli("kb", "export", "/dev/stdout", "--url", "kb.sqlite", cwd=finished)
+    assert ended.returncode == 0 and json.loads(ended.stdout.splitlines()[1])["kind"] == "insight"
+    full = cli("kb", "export", "/dev/full", "--url", "kb.sqlite", cwd=finished)
+    assert full.returncode == 2 and full.stderr.startswith("kernel-evolve: /dev/full: No space left on device. Free")
+    assert not Path("/dev/full").is_file()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x8d\xff\x00", "given.jsonl, line 1: this is not JSON ("),
+        (b"", "given.jsonl, line 1: the file is empty"),
+        (
+            b'{"kind": "kernel-evolve-knowledge", "version": 1}\n{"kind": "ins',
+            "given.jsonl, line 2: this is not JSON (",
+        ),
+    ],
+    ids=["binary", "empty", "truncated"],
+)
+def test_what_is_no_export_is_not_imported(workspace, content, message):
+    (workspace / "given.jsonl").write_bytes(content)
+    ended = cli("kb", "import", "given.jsonl", "--url", "kb.sqlite", cwd=workspace)
+    assert ended.returncode == 2 and "Traceback" not in ended.stderr
+    assert message in ended.stderr and "Nothing was imported." in ended.stderr
