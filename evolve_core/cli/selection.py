@@ -60,10 +60,18 @@ def narrowed(selection: Selection, wanted: str) -> Selection:
     return replace(selection, kernels=tuple(found[:1]))
 
 
+def require_kernels(selection: Selection) -> None:
+    """Raises UsageError where a file has no kernels."""
+    if not selection.kernels:
+        raise UsageError(
+            f"There are no kernels in {selection.path.name}; a kernel is a function under @triton.jit, or a __global__ "
+            "one in a CUDA file."
+        )
+
+
 def select_task(selection: Selection) -> tuple[tuple[Kernel, ...], Task]:
     """The task of the selected kernels, and those of them that it covers. Raises UsageError saying what is missing."""
-    if not selection.kernels:
-        raise UsageError(f"There are no kernels in {selection.path.name}.")
+    require_kernels(selection)
     problem: TaskProblem | None = None
     for kernel in selection.kernels:
         found = task_for(kernel, selection.path, selection.parsed)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from evolve_core.cli.main import FOUND
-from evolve_core.cli.selection import Selection, select, select_task
+from evolve_core.cli.selection import Selection, require_kernels, select, select_task
 from evolve_core.disk import write_new
 from evolve_core.errors import UsageError
 from evolve_core.journal.codec import to_plain
@@ -29,8 +29,7 @@ def command() -> None:
 def new(kernel: str, only_print: bool) -> None:
     """Write NAME.evolve.py with what can be inferred from the host function."""
     selection = select(kernel)
-    if not selection.kernels:
-        raise UsageError(f"There are no kernels in {selection.path.name}.")
+    require_kernels(selection)
     chosen = _without_task(selection) if not only_print else _launched_first(selection.kernels)
     text = skeleton(selection.path, selection.parsed, selection.text, chosen)
     target = new_task_file(selection.path, chosen)
@@ -84,6 +83,7 @@ def check(file: str, as_json: bool) -> None:
     Runs nothing. Exit code 1 if any kernel has none.
     """
     selection = select(file)
+    require_kernels(selection)
     found = {k.qualified_name: task_for(k, selection.path, selection.parsed) for k in selection.kernels}
     if as_json:
         click.echo(json.dumps({name: to_plain(value) for name, value in found.items()}, indent=2))

@@ -87,6 +87,8 @@ def start(workspace: Path, *arguments: str) -> subprocess.Popen[str]:
 @pytest.mark.timeout(2 * PATIENCE_S)
 def test_a_run_whose_journal_cannot_grow_says_so_and_resumes(softmax, tmp_path):
     (tmp_path / "pyproject.toml").write_text("")
+    task = softmax.with_name("softmax.evolve.py")
+    task.write_text(task.read_text().replace("[(4096, 1024), (8192, 781), (65536, 128)]", "[(4096, 128)]"))
     with start(tmp_path, "softmax.py", "--budget", "2c", "--workers", "1", "--run-id", "r1") as runner:
         deadline = time.monotonic() + PATIENCE_S
         while (run := read(tmp_path)[0]) is None or run.judged < 1:

@@ -93,6 +93,9 @@ def test_kernels_as_text_and_json(workspace):
         (("run", "softmax.py", "--models", "nonsense"), "nonsense"),
         (("run", "softmax.py", "--workspace", "nowhere"), "Directory 'nowhere' does not exist."),
         (("run",), "Name a file: kernel-evolve run FILE[::KERNEL]"),
+        (("task", "check", "empty.py"), "There are no kernels in empty.py; a kernel is a function under @triton.jit"),
+        (("task", "new", "empty.py"), "There are no kernels in empty.py; a kernel is"),
+        (("run", "empty.py"), "There are no kernels in empty.py; a kernel is"),
         (("show", "r9"), "There is no run r9 in "),
         (("apply", "r9"), "There is no run r9 in "),
         (("cancel", "r9"), "There is no run r9 in "),
@@ -100,6 +103,7 @@ def test_kernels_as_text_and_json(workspace):
 )
 def test_one_clear_message_and_exit_code_2(workspace, arguments, message):
     (workspace / "notes.txt").write_text("hello")
+    (workspace / "empty.py").write_text("")
     (workspace / "binary.py").write_bytes(b"\xff\xfe\x00\x80" * 50)
     ended = cli(*arguments, cwd=workspace)
     assert ended.returncode == 2
