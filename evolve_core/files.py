@@ -1,43 +1,104 @@
-"""Writing a file of the user's: whole or not at all, and a failure that names the cause and the next step."""
+"""Files on a disk that may be full: written whole or not at all, and what to say when something cannot be written."""
 
 from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from evolve_core.errors import CannotWrite
 
-_FULL = {
+NEARLY_FULL_BYTES = 32 << 20
+"""With less than this free a failure says nothing about who failed: one tensor of 4096 by 1024 floats is half of it,
+and what a step wrote before it failed may be gone again when somebody looks."""
+
+_WORDS = {
     errno.ENOSPC: ("the disk is full", "Free some space"),
     errno.EDQUOT: ("your disk quota is used up", "Free some of it"),
     errno.EFBIG: ("it would be larger than files may be here (ulimit -f)", "Raise that limit"),
-    errno.EROFS: ("the file system is read-only", "Move the project to one that can be written"),
-    errno.EACCES: ("its folder may not be written", "Change the folder's permissions"),
-    errno.EPERM: ("its folder may not be written", "Change the folder's permissions"),
-    errno.ENOENT: ("its folder is not there", "Make the folder"),
+    errno.EROFS: ("the file system is read-only", "Name a place that can be written"),
+    errno.EACCES: ("it may not be accessed", "Change the permissions of the file or its folder"),
+    errno.EPERM: ("it may not be accessed", "Change the permissions of the file or its folder"),
+    errno.ENOENT: ("it, or its folder, is not there", "Check the name"),
+    errno.EISDIR: ("it is a folder", "Name a file in it"),
+    errno.ENOTDIR: ("a part of that path is a file", "Check the name"),
 }
 """errno → the cause in words, and what to do about it."""
 
 
-def write_new_file(path: Path, text: str) -> None:
-    """Write a file that does not exist yet. It appears with its whole text, or there is nothing.
+def write_new(path: Path, text: str) -> None:
+    """Write a file that does not exist yet (UTF-8). It appears with its whole text, or there is nothing.
 
     A file that is there already, also one that somebody writes in the meantime, is left as it is. Raises CannotWrite.
     """
-    scratch = path.with_name(f".{path.name}.kernel-evolve-{os.getpid()}")
+    if path.exists():
+        raise CannotWrite(_exists(path))
     try:
-        if path.exists():
-            raise CannotWrite(_exists(path))
-        with scratch.open("wb") as stream:
-            stream.write(text.encode("utf-8"))
-            stream.flush()
-            # Some file systems notice only here that they are full.
-            os.fsync(stream.fileno())
-        _give_name(scratch, path)
+        with _written_beside(path, path, text) as scratch:
+            _give_name(scratch, path)
     except FileExistsError:
         raise CannotWrite(_exists(path)) from None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a file's text (UTF-8), or make the file. A reader (a build, an editor) sees the old file or the new one.
+
+    The old file's permissions stay, a link still leads to it, and a device (/dev/stdout) is written to. Raises
+    CannotWrite; then the old file is as it was.
+    """
+    if path.exists() and not path.is_file():
+        try:
+            _write(path, text)
+        except OSError as error:
+            raise CannotWrite(not_written(path, error)) from error
+        return
+    target = path.resolve()
+    with _written_beside(path, target, text) as scratch:
+        if target.exists():
+            scratch.chmod(target.stat().st_mode)
+        scratch.replace(target)
+
+
+def not_written(path: Path, error: OSError) -> str:
+    """Why a file could not be written, and the next step, as one message."""
+    return f"{path} was not written: {_reason(error)}"
+
+
+def explain(error: OSError) -> str:
+    """The cause and the next step of an error of the operating system, as one message for the user."""
+    return f"{error.filename}: {_reason(error)}" if error.filename else _reason(error)
+
+
+def shortage(folder: Path) -> str:
+    """A sentence when the disk that holds ``folder`` is full or nearly so, else ""."""
+    try:
+        status = os.statvfs(folder)
+    except OSError:
+        return ""
+    free = status.f_bavail * status.f_frsize
+    if free >= NEARLY_FULL_BYTES:
+        return ""
+    mount = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_mount())
+    return f"The disk is full: {free / 1e6:.0f} MB are left on {mount}."
+
+
+def _reason(error: OSError) -> str:
+    cause, step = _WORDS.get(error.errno or 0, (error.strerror or str(error), "Mend that"))
+    return f"{cause}. {step}, then try again."
+
+
+@contextmanager
+def _written_beside(path: Path, target: Path, text: str) -> Iterator[Path]:
+    """A file with ``text`` in the folder of ``target``, to be given its name; gone again afterwards."""
+    scratch = target.with_name(f".{target.name}.kernel-evolve-{os.getpid()}")
+    try:
+        _write(scratch, text)
+        yield scratch
+    except FileExistsError:
+        raise
     except OSError as error:
         raise CannotWrite(not_written(path, error)) from error
     finally:
@@ -46,10 +107,15 @@ def write_new_file(path: Path, text: str) -> None:
             scratch.unlink()
 
 
-def not_written(path: Path, error: OSError) -> str:
-    """Why a file could not be written, and the next step, as one message."""
-    cause, step = _FULL.get(error.errno or 0, (error.strerror or str(error), "Mend that"))
-    return f"{path} was not written: {cause}. {step}, then try again."
+def _write(path: Path, text: str) -> None:
+    # Without a buffer: what cannot be written fails here, and not once more when the file is closed.
+    with path.open("wb", buffering=0) as stream:
+        data = memoryview(text.encode("utf-8"))
+        while data:
+            data = data[stream.write(data) or 0 :]
+        # A network's file system, or a quota, may only now find that there is no room. A pipe has nothing to be synced.
+        if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            os.fsync(stream.fileno())
 
 
 def _give_name(scratch: Path, path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import os
 from pathlib import Path
 
 import click
@@ -11,6 +10,7 @@ import click
 from evolve_core.cli.lookup import FoundRun, find_run
 from evolve_core.cli.runs import workspace_option
 from evolve_core.cli.selection import read_source
+from evolve_core.files import write_whole
 from evolve_core.errors import UsageError
 from evolve_core.source.edit import apply_edits, rebase
 from evolve_core.source.parse import language_of, parse
@@ -31,17 +31,6 @@ def command(run_id: str, workspace: Path | None) -> None:
     mark = "\ufeff" if path.read_bytes().startswith(codecs.BOM_UTF8) else ""
     write_whole(path, mark + (text.replace("\n", "\r\n") if "\r\n" in current else text))
     click.echo(f"Applied {found.winner().summary} to {path}.")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file's text. A reader (a build, an editor) sees the old file or the new one, never half of it."""
-    scratch = path.with_name(f".{path.name}.kernel-evolve-{os.getpid()}")
-    try:
-        scratch.write_bytes(text.encode("utf-8"))
-        scratch.chmod(path.stat().st_mode)
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def _merged(found: FoundRun, path: Path, current: str) -> str:

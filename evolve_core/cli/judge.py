@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +14,7 @@ import click
 from evolve_core.cli.defaults import TARGET, known_target
 from evolve_core.cli.main import COULD_NOT_RUN, FOUND
 from evolve_core.cli.selection import read_source, select, select_task
+from evolve_core.files import write_new
 from evolve_core.errors import UsageError
 from evolve_core.interpreter import resolve
 from evolve_core.journal.codec import to_plain
@@ -82,10 +84,9 @@ def _source_argument(task: str) -> str:
 def _keep(root: Path, judgement: Judgement) -> Path:
     folder = state_folder(root) / "evidence"
     folder.mkdir(exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=folder, suffix=".json", text=True)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        json.dump(judgement.evidence, stream, indent=1)
-    return Path(name)
+    path = folder / f"{secrets.token_hex(4)}.json"
+    write_new(path, json.dumps(judgement.evidence, indent=1))
+    return path
 
 
 def _exit_code(verdict: Verdict) -> int:

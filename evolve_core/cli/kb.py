@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 import click
 
@@ -13,6 +13,7 @@ from evolve_core.cli.defaults import TARGET
 from evolve_core.cli.lookup import find_run
 from evolve_core.cli.runs import workspace_option
 from evolve_core.cli.selection import select
+from evolve_core.files import write_whole
 from evolve_core.knowledge.exchange import export_lines, import_lines
 from evolve_core.knowledge.insight import insight_from_winner
 from evolve_core.knowledge.model import Insight
@@ -90,19 +91,22 @@ def add(run_id: str, workspace: Path | None, url: str | None) -> None:
 
 
 @command.command(name="export")
-@click.argument("file", type=click.File("w", encoding="utf-8"), default="-")
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True), default="-")
 @url_option
-def export(file: TextIO, url: str | None) -> None:
+def export(file: Path, url: str | None) -> None:
     """Write everything as JSON lines, in an order that can be diffed."""
     with open_store(url) as store:
-        for line in export_lines(store):
-            click.echo(line, file=file)
+        text = "".join(f"{line}\n" for line in export_lines(store))
+    if str(file) == "-":
+        click.echo(text, nl=False)
+    else:
+        write_whole(file, text)
 
 
 @command.command(name="import")
-@click.argument("file", type=click.File("r", encoding="utf-8"))
+@click.argument("file", type=click.File("rb"))
 @url_option
-def import_(file: TextIO, url: str | None) -> None:
+def import_(file: BinaryIO, url: str | None) -> None:
     """Add what `kb export` wrote, all of it or nothing."""
     with open_store(url) as store:
         imported = import_lines(store, file, file.name)

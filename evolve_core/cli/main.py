@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import io
 import sys
 import traceback
@@ -11,6 +11,7 @@ from importlib import import_module
 import click
 
 from evolve_core import __version__
+from evolve_core.files import explain
 from evolve_core.errors import KernelEvolveError
 
 FINE, FOUND, COULD_NOT_RUN = 0, 1, 2
@@ -67,12 +68,10 @@ def root() -> None:
     """Evolve Triton and CUDA kernels: search for faster versions, judged and timed by a judge you can trust."""
 
 
-_NEXT_STEPS = {
-    errno.ENOSPC: "Nothing journaled is lost; free some disk space, then try again (a run: --resume ID).",
-    errno.EDQUOT: "Nothing journaled is lost; free some of your quota, then try again (a run: --resume ID).",
-    errno.EROFS: "Name a place that can be written with --workspace.",
-    errno.EACCES: "Make it writable, or name another place with --workspace.",
-}
+def _complain(message: str) -> None:
+    # Into a log on a full disk nothing can be said; the exit code still can.
+    with contextlib.suppress(OSError):
+        click.echo(f"kernel-evolve: {message}", err=True)
 
 
 def main() -> None:
@@ -88,21 +87,18 @@ def main() -> None:
         error.show()
         sys.exit(COULD_NOT_RUN)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("kernel-evolve: Stopped. What was judged is kept; a run goes on with: run --resume ID", err=True)
+        _complain("Stopped. What was judged is kept; a run goes on with: run --resume ID")
         sys.exit(COULD_NOT_RUN)
     except KernelEvolveError as error:
-        click.echo(f"kernel-evolve: {error}", err=True)
+        _complain(str(error))
         sys.exit(COULD_NOT_RUN)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        step = _NEXT_STEPS.get(error.errno or 0, "Mend that, then try again.")
-        click.echo(f"kernel-evolve: {where}{error.strerror or error}. {step}", err=True)
+        _complain(explain(error))
         sys.exit(COULD_NOT_RUN)
     except Exception as error:  # noqa: BLE001 - the boundary of this process
         traceback.print_exc()
-        click.echo(
-            f"kernel-evolve: A fault of ours: {type(error).__name__}: {error}. Nothing journaled is lost; "
-            "please report it with the traceback above.",
-            err=True,
+        _complain(
+            f"A fault of ours: {type(error).__name__}: {error}. Nothing journaled is lost; "
+            "please report it with the traceback above."
         )
         sys.exit(COULD_NOT_RUN)

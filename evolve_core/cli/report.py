@@ -8,6 +8,7 @@ import click
 
 from evolve_core.cli.lookup import find_run
 from evolve_core.cli.runs import workspace_option
+from evolve_core.files import write_whole
 from evolve_core.report.html import render
 from evolve_core.workspace import state_folder
 
@@ -23,5 +24,5 @@ def command(run_id: str, workspace: Path | None, output: Path | None) -> None:
         folder = state_folder(found.workspace) / "reports"
         folder.mkdir(exist_ok=True)
         output = folder / f"{run_id}.html"
-    output.write_text(render(found.run, found.candidates, found.run.spec.base_source), encoding="utf-8")
+    write_whole(output, render(found.run, found.candidates, found.run.spec.base_source))
     click.echo(str(output))

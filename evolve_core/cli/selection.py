@@ -60,16 +60,20 @@ def narrowed(selection: Selection, wanted: str) -> Selection:
     return replace(selection, kernels=tuple(found[:1]))
 
 
-def no_kernels(selection: Selection) -> str:
-    """Why a file has no kernels to work on, where its text says why."""
-    why = f": {selection.parsed.problems[0].message}" if selection.parsed.problems else ""
-    return f"There are no kernels in {selection.path.name}{why}."
+def require_kernels(selection: Selection) -> None:
+    """Raises UsageError where a file has no kernels, with the reason where its text has one."""
+    if not selection.kernels:
+        why = (
+            f": {selection.parsed.problems[0].message}"
+            if selection.parsed.problems
+            else "; a kernel is a function under @triton.jit, or a __global__ one in a CUDA file"
+        )
+        raise UsageError(f"There are no kernels in {selection.path.name}{why}.")
 
 
 def select_task(selection: Selection) -> tuple[tuple[Kernel, ...], Task]:
     """The task of the selected kernels, and those of them that it covers. Raises UsageError saying what is missing."""
-    if not selection.kernels:
-        raise UsageError(no_kernels(selection))
+    require_kernels(selection)
     beside = tasks_for(selection.path, selection.parsed)
     problem: TaskProblem | None = None
     for kernel in selection.kernels:

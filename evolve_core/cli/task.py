@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from evolve_core.cli.main import FOUND
-from evolve_core.cli.selection import Selection, no_kernels, select, select_task
+from evolve_core.cli.selection import Selection, require_kernels, select, select_task
 from evolve_core.errors import UsageError
 from evolve_core.journal.codec import to_plain
 from evolve_core.source.model import Kernel
@@ -28,19 +28,16 @@ def command() -> None:
 def new(kernel: str, only_print: bool) -> None:
     """Write NAME.evolve.py with what can be inferred from the host function."""
     selection = select(kernel)
-    if not selection.kernels:
-        raise UsageError(no_kernels(selection))
+    require_kernels(selection)
     chosen = _without_task(selection) if not only_print else _launched_first(selection.kernels)
     text = skeleton(selection.path, selection.parsed, selection.text, chosen)
     target = new_task_file(selection.path, chosen)
     if only_print:
         click.echo(text, nl=False)
-    elif target.exists():
-        raise UsageError(f"{target} exists already and was left as it is.")
-    else:
-        target.write_text(text, encoding="utf-8")
-        command = f"kernel-evolve run {_shown(selection.path)}::{chosen.qualified_name}"
-        click.echo(f"Wrote {target}. Look at its workloads, then: {command}")
+        return
+    write_new(target, text)
+    command = f"kernel-evolve run {_shown(selection.path)}::{chosen.qualified_name}"
+    click.echo(f"Wrote {target}. Look at its workloads, then: {command}")
 
 
 def _launched_first(kernels: tuple[Kernel, ...]) -> Kernel:
@@ -82,6 +79,7 @@ def check(file: str, as_json: bool) -> None:
     Runs nothing. Exit code 1 if any kernel has none.
     """
     selection = select(file)
+    require_kernels(selection)
     beside = tasks_for(selection.path, selection.parsed)
     found = {k.qualified_name: beside[k.qualified_name] for k in selection.kernels}
     if as_json:

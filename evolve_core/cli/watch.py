@@ -35,9 +35,14 @@ def watching(workspace: Path, run_id: str, *, quiet: bool) -> Iterator[None]:
 
 
 def _watch(workspace: Path, run_id: str, stop: threading.Event) -> None:
+    # A journal that cannot be read any more cannot be written either, and that is for the runner to say.
+    with suppress(JournalError):
+        _show_headlines(workspace, run_id, stop)
+
+
+def _show_headlines(workspace: Path, run_id: str, stop: threading.Event) -> None:
     console = Console(file=sys.stderr)
-    # A journal that cannot be read is the runner's to speak of: it meets the same.
-    with suppress(JournalError), closing(JournalReader(workspace)) as reader:
+    with closing(JournalReader(workspace)) as reader:
         if console.is_terminal:
             with console.status("starting") as status:
                 while not stop.wait(INTERVAL_S):

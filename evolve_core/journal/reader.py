@@ -8,11 +8,11 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from evolve_core.errors import JournalError
+from evolve_core.errors import JournalError, JournalFull
 from evolve_core.journal.codec import decode
-from evolve_core.journal.lock import is_runner_alive
+from evolve_core.journal.lock import is_runner_alive, last_words
 from evolve_core.journal.model import CandidateRecord, Control, RunRecord, RunSpec, RunState
-from evolve_core.journal.schema import journal_file, open_for_reading, translate, version_of
+from evolve_core.journal.schema import copy_for_reading, journal_file, open_for_reading, translate, version_of
 from evolve_core.judge.verdict import Verdict
 from evolve_core.propose.proposal import Step
 from evolve_core.workspace import STATE_FOLDER
@@ -42,6 +42,7 @@ class JournalReader:
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         """Device and inode of the open journal: another may have taken its place."""
+        self._is_copy = False
         self._seen: tuple[int, tuple[tuple[str, bool], ...]] | None = None
 
     def changed(self) -> bool:
@@ -50,7 +51,8 @@ class JournalReader:
         if connection is None:
             return False
         try:
-            version = int(connection.execute("PRAGMA data_version").fetchone()[0])
+            # A copy has no versions: 0, which no file has, until there is room for the file itself to be opened.
+            version = 0 if self._is_copy else int(connection.execute("PRAGMA data_version").fetchone()[0])
             active = connection.execute(
                 "SELECT run_id FROM run WHERE state NOT IN ('done', 'failed', 'cancelled')"
             ).fetchall()
@@ -95,17 +97,25 @@ class JournalReader:
     def _open(self) -> sqlite3.Connection | None:
         path = journal_file(self.workspace)
         file = _identity(path)
-        if file != self._file:
+        if self._is_copy or file != self._file:
             self.close()
             self._seen = None
         if self._connection is None:
-            self._connection, self._file = open_for_reading(self.workspace), file
+            self._connection, self._file = self._opened(), file
             return self._connection
         connection, self._connection = self._connection, None
         # A newer kernel-evolve may have changed the format since it was opened.
         version_of(connection, path)
         self._connection = connection
         return connection
+
+    def _opened(self) -> sqlite3.Connection | None:
+        self._is_copy = False
+        try:
+            return open_for_reading(self.workspace)
+        except JournalFull:
+            self._is_copy = True
+            return copy_for_reading(self.workspace)
 
     def _query(self, statement: str, *parameters: str) -> list[sqlite3.Row]:
         connection = self._open()
@@ -170,6 +180,8 @@ LAST_WORDS_MARK = "kernel-evolve: "
 
 def _last_words(workspace: Path, run_id: str) -> str:
     """What the runner said before it went, else that it said nothing."""
+    if words := last_words(workspace, run_id):
+        return words
     log = workspace / ".kernel-evolve" / "logs" / f"{run_id}.log"
     try:
         with log.open("rb") as stream:

@@ -7,9 +7,11 @@ One SQLite file per workspace in WAL mode: any number of readers (servers), one 
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from evolve_core import __version__
+from evolve_core.files import shortage
 from evolve_core.errors import JournalError, JournalFull, JournalTooNew
 from evolve_core.sqlite import use_wal
 
@@ -76,6 +78,25 @@ def open_for_reading(workspace: Path) -> sqlite3.Connection | None:
     return connection
 
 
+def copy_for_reading(workspace: Path) -> sqlite3.Connection:
+    """A copy of the journal in memory, for a disk that has no room for the index that SQLite's readers share.
+
+    A connection that has the file to itself keeps that index in its own memory; it is closed at once, so that nobody
+    waits for it. Raises JournalFull, JournalError.
+    """
+    path = journal_file(workspace)
+    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    try:
+        with closing(_connect(path, create=False)) as alone:
+            alone.execute("PRAGMA locking_mode = EXCLUSIVE")
+            alone.backup(copy)
+    except sqlite3.Error as error:
+        copy.close()
+        raise translate(error, path) from error
+    copy.row_factory = sqlite3.Row
+    return copy
+
+
 def open_for_writing(workspace: Path) -> sqlite3.Connection:
     """Open the journal, made if missing. Raises JournalTooNew, JournalFull, JournalError."""
     path = journal_file(workspace)
@@ -104,12 +125,12 @@ def translate(error: sqlite3.Error, path: Path) -> JournalError:
     if "readonly" in text:
         return JournalFull(
             f"The journal {path} cannot be written (it is read-only for this user). Everything judged so far is kept. "
-            "Make it writable, then resume the run."
+            "Make it writable, then try again."
         )
     if "full" in text or "disk I/O" in text:
         return JournalFull(
-            f"The journal {path} cannot be written ({text}). Everything judged so far is kept. "
-            "Free some disk space, then resume the run."
+            f"{shortage(path.parent) or 'The disk may be full.'} The journal {path} cannot be written ({text}). "
+            "Everything judged so far is kept. Free some space on that disk, then try again."
         )
     if "not a database" in text or "malformed" in text:
         return JournalError(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from evolve_core.files import shortage
 from evolve_core.errors import KernelEvolveError
 from evolve_core.judge.client import HostDied, HostError, JudgeHost, OpenedTask
 from evolve_core.judge.compose import compose
@@ -33,7 +34,7 @@ class JudgeFailed(KernelEvolveError):
 
 
 HOST_FAULTS_UNTIL_FAILED = 3
-"""So many candidates in a row on which the host, not the candidate, failed; a full disk looks like this."""
+"""So many candidates in a row on which the host, not the candidate, failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,10 @@ class TaskJudge:
     def open(
         cls, task: Task, source: str, *, python: Path, spool: Path, target: str, workers: int, log: IO[bytes]
     ) -> TaskJudge:
-        """Start a host and judge the user's own kernel. Raises JudgeRefused with the cause and the next step."""
+        """Start a host and judge the user's own kernel.
+
+        Raises JudgeRefused with the cause and the next step, JudgeFailed where the disk is full.
+        """
         start = _HostStart(python, spool, target, workers, log)
         return cls(start, task, source, start.begin(task, source))
 
@@ -108,14 +112,22 @@ class TaskJudge:
                 self._revive(sitting)
                 continue
             except HostError as error:
+                self._doubt_on_a_full_disk()
                 return self._host_fault(error, stage)
             self._faults = 0
             verdict = compose(
                 sitting.opened, observed, target=self._start.target, stage=stage, source=source, finalists=finalists
             )
+            if verdict.correctness is not Correctness.CORRECT:
+                self._doubt_on_a_full_disk()
             record = evidence(sitting.opened, observed, verdict, candidate_id, source, self._start.target, finalists)
             return Judgement(verdict, record)
         return _unjudged("the judge host died twice while it judged this candidate", Failure.CRASH, stage)
+
+    def _doubt_on_a_full_disk(self) -> None:
+        """What failed while the disk was full is nobody's fault: no verdict, and the candidate is judged on resume."""
+        if short := shortage(self._start.spool):
+            raise JudgeFailed(f"{short} Free some space there, then try again. Nothing that was judged is lost.")
 
     def _host_fault(self, error: HostError, stage: Stage) -> Judgement:
         """The host, not the candidate, failed: the candidate stays unproven, and the search stops if it goes on so."""
@@ -137,7 +149,7 @@ class TaskJudge:
                 raise JudgeFailed("The judge was closed.")
             try:
                 self._sitting = self._start.begin(self._task, self._source)
-            except JudgeRefused as error:
+            except (JudgeRefused, JudgeFailed) as error:
                 raise JudgeFailed(f"The judge host died and could not be started again: {error}") from None
 
 
@@ -153,15 +165,23 @@ class _HostStart:
         try:
             host = JudgeHost.start(self.python, self.spool, self.target, self.workers, self.log)
         except (HostError, HostDied) as error:
-            raise JudgeRefused(str(error)) from None
+            raise self._refusal(error) from None
         try:
             return _Sitting(host, host.open(task, source, "gpu" if host.info.devices else "no-gpu"))
         except (HostError, HostDied) as error:
+            refusal = self._refusal(error)
             host.close()
-            raise JudgeRefused(str(error)) from None
+            raise refusal from None
         except BaseException:
             host.close()
             raise
+
+    def _refusal(self, error: HostError | HostDied) -> JudgeRefused | JudgeFailed:
+        """The task's fault ends a run; a full disk only interrupts it. Asked before the host frees what it holds."""
+        missing = isinstance(error, HostError) and error.kind in ("missing-torch", "missing-triton")
+        if not missing and (short := shortage(self.spool)):
+            return JudgeFailed(f"{short} The judge could not start ({error}). Free some, then try again.")
+        return JudgeRefused(str(error))
 
 
 def _unjudged(reason: str, failure: Failure | None, stage: Stage) -> Judgement:

@@ -46,19 +46,27 @@ def export_lines(store: KnowledgeStore) -> Iterator[str]:
         )
 
 
-def import_lines(store: KnowledgeStore, lines: Iterable[str], name: str = "the import") -> Imported:
-    """Add what ``export_lines`` wrote, all of it or nothing. Errors: ``BadExchangeFile``, ``KnowledgeUnavailable``."""
+def import_lines(store: KnowledgeStore, lines: Iterable[str | bytes], name: str = "the import") -> Imported:
+    """Add what ``export_lines`` wrote (bytes are UTF-8), all of it or nothing.
+
+    Errors: ``BadExchangeFile``, ``KnowledgeUnavailable``.
+    """
     insights: list[Insight] = []
     outcomes: list[Outcome] = []
     known = {insight.insight_id for insight in store.all()}
+    number = 0
     for number, line in enumerate(lines, start=1):
         if line.strip():
             _read(line, name, number, insights, outcomes, known)
+    if number == 0:
+        raise BadExchangeFile(name, 1, "the file is empty")
     new = store.merge(insights, outcomes)
     return Imported(read=len(insights), new=new, outcomes=len(outcomes))
 
 
-def _read(line: str, name: str, number: int, insights: list[Insight], outcomes: list[Outcome], known: set[str]) -> None:
+def _read(
+    line: str | bytes, name: str, number: int, insights: list[Insight], outcomes: list[Outcome], known: set[str]
+) -> None:
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:

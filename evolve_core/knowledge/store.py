@@ -273,7 +273,8 @@ class KnowledgeStore:
 
 def _cause(error: DBAPIError) -> str:
     """The driver's own sentence: SQLAlchemy's adds the statement and its parameters, which hold users' source."""
-    return " ".join(str(error.orig).split()).rstrip(".")
+    said = " ".join(str(error.orig).split()).rstrip(".")
+    return f"{said} (free some space on its disk, if that is full)" if "disk" in said else said
 
 
 def _make_tables(connection: Connection) -> str:

@@ -10,11 +10,13 @@ import os
 import random
 import shutil
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from evolve_core.errors import UsageError
+from evolve_core.files import explain
+from evolve_core.errors import KernelEvolveError, RunError, UsageError
 from evolve_core.journal.lock import is_runner_alive, runner_lock
 from evolve_core.journal.model import CandidateRecord, RunRecord, RunSpec, RunState
 from evolve_core.journal.reader import LAST_WORDS_MARK, JournalReader
@@ -45,19 +47,41 @@ class Resources:
 
 
 def carry_out(workspace: Path, run_id: str, task: Task, spec: RunSpec, resources: Resources) -> RunRecord:
-    """Start a new run and carry it to its end. Raises KernelEvolveError where it cannot be journaled."""
-    with runner_lock(workspace, run_id), closing(JournalWriter(workspace)) as journal:
+    """Start a new run and carry it to its end.
+
+    Raises RunError where it cannot go on (it can be resumed), KernelEvolveError or OSError where it cannot begin.
+    """
+    with runner_lock(workspace, run_id) as leave_words, closing(JournalWriter(workspace)) as journal:
         journal.create_run(run_id, spec, os.getpid())
-        return _carry_on(workspace, run_id, task, spec, resources, journal, ())
+        with _saying_why(run_id, leave_words):
+            return _carry_on(workspace, run_id, task, spec, resources, journal, ())
 
 
 def resume(workspace: Path, run: RunRecord, task: Task, resources: Resources) -> RunRecord:
     """Go on with a run whose runner is gone: nothing judged is judged again. Raises as ``carry_out`` does."""
-    with runner_lock(workspace, run.run_id), closing(JournalWriter(workspace)) as journal:
+    with (
+        runner_lock(workspace, run.run_id) as leave_words,
+        _saying_why(run.run_id, leave_words),
+        closing(JournalWriter(workspace)) as journal,
+    ):
         journal.adopt_run(run.run_id, os.getpid())
         with closing(JournalReader(workspace)) as reader:
             earlier = reader.candidates(run.run_id)
         return _carry_on(workspace, run.run_id, task, run.spec, resources, journal, earlier, run)
+
+
+@contextlib.contextmanager
+def _saying_why(run_id: str, leave_words: Callable[[str], None]) -> Iterator[None]:
+    """A runner that cannot go on says why and how to resume, where readers find it even when the disk is full."""
+    try:
+        yield
+    except (KernelEvolveError, OSError) as error:
+        why = explain(error) if isinstance(error, OSError) else str(error)
+        words = f"{why} Go on with `kernel-evolve run --resume {run_id}`."
+        with contextlib.suppress(OSError):
+            # Where every write is a copy there may be no room even for this; the terminal and the log have it too.
+            leave_words(words)
+        raise RunError(words) from error
 
 
 def _carry_on(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
-from evolve_core.files import write_new_file
+from evolve_core.files import write_new
 from evolve_core.journal.control import request_control
 from evolve_core.journal.model import Control, RunState
 from evolve_core.source.parse import read_source
@@ -195,7 +195,7 @@ async def create_task(app: App, subject: Subject) -> dict[str, Any]:
                 f"See whether {path.parent} can be written and has space, then try again."
             )
     else:
-        await asyncio.to_thread(write_new_file, path, text)
+        await asyncio.to_thread(write_new, path, text)
     app.stale_tasks.add(document.uri)
     app.wake.set()
     await showing.show_file(app, path)

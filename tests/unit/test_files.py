@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from evolve_core.errors import CannotWrite
-from evolve_core.files import not_written, write_new_file
+from evolve_core.files import not_written, write_new
 
 
 def names(folder: Path) -> list[str]:
@@ -21,7 +21,7 @@ def names(folder: Path) -> list[str]:
 
 def test_the_whole_text_is_written(tmp_path: Path) -> None:
     path = tmp_path / "softmax.evolve.py"
-    write_new_file(path, "é\n")
+    write_new(path, "é\n")
     assert path.read_bytes() == "é\n".encode()
     assert names(tmp_path) == ["softmax.evolve.py"]
     plain = tmp_path / "plain"
@@ -33,7 +33,7 @@ def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "softmax.evolve.py"
     path.write_text("mine")
     with pytest.raises(CannotWrite, match=r"exists already and was left as it is\. Open it"):
-        write_new_file(path, "theirs")
+        write_new(path, "theirs")
     assert path.read_text() == "mine"
 
 
@@ -47,7 +47,7 @@ def test_a_file_written_in_the_meantime_wins(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(os, "fsync", and_then_somebody_writes)
     with pytest.raises(CannotWrite, match="exists already"):
-        write_new_file(path, "theirs")
+        write_new(path, "theirs")
     assert (path.read_text(), names(tmp_path)) == ("mine", ["softmax.evolve.py"])
 
 
@@ -55,8 +55,8 @@ def test_a_file_that_does_not_fit_leaves_nothing(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib\n"
         "from evolve_core.errors import CannotWrite\n"
-        "from evolve_core.files import write_new_file\n"
-        "try: write_new_file(pathlib.Path(sys.argv[1]), 'x' * 10_000)\n"
+        "from evolve_core.files import write_new\n"
+        "try: write_new(pathlib.Path(sys.argv[1]), 'x' * 10_000)\n"
         "except CannotWrite as error: print(error)"
     )
     path = tmp_path / "softmax.evolve.py"
@@ -80,7 +80,7 @@ def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(os, "link", refuse)
     path = tmp_path / "softmax.evolve.py"
-    write_new_file(path, "text")
+    write_new(path, "text")
     assert (path.read_text(), names(tmp_path)) == ("text", ["softmax.evolve.py"])
 
 
@@ -106,4 +106,4 @@ def test_a_device_that_is_full() -> None:
 
 def test_a_folder_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(CannotWrite, match=r"its folder is not there\. Make the folder"):
-        write_new_file(tmp_path / "gone" / "k.evolve.py", "text")
+        write_new(tmp_path / "gone" / "k.evolve.py", "text")

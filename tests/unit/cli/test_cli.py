@@ -26,10 +26,12 @@ EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 FAST = Verdict(Correctness.CORRECT, Speed.ESTIMATED, Trust.HOST_CODE, Stage.CONFIRMATION, "1.40× estimated", ratio=1.4)
 
 
-def cli(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "evolve_core", *arguments], cwd=cwd, capture_output=True, text=True, check=False
-    )
+def cli(*arguments: str, cwd: Path, largest_file: int | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command; ``largest_file`` (bytes) has every longer write refused, as a full disk does."""
+    command = [sys.executable, "-m", "evolve_core", *arguments]
+    if largest_file is not None:
+        command = ["prlimit", f"--fsize={largest_file}", *command]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -94,6 +96,9 @@ def test_kernels_as_text_and_json(workspace):
         (("run", "softmax.py", "--models", "nonsense"), "nonsense"),
         (("run", "softmax.py", "--workspace", "nowhere"), "Directory 'nowhere' does not exist."),
         (("run",), "Name a file: kernel-evolve run FILE[::KERNEL]"),
+        (("task", "check", "empty.py"), "There are no kernels in empty.py; a kernel is a function under @triton.jit"),
+        (("task", "new", "empty.py"), "There are no kernels in empty.py; a kernel is"),
+        (("run", "empty.py"), "There are no kernels in empty.py; a kernel is"),
         (("show", "r9"), "There is no run r9 in "),
         (("apply", "r9"), "There is no run r9 in "),
         (("cancel", "r9"), "There is no run r9 in "),
@@ -101,6 +106,7 @@ def test_kernels_as_text_and_json(workspace):
 )
 def test_one_clear_message_and_exit_code_2(workspace, arguments, message):
     (workspace / "notes.txt").write_text("hello")
+    (workspace / "empty.py").write_text("")
     (workspace / "binary.py").write_bytes(b"\xff\xfe\x00\x80" * 50)
     ended = cli(*arguments, cwd=workspace)
     assert ended.returncode == 2
@@ -310,3 +316,74 @@ def test_nul_bytes_far_behind_are_named_instead_of_missing_kernels(workspace):
     said = cli("run", "far.py", cwd=workspace)
     assert said.returncode == 2
     assert "no kernels in far.py: this file holds NUL bytes" in said.stderr and "save it as UTF-8" in said.stderr
+
+
+FULL_AT = 100
+"""Bytes: less than anything that a command writes."""
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder but SQLite's own."""
+    return {str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file() and ".sqlite" not in p.name}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("task", "new", "softmax.py"), "softmax.evolve.py"),
+        (("report", "r1"), "r1.html"),
+        (("report", "r1", "--output", "mine.html"), "mine.html"),
+        (("apply", "r1"), "softmax.py"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_without_room_a_file_is_left_as_it_was(finished, arguments, named):
+    if "new" in arguments:
+        (finished / "softmax.evolve.py").unlink()
+    before = everything(finished)
+    ended = cli(*arguments, cwd=finished, largest_file=FULL_AT)
+    assert ended.returncode == 2
+    (message,) = ended.stderr.splitlines()
+    assert (
+        message.startswith("kernel-evolve: ")
+        and f"{named} was not written: it would be larger than files may be here" in message
+    )
+    assert everything(finished) == before
+    assert cli(*arguments, cwd=finished).returncode == 0
+
+
+def test_runs_can_be_read_without_room_for_sqlites_index(finished):
+    ended = cli("runs", cwd=finished, largest_file=FULL_AT)
+    assert ended.returncode == 0 and "num_warps 4 → 8" in ended.stdout, ended.stderr
+
+
+def test_a_device_is_written_to_and_not_replaced(finished):
+    assert cli("kb", "add", "r1", "--url", "kb.sqlite", cwd=finished).returncode == 0
+    ended = cli("kb", "export", "/dev/stdout", "--url", "kb.sqlite", cwd=finished)
+    assert ended.returncode == 0 and json.loads(ended.stdout.splitlines()[1])["kind"] == "insight"
+    full = cli("kb", "export", "/dev/full", "--url", "kb.sqlite", cwd=finished)
+    assert (
+        full.returncode == 2
+        and full.stderr
+        == "kernel-evolve: /dev/full was not written: the disk is full. Free some space, then try again.\n"
+    )
+    assert not Path("/dev/full").is_file()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x8d\xff\x00", "given.jsonl, line 1: this is not JSON ("),
+        (b"", "given.jsonl, line 1: the file is empty"),
+        (
+            b'{"kind": "kernel-evolve-knowledge", "version": 1}\n{"kind": "ins',
+            "given.jsonl, line 2: this is not JSON (",
+        ),
+    ],
+    ids=["binary", "empty", "truncated"],
+)
+def test_what_is_no_export_is_not_imported(workspace, content, message):
+    (workspace / "given.jsonl").write_bytes(content)
+    ended = cli("kb", "import", "given.jsonl", "--url", "kb.sqlite", cwd=workspace)
+    assert ended.returncode == 2 and "Traceback" not in ended.stderr
+    assert message in ended.stderr and "Nothing was imported." in ended.stderr

@@ -155,11 +155,25 @@ def test_a_full_disk_loses_nothing_judged(tmp_path, writer):
     # SQLite's own answer to a disk without room, without filling one.
     writer._connection.execute(f"PRAGMA max_page_count = {pages}")
     big = Proposal("x" * 200_000, "big", PROPOSAL.recipe)
-    with pytest.raises(JournalFull, match="Free some disk space, then resume"):
+    with pytest.raises(JournalFull, match="Free some space on that disk, then try again"):
         for _ in range(20):
             writer.add_candidate("r1", big)
     with closing(JournalReader(tmp_path)) as reader:
         assert reader.candidate(first).verdict == VERDICT  # type: ignore[union-attr]
+
+
+def test_last_words_need_no_new_room_and_go_with_the_next_runner(tmp_path, writer):
+    writer.create_run("r1", SPEC, 1)
+    lock = tmp_path / ".kernel-evolve" / "locks" / "r1.lock"
+    with runner_lock(tmp_path, "r1") as leave_words:
+        taken = lock.stat().st_blocks
+        leave_words("The disk is full. " + "é" * 5000)
+        assert lock.stat().st_blocks == taken > 0
+    with closing(JournalReader(tmp_path)) as reader:
+        assert reader.run("r1").reason.startswith("The disk is full. éé")  # type: ignore[union-attr]
+        with runner_lock(tmp_path, "r1"):
+            pass
+        assert "without a word" in reader.run("r1").reason  # type: ignore[union-attr]
 
 
 def test_one_runner_per_run(tmp_path):

@@ -128,7 +128,9 @@ def _fill(path: str, make_insight: Make) -> None:
     with open_store(path) as store:
         store.add(make_insight())
         resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
-        with pytest.raises(KnowledgeUnavailable, match=r"kb\.sqlite cannot be used: .*(full|disk I/O error)"):
+        with pytest.raises(
+            KnowledgeUnavailable, match=r"kb\.sqlite cannot be used: .*(full|disk I/O error) [(]free some space"
+        ):
             for number in range(200):
                 store.add(make_insight(kernel=f"kernel_{number}", before="x" * 10_000))
 
