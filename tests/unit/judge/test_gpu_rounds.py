@@ -344,3 +344,22 @@ def test_values_that_the_reference_refuses_are_left_out(job: GpuJob) -> None:
     assert seen["failure"] is None
     varied = {check["distribution"] for check in seen["checks"] if check.get("distribution")}
     assert varied and varied < set(VARIED)
+
+
+def test_none_and_numbers_among_the_outputs_are_compared_as_they_are(job: GpuJob) -> None:
+    def several(function: Any) -> Any:
+        return lambda: lambda inputs: [(f"out[{i}]", value) for i, value in enumerate(function(**inputs))]
+
+    own = several(lambda x: (double(x), None, 7))
+    task = replace(
+        job,
+        load_baseline=own,
+        truth=lambda inputs, names: [("out[0]", inputs["x"].double() * 2), ("out[1]", None), ("out[2]", 7)],
+    )
+    seen = judge_on_gpu(replace(task, load_candidate=several(lambda x: (x + x, None, 7))))
+    assert seen["failure"] is None and len(seen["timing"]) == 1
+    assert all(row["exact"] and row["type_ok"] for check in seen["checks"] for row in check["outputs"])
+    for wrong in (lambda x: (x + x, x, 7), lambda x: (x + x, None, 8), lambda x: (x + x,), lambda x: (None, None, 7)):
+        seen = judge_on_gpu(replace(task, load_candidate=several(wrong)))
+        assert seen["failure"] is None
+        assert any(not (row["type_ok"] and row["exact"]) for row in seen["checks"][0]["outputs"])

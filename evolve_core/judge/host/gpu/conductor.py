@@ -21,8 +21,9 @@ from ..copies import clone_inputs
 from ..distributions import AS_DRAWN, VARIED, is_sound, vary
 from ..errors import StepError
 from ..operators import RecordedOperators
+from ..truths import matched
 from .channel import Channel
-from .inputs import describe, pack, same_bytes
+from .inputs import PLAIN, describe, pack, same_bytes
 from .job import GpuJob, Named
 from .link import BenchFailed, BenchLink
 from .nvml import device_state
@@ -247,7 +248,7 @@ class Conductor:
         self._link.reference_took(time.monotonic() - started)
         tensors = {name: value for name, value in inputs.items() if isinstance(value, torch.Tensor)}
         changed = {name for name, value in tensors.items() if not same_bytes(own[name], value)}
-        in_place = all(own.get(name) is value for name, value in native)
+        in_place = all(name in own and own[name] is value for name, value in native)
         names = sorted(changed) if in_place else None
         with library if recorded else nullcontext():
             truth = self._job.truth(clone_inputs(inputs), names)
@@ -259,6 +260,7 @@ class Conductor:
         }
         case = _Case(inputs, truth, native, names, changed, aliased, operators)
         case.native = case.results(native)
+        case.truth = matched(truth, case.native, self._job.reference())
         return case
 
     def _run(self, case: _Case, poison: str, *, first_call: bool) -> dict[str, Any]:
@@ -268,9 +270,11 @@ class Conductor:
 
     def _outputs(self, answer: dict[str, Any], case: _Case) -> Named:
         try:
-            layouts = [entry["layout"] for entry in answer["outputs"]]
-            names = [str(entry["name"]) for entry in answer["outputs"]]
-            return case.results(list(zip(names, self._from.read(layouts, self._job.device), strict=True)))
+            said = answer["outputs"]
+            layouts = [entry["layout"] for entry in said if "value" not in entry]
+            tensors = iter(self._from.read(layouts, self._job.device))
+            named = [(str(entry["name"]), _plain(entry) if "value" in entry else next(tensors)) for entry in said]
+            return case.results(named)
         except (BadLayout, KeyError, TypeError) as broken:
             message = f"the bench answered with an unreadable result: {broken}"
             raise self._link.failed("cheating", message) from broken
@@ -339,5 +343,13 @@ def _counted(said: Any) -> dict[str, int]:
     return {name[:200]: count for name, count in pairs if isinstance(count, int)}
 
 
-def _same_memory(tensor: torch.Tensor, value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr()
+def _plain(entry: dict[str, Any]) -> Any:
+    """A value that is no tensor, in the bench's own words: JSON, of which only what compares as it is counts."""
+    if not isinstance(entry["value"], PLAIN):
+        raise TypeError(f"{entry['name']} is neither a tensor nor a plain value")
+    return entry["value"]
+
+
+def _same_memory(value: Any, other: Any) -> bool:
+    both = isinstance(value, torch.Tensor) and isinstance(other, torch.Tensor)
+    return both and value.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
