@@ -39,7 +39,7 @@ class TaskModule:
             return function(*args, **kwargs)
         except StepError:
             raise
-        except Exception as error:  # noqa: BLE001 - the user's code may raise anything; it is a value here
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything; it is a value here
             raise located_error(error, "task-error", self.copy, self.file, f"{what} raised") from None
 
     def where(self, name: str) -> Place:

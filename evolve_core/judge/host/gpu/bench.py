@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 
 from ..copies import clone_inputs
 from ..errors import StepError
+from ..loading import raised_at
 from ..operators import RecordedOperators
 from .channel import Channel, PeerGone
 from .clock import Stopwatch
@@ -251,12 +251,12 @@ def _failure(raised: BaseException) -> dict[str, Any]:
         kind, fatal = "compile-error", False
     else:
         kind = "crash"
-    file, line = _place(raised)
+    place = raised_at(raised)
     return {
         "kind": kind,
         "message": f"{_meaning(text)}{name}: {text}"[:2000],
-        "file": file,
-        "line": line,
+        "file": str(place.file) if place else None,
+        "line": place.line if place else None,
         "fatal": fatal,
     }
 
@@ -265,22 +265,6 @@ def _meaning(text: str) -> str:
     """What a fault that the driver names comes from; "" where its name says it all."""
     outside = any(mark in text for mark in ("illegal memory access", "ILLEGAL_ADDRESS"))
     return "it reads or writes outside its tensors: " if outside else ""
-
-
-def _place(raised: BaseException) -> tuple[str | None, int | None]:
-    """Where in the user's or the candidate's own files it was raised: the innermost frame outside every library and
-    outside us.
-    """
-    ours = str(Path(__file__).resolve().parent.parent)
-    for frame in reversed(traceback.extract_tb(raised.__traceback__)):
-        library = "site-packages" in frame.filename or "dist-packages" in frame.filename
-        if (
-            not library
-            and not frame.filename.startswith((ours, "<"))
-            and f"{os.sep}lib{os.sep}python" not in frame.filename
-        ):
-            return frame.filename, frame.lineno
-    return None, None
 
 
 def _facts(name: str, tensor: Any, inputs: dict[str, Any], device: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -20,11 +21,12 @@ from ..compare import same_bits
 from ..copies import clone_inputs
 from ..distributions import AS_DRAWN, VARIED, is_sound, vary
 from ..errors import StepError
+from ..loading import raised_at
 from ..operators import RecordedOperators
 from ..truths import matched
 from .channel import Channel
 from .inputs import PLAIN, describe, pack, same_bytes
-from .job import GpuJob, Named
+from .job import GpuJob, Named, Runner
 from .link import BenchFailed, BenchLink
 from .nvml import device_state
 from .poison import POISONS
@@ -64,7 +66,8 @@ class Conductor:
         self._job, self._process = job, process
         self._link = BenchLink(channel)
         self._to, self._from = to_bench, from_bench
-        self._native = (job.load_native or job.load_baseline)()
+        self._native: Runner
+        """The user's own kernel, once it was prepared."""
         self.checks: list[dict[str, Any]] = []
         self.timing: list[dict[str, Any]] = []
         self.environment: dict[str, Any] = {}
@@ -112,6 +115,9 @@ class Conductor:
             measure()
         except BenchFailed as failed:
             failure = failed.failure
+        except (Exception, SystemExit) as raised:  # noqa: BLE001 - this process's boundary: the user's code runs here
+            traceback.print_exc()
+            failure = self._link.failed("host-failure", *_told(raised)).failure
         return {
             "failure": failure,
             "checks": self.checks,
@@ -126,6 +132,7 @@ class Conductor:
 
     def _prepare(self) -> None:
         """Device memory is handed over where each side can open the other's: a bench's confinement may forbid it."""
+        self._native = (self._job.load_native or self._job.load_baseline)()
         offer = self._to.offer(self._job.device)
         answer = self._link.ask({"do": "prepare", "offer": offer}, self._job.compile_timeout_s)
         if not answer.pop("opened"):
@@ -322,6 +329,15 @@ class Conductor:
         if left["new_threads"] or left["children"]:
             what = f"{left['new_threads']} threads and {left['children']} processes"
             raise self._link.failed("cheating", f"the candidate left {what} running beside the clock")
+
+
+def _told(raised: BaseException) -> tuple[str, str | None, int | None]:
+    """What the task or the user's own kernel raised: message, file and line of theirs."""
+    if isinstance(raised, StepError):
+        return raised.message, raised.file, raised.line
+    place = raised_at(raised)
+    said = f"it called sys.exit({raised.code!r})" if isinstance(raised, SystemExit) else str(raised)
+    return f"{type(raised).__name__}: {said}", str(place.file) if place else None, place.line if place else None
 
 
 def _wrong(checks: list[dict[str, Any]]) -> bool:
