@@ -251,13 +251,45 @@ def test_interpreter_without_torch(tmp_path: Path) -> None:
     python = tmp_path / "bare" / "bin" / "python"
     host = start(python, tmp_path)
     assert [missing.what for missing in host.info.missing][:2] == ["torch", "triton"]
-    assert str(python) in host.info.missing[0].message
+    assert host.info.missing[0].message == (
+        f"torch is not installed in {python}. Install it there ({python} -m pip install torch), or choose the "
+        "interpreter that has it: --python, the setting kernelEvolve.python, [tool.kernel-evolve] python in "
+        "pyproject.toml, or VIRTUAL_ENV."
+    )
     (tmp_path / "k.evolve.py").write_text(DOUBLE_TASK)
     task = Task(tmp_path / "k.evolve.py", tmp_path / "k.py", TaskKind.ENTRY, "double", (), True, True)
     with pytest.raises(HostError) as caught:
         host.open(task, DOUBLE, "no-gpu")
     assert caught.value.kind == "missing-torch"
     host.close()
+
+
+@pytest.mark.parametrize(
+    ("triton", "said"),
+    [
+        (None, "triton is not installed in {python}. Install it there ({python} -m pip install triton), or choose"),
+        ("import no_such_library\n", "triton in {python} does not import: ModuleNotFoundError: No module named"),
+    ],
+    ids=["missing", "broken"],
+)
+def test_interpreter_with_torch_and_without_triton(tmp_path: Path, triton: str | None, said: str) -> None:
+    import venv
+
+    import torch
+
+    venv.create(tmp_path / "half", with_pip=False, symlinks=True)
+    python = tmp_path / "half" / "bin" / "python"
+    site = next((tmp_path / "half" / "lib").glob("python3*/site-packages"))
+    for entry in Path(torch.__file__).parents[1].iterdir():
+        if not entry.name.startswith("triton") and entry.suffix != ".pth" and not (site / entry.name).exists():
+            (site / entry.name).symlink_to(entry)
+    if triton:
+        (site / "triton.py").write_text(triton)
+    host = start(python, tmp_path)
+    host.close()
+    (missing,) = host.info.missing
+    assert host.info.torch and missing.what == "triton"
+    assert missing.message.startswith(said.format(python=python)) and "VIRTUAL_ENV" in missing.message
 
 
 def test_interpreter_that_does_not_exist(tmp_path: Path) -> None:

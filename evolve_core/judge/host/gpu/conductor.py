@@ -20,7 +20,7 @@ import torch
 from ..compare import same_bits
 from ..copies import clone_inputs
 from ..distributions import AS_DRAWN, VARIED, is_sound, vary
-from ..errors import StepError
+from ..errors import StepError, log
 from ..loading import raised_at
 from ..operators import RecordedOperators
 from ..truths import matched
@@ -116,7 +116,7 @@ class Conductor:
         except BenchFailed as failed:
             failure = failed.failure
         except (Exception, SystemExit) as raised:  # noqa: BLE001 - this process's boundary: the user's code runs here
-            traceback.print_exc()
+            log(traceback.format_exc())
             failure = self._link.failed("host-failure", *_told(raised)).failure
         return {
             "failure": failure,
