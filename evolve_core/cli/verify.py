@@ -33,6 +33,7 @@ def command(evidence: Path, python: str, as_json: bool) -> None:
 
     First the record must support its own claim: the verdict is reached again from the recorded samples. Then the
     candidate is judged anew, with new seeds. Importing what the record holds executes it, so verify what you would run.
+    What it imports from its own package is looked for where the file lay, then here.
 
     Exit code 0: reproduced. 1: not reproduced. 2: other hardware, or it could not be judged here.
     """
@@ -40,7 +41,7 @@ def command(evidence: Path, python: str, as_json: bool) -> None:
     root = find_workspace(Path.cwd())
     resolution = resolve(root, os.environ, explicit=python, beside=Path.cwd())
     with tempfile.TemporaryDirectory(prefix="kernel-evolve-") as folder, (Path(folder) / "host.log").open("ab") as log:
-        result = verify(record, Path(folder), resolution.python, log)
+        result = verify(record, Path(folder), resolution.python, log, tuple(dict.fromkeys((Path.cwd(), root))))
     if as_json:
         found = to_plain(result.verdict) if result.verdict else None
         plain = {"outcome": str(result.outcome), "reason": result.reason, "verdict": found}

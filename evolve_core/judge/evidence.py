@@ -43,7 +43,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Evidence, read back. ``opened`` is the task as it was open then; ``source`` the candidate that was judged."""
+    """Evidence, read back. ``opened`` is the task as it was open then; ``source`` the candidate that was judged.
+
+    ``folder`` is where the source file lay, "" where the record does not say; ``package`` the names of the packages
+    around it, outermost first.
+    """
 
     claim: Claim
     opened: OpenedTask
@@ -51,6 +55,8 @@ class Record:
     source: str
     target: str
     finalists: int
+    folder: str
+    package: tuple[str, ...]
 
 
 def evidence(
@@ -70,6 +76,8 @@ def evidence(
         "task": {
             "file": task.task_file.name,
             "source_file": task.source_file.name,
+            "folder": str(task.source_file.parent.absolute()),
+            "package": list(_package_of(task.source_file)),
             "entry": task.entry,
             "kind": str(task.kind),
             "kernels": list(task.kernels),
@@ -157,7 +165,26 @@ def _record(data: Mapping[str, Any]) -> Record:
     )
     observed = parse_observation(judged["observation"])
     source, target = str(judged["source"]), str(data["target"])
-    return Record(_claim(data["verdict"]), opened, observed, source, target, int(data["finalists"]))
+    package = tuple(str(_file_name(name)) for name in task.get("package", ()))
+    return Record(
+        claim=_claim(data["verdict"]),
+        opened=opened,
+        observed=observed,
+        source=source,
+        target=target,
+        finalists=int(data["finalists"]),
+        folder=str(task.get("folder", "")),
+        package=package,
+    )
+
+
+def _package_of(source_file: Path) -> tuple[str, ...]:
+    """The packages that the file lies in, as the host finds them (loading.module_name)."""
+    parts: tuple[str, ...] = ()
+    folder = source_file.absolute().parent
+    while (folder / "__init__.py").is_file() and folder != folder.parent:
+        parts, folder = (folder.name, *parts), folder.parent
+    return parts
 
 
 def _file_name(given: Any) -> Path:

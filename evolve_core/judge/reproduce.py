@@ -21,7 +21,7 @@ VARIED = '''def varied(value):
 """What judge/host/distributions.py does, for a script that has nothing of ours."""
 
 _SCRIPT = '''"""Shows why a candidate for {entry} was rejected: run it with the python that has torch and triton."""
-import importlib.util, os, random, sys, tempfile, types
+import functools, importlib.util, os, random, sys, tempfile, types
 
 GPU = {gpu}
 if not GPU:
@@ -34,12 +34,25 @@ DISTRIBUTION, SEED_BEFORE = {distribution!r}, {before}
 CANDIDATE = {candidate!r}
 
 
-def load(name, file):
-    sys.path.insert(0, os.path.dirname(SOURCE))
+def load(file, original):
+    """``file`` in the place of ``original``: in its package, with what lies beside it."""
+    folder, name = os.path.split(os.path.splitext(original)[0])
+    name = name.replace(".", "_")
+    while os.path.exists(os.path.join(folder, "__init__.py")):
+        folder, package = os.path.split(folder)
+        name = f"{{package}}.{{name}}"
+    sys.path.insert(0, folder)
+    if "." in name:
+        importlib.import_module(name.rpartition(".")[0])
     spec = importlib.util.spec_from_file_location(name, file)
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    module.__file__ = original
     spec.loader.exec_module(module)
     return module
+
+
+def entry_of(module):
+    return functools.reduce(getattr, ENTRY.split("."), module)
 
 
 def resized(workload, sizes):
@@ -88,20 +101,20 @@ def copied(wide=None):
             for k, v in INPUTS.items()}}
 
 
-task = load("task_module", TASK)
+task = load(TASK, TASK)
 INPUTS = drawn(SEED)
 with tempfile.TemporaryDirectory() as folder:
     file = os.path.join(folder, os.path.basename(SOURCE))
     with open(file, "w") as out:
         out.write(CANDIDATE)
-    candidate, own = getattr(load("candidate", file), ENTRY), getattr(load("yours", SOURCE), ENTRY)
+    candidate, own = entry_of(load(file, SOURCE)), entry_of(load(SOURCE, SOURCE))
     if SEED_BEFORE is not None:  # The judge, too, called them with other inputs first.
         candidate(**drawn(SEED_BEFORE)), own(**drawn(SEED_BEFORE))
     got, yours = outputs(candidate, copied()), outputs(own, copied())
     try:
         truth = outputs(task.reference, copied(torch.float64))
     except Exception:
-        truth = outputs(getattr(task, "reference", getattr(load("oracle", SOURCE), ENTRY)), copied())
+        truth = outputs(getattr(task, "reference", entry_of(load(SOURCE, SOURCE))), copied())
     for number, (a, b, t) in enumerate(zip(got, yours, truth)):
         if isinstance(t, torch.Tensor) and isinstance(a, torch.Tensor) and a.shape == t.shape:
             error = (a.double() - t.double()).abs()

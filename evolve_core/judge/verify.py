@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import IO
 
 from evolve_core.judge.evidence import Record, in_words, unsupported
-from evolve_core.judge.session import TaskJudge
+from evolve_core.judge.session import JudgeRefused, TaskJudge
 from evolve_core.judge.verdict import Speed, Verdict
 from evolve_core.task.model import Task
 
@@ -36,11 +37,15 @@ class Verification:
     verdict: Verdict | None = None
 
 
-def verify(record: Record, folder: Path, python: Path, log: IO[bytes]) -> Verification:
-    """Judge ``record``'s candidate again, with files written into ``folder``. Raises JudgeRefused as the judge does."""
+def verify(record: Record, folder: Path, python: Path, log: IO[bytes], roots: Sequence[Path] = ()) -> Verification:
+    """Judge ``record``'s candidate again, with files written into ``folder``.
+
+    What the file imports from around it is looked for where the file lay, then under ``roots``. Raises JudgeRefused as
+    the judge does, and where the package of the file is nowhere.
+    """
     if why := unsupported(record):
         return Verification(Outcome.UNSUPPORTED, f"the evidence does not support itself: {why}")
-    task = _written(record, folder)
+    task = _written(record, folder / "code", _surroundings(record, roots))
     spool = folder / "spool"
     spool.mkdir()
     judge = TaskJudge.open(
@@ -79,10 +84,38 @@ def difference(record: Record, verdict: Verdict) -> str:
     return ""
 
 
-def _written(record: Record, folder: Path) -> Task:
-    """The task's two files, as they were, in ``folder``."""
+def _surroundings(record: Record, roots: Sequence[Path]) -> Path | None:
+    """The folder of the user's that the file belongs into; None where none is there, and none is needed."""
+    then = Path(record.folder)
+    if not record.package:
+        return then if record.folder and then.is_dir() else None
+    for folder in (then, *(root.joinpath(*record.package) for root in roots)):
+        if (folder / "__init__.py").is_file():
+            return folder
+    raise JudgeRefused(
+        f"{record.opened.task.source_file.name} lies in the package {'.'.join(record.package)}, which is neither in "
+        f"{then} nor under {' or '.join(map(str, roots)) or 'any other folder given'}. Run `kernel-evolve verify` in "
+        f"the folder that holds {record.package[0]}/."
+    )
+
+
+def _written(record: Record, root: Path, around: Path | None) -> Task:
+    """The task's two files, as they were, under ``root`` in their package, among links to what is ``around`` them."""
     then = record.opened.task
+    folder = root.joinpath(*record.package)
+    folder.mkdir(parents=True)
     task_file, source_file = folder / then.task_file.name, folder / then.source_file.name
     task_file.write_text(record.opened.task_text, encoding="utf-8")
     source_file.write_text(record.opened.source, encoding="utf-8")
-    return Task(task_file, source_file, then.kind, then.entry, then.kernels, then.has_reference, then.has_domain)
+    if around is not None:
+        _link(around, folder, levels=1 + len(record.package))
+    return replace(then, task_file=task_file, source_file=source_file)
+
+
+def _link(around: Path, folder: Path, levels: int) -> None:
+    """Links in ``folder`` to what it lacks of ``around``; the same in the folders above, ``levels`` in all."""
+    for _ in range(levels):
+        for entry in around.iterdir():
+            if not entry.name.startswith(".") and not (folder / entry.name).exists():
+                (folder / entry.name).symlink_to(entry)
+        around, folder = around.parent, folder.parent

@@ -6,7 +6,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
-from .errors import StepError
+from .complaints import own_failed
 from .opened import OpenTask, code_of, task_of
 from .outcomes import failure_of
 from .pool import Cancel, remove_folder
@@ -58,7 +58,8 @@ def compiled(
     remove_folder(folder)
     if observation["failure"]:
         if own:
-            raise _own_failure(observation["failure"], task)
+            what = f"your own {task.text.entry or 'launches()'} cannot be judged"
+            raise own_failed(what, observation["failure"], task.text)
         return observation
     if with_profile and not task.text.is_cuda:
         profile(judge, task, source, observation, deadline, cancel)
@@ -109,11 +110,3 @@ def _empty_observation(judge: Judge) -> dict[str, Any]:
         "timing": [],
         "environment": environment,
     }
-
-
-def _own_failure(failure: dict[str, Any], task: OpenTask) -> StepError:
-    file = failure.get("file") or task.text.source_file
-    message = (
-        f"your own {task.text.entry or 'launches()'} cannot be judged: {failure['message']}. Mend it, then start again."
-    )
-    return StepError("task-error", message, file, failure.get("line"))

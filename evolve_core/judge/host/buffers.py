@@ -86,7 +86,8 @@ def _entry(name: str, value: Any, storages: _Storages) -> dict[str, Any]:
         return {"kind": "value", "value": value}
     raise StepError(
         "task-error",
-        f"input {name!r} is a {type(value).__name__}: use tensors, numbers, strings, None, dtypes or lists of them",
+        f"{name.removeprefix('out:')!r} is a {type(value).__name__}: "
+        "use tensors, numbers, strings, None, dtypes or lists of them",
     )
 
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 import secrets
 import time
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .checks import broken_check, compared_check, failure_on, unreadable
-from .complaints import none_left
+from .complaints import none_left, own_failed
 from .errors import StepError
-from .opened import CheckedWorkload, Draw, OpenTask, code_of, is_varied, task_of
-from .outcomes import TIMEOUT_WORDS, compare_failure, run_failure
+from .opened import CheckedWorkload, Draw, OpenTask, code_of, is_varied
+from .outcomes import compare_failure, run_failure
 from .pool import Cancel, remove_folder
 
 if TYPE_CHECKING:
@@ -32,6 +32,14 @@ Ran = tuple[CheckedWorkload, list[dict[str, Any]], dict[str, Any] | None]
 """A workload, the runs on it, and the one in which launches did nothing."""
 
 
+@dataclass(frozen=True)
+class _Refused:
+    """Why the user's own kernel has no outputs on a workload."""
+
+    why: StepError
+    timed_out: bool
+
+
 def check_own(
     judge: Judge, task: OpenTask, workloads: list[dict[str, Any]], cancel: Cancel
 ) -> tuple[list[CheckedWorkload], list[dict[str, Any]]]:
@@ -41,22 +49,22 @@ def check_own(
     """
     drawn, before = _draw(judge, task, workloads, cancel)
 
-    def run(one: dict[str, Any]) -> Future[CheckedWorkload | str]:
+    def run(one: dict[str, Any]) -> Future[CheckedWorkload | _Refused]:
         name = one["id"]
         return judge.children.submit(_run_own, judge, task, one, drawn[name], before.get(name), cancel)
 
     # The smallest one first and alone: a kernel that never ends should cost one patience, not one per workload.
     outcomes = [run(one).result() for one in workloads[:1]]
-    if outcomes and isinstance(outcomes[0], str) and TIMEOUT_WORDS in outcomes[0]:
-        raise StepError("task-error", outcomes[0], task.text.source_file)
+    if outcomes and isinstance(outcomes[0], _Refused) and outcomes[0].timed_out:
+        raise outcomes[0].why
     outcomes += [job.result() for job in [run(one) for one in workloads[1:]]]
     runnable = [one for one in outcomes if isinstance(one, CheckedWorkload)]
     pairs = zip(workloads, outcomes, strict=True)
-    refused = [said for one, said in pairs if isinstance(said, str) and not is_varied(one)]
+    refused = [end.why for one, end in pairs if isinstance(end, _Refused) and not is_varied(one)]
     kept, checks, disagreements = _agreeing(judge, task, runnable, cancel)
-    task.notes.extend([*refused, *disagreements])
+    task.notes.extend([*(why.message for why in refused), *disagreements])
     if workloads and all(one.is_varied for one in kept):
-        raise StepError("task-error", none_left(refused, disagreements), task.text.source_file)
+        raise none_left(refused, disagreements, task.text)
     return kept, checks
 
 
@@ -73,21 +81,22 @@ def _draw(
     wanted += [(f"{one['id']}-before", one["recipe"]) for one in middle]
     items = [{"id": name, "recipe": recipe, "seed": secrets.randbits(48)} for name, recipe in wanted]
     folder = task.folder / f"inputs-{secrets.token_hex(4)}"
-    files = judge.trusted("draw", {**task_of(task.text), "items": items}, cancel, folder)
+    files = judge.trusted("draw", task.text, {"items": items}, cancel, folder)
     drawn = {item["id"]: Draw(item["seed"], files[item["id"]]) for item in items}
     return drawn, {one["id"]: drawn[f"{one['id']}-before"] for one in middle}
 
 
 def _run_own(
     judge: Judge, task: OpenTask, workload: dict[str, Any], drawn: Draw, before: Draw | None, cancel: Cancel
-) -> CheckedWorkload | str:
+) -> CheckedWorkload | _Refused:
     folder = judge.secret / task.name / f"native-{secrets.token_hex(4)}"
     payload = _run_payload(task, task.text.source, workload, drawn, before)
     result = judge.step("run", payload, cancel, NATIVE_PATIENCE_S, folder, own=True)
     if failure := run_failure(result, NATIVE_PATIENCE_S):
         if failure["kind"] == "task-error":
             raise StepError("task-error", failure["message"], task.text.source_file, failure.get("line"))
-        return f"your own kernel does not run on {workload['label']} (seed {drawn.seed}): {failure['message']}"
+        what = f"your own kernel does not run on {workload['label']} (seed {drawn.seed})"
+        return _Refused(own_failed(what, failure, task.text), failure["kind"] == "timeout")
     checked = CheckedWorkload(workload, drawn, result.value["runs"][-1], result.wall_s, before)
     place = judge.secret / task.name / f"idle-{secrets.token_hex(8)}"
     idle = _idle(judge, task, task.text.source, checked, place, NATIVE_PATIENCE_S, cancel, own=True)
@@ -179,8 +188,7 @@ def _compare(judge: Judge, task: OpenTask, ran: list[Ran], cancel: Cancel) -> li
     ]
     folder = judge.spool / "steps" / secrets.token_hex(8)
     try:
-        payload = {**task_of(task.text), "items": items}
-        compared: list[dict[str, Any]] = judge.trusted("compare", payload, cancel, folder)
+        compared: list[dict[str, Any]] = judge.trusted("compare", task.text, {"items": items}, cancel, folder)
     finally:
         remove_folder(folder)
     return compared

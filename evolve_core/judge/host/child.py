@@ -18,6 +18,8 @@ from .errors import StepError, disk_full
 from .sandbox import Limits, apply_limits, confine, die_with_parent
 from .steps import UNTRUSTED, find_step
 
+LONGEST_REPORTED_S = 3600.0
+"""Beyond it no single step is meant to end: a session waits for candidates."""
 EXIT_REPORTED = 0
 EXIT_UNREPORTED = 70
 """The step ended, but its result could not be written."""
@@ -38,8 +40,18 @@ def run_step(message: dict[str, Any], limits: Limits, zygote: int, result_pipe: 
         confine(folder, limits)
     else:
         apply_limits(limits)
+    _report_place_before(float(message["deadline_s"]))
     result = _outcome(message["step"], message["payload"], Path(folder))
     _report(result_pipe, result)
+
+
+def _report_place_before(deadline_s: float) -> None:
+    """Shortly before the child is killed, the log gets the Python lines that it is at.
+
+    Only now: a process with two threads cannot enter a namespace of its own.
+    """
+    if deadline_s <= LONGEST_REPORTED_S:
+        faulthandler.dump_traceback_later(deadline_s - min(1.0, deadline_s / 10), file=2)
 
 
 def _redirect_streams(log_pipe: int) -> None:
@@ -72,9 +84,15 @@ def _outcome(step: str, payload: dict[str, Any], folder: Path) -> dict[str, Any]
         result = {"error": {"kind": "out-of-memory", "message": "the process ran out of its memory limit"}}
     except BaseException as error:  # noqa: BLE001 - the one boundary of this process
         traceback.print_exc()
-        result = {"error": _escaped(step, error)}
+        result = {"error": {**_escaped(step, error), "line": _line_under(folder, error)}}
     result["wall_s"] = round(time.monotonic() - began, 4)
     return result
+
+
+def _line_under(folder: Path, error: BaseException) -> int | None:
+    """The innermost line of the file that was imported from the child's folder."""
+    frames = reversed(traceback.extract_tb(error.__traceback__))
+    return next((one.lineno for one in frames if Path(one.filename).parent == folder), None)
 
 
 def _escaped(step: str, error: BaseException) -> dict[str, str]:

@@ -18,8 +18,13 @@ _OWN_PRECISION_QUANTILE_SHARE = 16.0
 """Small values are where exponentials of rounded arguments end. exp(x) as exp2(x·log2(e)) is off by |x| 2⁻²⁴, which is
 44 eps before fp32 underflows at |x| = 88, an RMS of 25 eps over uniform roundings. A ratio of 2 is 32 eps.
 """
+_INTEGER_BITS = 64
+"""Python's integers have no limit; torch.as_tensor takes those that fit 64 bits with their sign."""
 _TRUTH_EPS = 2.0**-52
 """The truth is computed in fp64."""
+
+_MISSING = object()
+"""Where there is no such output. None is one."""
 
 Named = tuple[str, Any]
 Outputs = Sequence[Named]
@@ -49,16 +54,22 @@ def compare_outputs(
 ) -> list[dict[str, Any]]:
     """One ``OutputCheck`` per expected output (protocol). ``native`` is also the contract for dtype, shape and strides.
 
+    None, a string or a dtype among the outputs must be the same on both sides; ``exact`` then, and no numbers.
     A missing output, or one too many, is an entry whose ``type_ok`` is False, so that nothing is compared by position
     alone. Works on any device; all tensors of one call are on the same one.
     """
     checks = []
     for index, (name, expected) in enumerate(native):
-        out = candidate[index][1] if index < len(candidate) and candidate[index][0] == name else None
-        checks.append(_compare_one(name, out, _tensor(truth[index][1]), _tensor(expected), expected, quantiles))
+        out = candidate[index][1] if index < len(candidate) and candidate[index][0] == name else _MISSING
+        checks.append(_compare_one(name, out, truth[index][1], expected, quantiles))
     # One entry stands for all that is too much: a candidate may return a million numbers.
     checks.extend(_failed(name) for name, _ in candidate[len(native) : len(native) + 1])
     return checks
+
+
+def is_numeric(value: Any) -> bool:
+    """Whether errors can be computed of it: a tensor or a number. None, strings and dtypes are equal or not."""
+    return isinstance(value, (torch.Tensor, bool, int, float))
 
 
 def _tensor(value: Any) -> torch.Tensor:
@@ -72,12 +83,19 @@ def _failed(name: str, **flags: bool) -> dict[str, Any]:
     return {"name": name, **state, "aliases_input": False, "nonfinite_ok": False, "exact": False, "n": 0, **numbers}
 
 
-def _compare_one(
-    name: str, value: Any, truth: torch.Tensor, native: torch.Tensor, expected: Any, quantiles: bool
-) -> dict[str, Any]:
-    if value is None or isinstance(value, torch.Tensor) != isinstance(expected, torch.Tensor):
+def _same_object(name: str) -> dict[str, Any]:
+    """Equal, and nothing to compute of it."""
+    return {**_failed(name, type_ok=True), "nonfinite_ok": True, "exact": True}
+
+
+def _compare_one(name: str, value: Any, right: Any, expected: Any, quantiles: bool) -> dict[str, Any]:
+    if not is_numeric(expected):
+        return _same_object(name) if type(value) is type(expected) and value == expected else _failed(name)
+    if not is_numeric(value) or isinstance(value, torch.Tensor) != isinstance(expected, torch.Tensor):
         return _failed(name)
-    out = _tensor(value)
+    if isinstance(value, int) and value.bit_length() >= _INTEGER_BITS:
+        return _failed(name, type_ok=True, dtype_ok=False)
+    out, truth, native = _tensor(value), _tensor(right), _tensor(expected)
     dtype_ok, shape_ok = out.dtype == native.dtype, out.shape == native.shape
     if not (dtype_ok and shape_ok):
         return _failed(name, type_ok=True, dtype_ok=dtype_ok, shape_ok=shape_ok)

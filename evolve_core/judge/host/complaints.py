@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
-from .errors import StepError
+from .errors import Place, StepError
 from .opened import OpenTask, TaskText
 
 _PLACEHOLDERS = re.compile(r"fill in|guessed|to be filled in", re.IGNORECASE)
@@ -21,6 +22,54 @@ def blamed_on_placeholders(error: StepError, text: TaskText) -> StepError:
     return StepError(error.kind, hint, error.file, error.line)
 
 
+_START_AGAIN = "then start again."
+_MEND = f"Mend it there, {_START_AGAIN}"
+_NEXT_OF_TASK = {
+    "timeout": "Mend the loop that does not end, or make its work smaller, then start again.",
+    "crash": "A task is imported and must go on: mend what ends the process (os._exit, a library), then start again.",
+    "out-of-memory": "Yield smaller workloads, then start again.",
+}
+_NEXT_OF_KERNEL = {
+    "timeout": "Mend the loop that does not end, or give the task smaller workloads (domain(rng)), then start again.",
+    "crash": "Call it on such inputs on your own {how} and mend what fails, then start again.",
+    "out-of-bounds": "Mask that access, or hand it a tensor that is large enough, then start again.",
+    "out-of-memory": "Give the task smaller workloads, then start again.",
+}
+
+
+def task_failed(failure: dict[str, Any], text: TaskText) -> StepError:
+    """A child that ran the task module ended without its answer. ``failure`` is what outcomes.py made of that."""
+    place, said = Place(Path(text.task_file), failure["line"]), _without_line(failure)
+    return place.error(f"the task {_clause(said)}. {_NEXT_OF_TASK.get(failure['kind'], _MEND)}")
+
+
+def own_failed(what: str, failure: dict[str, Any], text: TaskText) -> StepError:
+    """The user's own kernel failed; ``what`` says in doing what. Nothing can be judged then."""
+    how = "on this GPU (CUDA_LAUNCH_BLOCKING=1)" if text.mode == "gpu" else "with TRITON_INTERPRET=1"
+    place = Place(_known(failure.get("file"), text), failure["line"])
+    said = _without_line(failure)
+    if said.endswith(_START_AGAIN):
+        return StepError("task-error", said, str(place.file), place.line)
+    kind = "out-of-memory" if "out of memory" in said else failure["kind"]
+    step = _NEXT_OF_KERNEL.get(kind, _MEND).format(how=how)
+    return place.error(f"{what}: {said.removeprefix(str(place)).strip('. ')}. {step}")
+
+
+def _known(file: str | None, text: TaskText) -> Path:
+    """The user's own file where a failure names the copy of it that a child imported."""
+    own = {Path(one).name: Path(one) for one in (text.task_file, text.source_file)}
+    return own.get(Path(file).name, Path(file)) if file else Path(text.source_file)
+
+
+def _without_line(failure: dict[str, Any]) -> str:
+    message: str = failure["message"]
+    return message.removeprefix(f"line {failure['line']}: ")
+
+
+def _clause(said: str) -> str:
+    return said.removeprefix("it ").rstrip(". ")
+
+
 def nothing_to_check(task: OpenTask) -> str:
     """Where correctness can only be checked on small workloads, and there is none."""
     return (
@@ -29,8 +78,11 @@ def nothing_to_check(task: OpenTask) -> str:
     )
 
 
-def none_left(refused: list[str], disagreements: list[str]) -> str:
+def none_left(refused: list[StepError], disagreements: list[str], text: TaskText) -> StepError:
     """Where the user's own kernel ran on no workload, or agreed with the oracle on none."""
-    if disagreements:
-        return "your kernel disagrees with reference() " + disagreements[0]
-    return refused[0]
+    if not disagreements:
+        return refused[0]
+    message = (
+        f"your kernel disagrees with reference() {disagreements[0]}. Mend the one that is wrong, then start again."
+    )
+    return StepError("task-error", message, text.source_file)

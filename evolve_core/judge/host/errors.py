@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -48,3 +49,17 @@ class StepError(Exception):
             file=data.get("file"),
             line=data.get("line"),
         )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in one of the user's files something has to be mended. ``line`` counts from one; None: not known."""
+
+    file: Path
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.file.name}:{self.line}" if self.line else self.file.name
+
+    def error(self, message: str, kind: str = "task-error") -> StepError:
+        return StepError(kind, f"{self}: {message}", str(self.file), self.line)

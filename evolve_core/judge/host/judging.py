@@ -17,7 +17,7 @@ from typing import Any
 from .analysing import compiled, profile
 from .binaries import BinaryStore
 from .checking import check_candidate, check_own
-from .complaints import blamed_on_placeholders, nothing_to_check
+from .complaints import blamed_on_placeholders, nothing_to_check, task_failed
 from .errors import StepError, log
 from .kinds import Kind
 from .measuring import judge_on_gpu, open_on_gpu
@@ -73,23 +73,15 @@ class Judge:
         result = zygote.run(step, {**payload, "target": self.target}, where, deadline_s, limits, cancel)
         return _in_shape(step, result) if step in UNTRUSTED else result
 
-    def trusted(self, step: str, payload: dict[str, Any], cancel: Cancel, folder: Path) -> Any:
+    def trusted(self, step: str, text: TaskText, payload: dict[str, Any], cancel: Cancel, folder: Path) -> Any:
         """A step that runs the user's task module and no candidate. Its failures end the request."""
-        result = self.step(step, payload, cancel, folder=folder)
+        result = self.step(step, {**task_of(text), **payload}, cancel, folder=folder)
         if result.error is not None:
             if result.error.kind == "host-failure":
                 log(f"step {step}:\n{result.log}")
-            if result.error.kind == "crash":
-                name = Path(payload["task_file"]).name
-                raise StepError("task-error", f"{name}: {result.error.message}", payload["task_file"])
             raise result.error
-        if result.how == "timeout":
-            raise StepError(
-                "task-error", f"the task module did not finish in {STEP_PATIENCE_S:.0f} s", payload["task_file"]
-            )
         if result.value is None:
-            name = Path(payload["task_file"]).name
-            raise StepError("task-error", f"{name}: {failure_of(result)['message']}", payload["task_file"])
+            raise task_failed(failure_of(result, of_task=True), text)
         return result.value
 
     # -- open ----------------------------------------------------------------------------------------------------
@@ -126,9 +118,9 @@ class Judge:
         return task, baseline
 
     def _describe(self, task: OpenTask, cancel: Cancel) -> dict[str, Any]:
-        payload = {**task_of(task.text), "seed": secrets.randbits(48), "small": task.text.mode != "gpu"}
+        payload = {"seed": secrets.randbits(48), "small": task.text.mode != "gpu"}
         described: dict[str, Any] = self.trusted(
-            "describe", payload, cancel, task.folder / f"describe-{secrets.token_hex(4)}"
+            "describe", task.text, payload, cancel, task.folder / f"describe-{secrets.token_hex(4)}"
         )
         return described
 

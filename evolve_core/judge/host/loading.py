@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import re
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .errors import StepError
+from .errors import Place, StepError
 
 
 def load_source(text: str, original: Path, folder: Path, kind: str) -> ModuleType:
@@ -39,20 +41,57 @@ def load_source(text: str, original: Path, folder: Path, kind: str) -> ModuleTyp
         exec(compile(text, str(copy), "exec"), module.__dict__)
     except StepError:
         raise
+    except SystemExit as error:
+        if kind != "task-error":
+            raise
+        raise located_error(error, kind, copy, original, "does not import") from None
     except Exception as error:  # noqa: BLE001 - whatever the user's module raises at import is a value here
         raise located_error(error, kind, copy, original, "does not import") from None
     return module
 
 
 def located_error(error: BaseException, kind: str, copy: Path, shown: Path, what: str) -> StepError:
-    """An exception of somebody's code, with the innermost line inside their own file (counted from one)."""
+    """An exception of somebody's code, with the innermost line inside their own file (counted from one).
+
+    ``shown`` is the file that they know ``copy`` as. Of a task, the message says what to do, too.
+    """
     line = line_in(error, copy)
     text = "".join(traceback.format_exception_only(type(error), error)).strip()
     if isinstance(error, SyntaxError) and error.filename == str(copy):
         line = error.lineno
         text = f"{type(error).__name__}: {error.msg}"
-    where = f"line {line}: " if line else ""
-    return StepError(kind, f"{shown.name} {what}: {where}{text[-2000:]}", str(shown), line)
+    elif isinstance(error, SystemExit):
+        text = f"it calls sys.exit({error.code!r})"
+    message = f"{Place(shown, line)} {what}: {text[-2000:]}{_elsewhere(error, copy)}"
+    if kind == "task-error":
+        message = f"{message.rstrip('.')}. {_MEND_EXIT if isinstance(error, SystemExit) else _MEND}"
+    return StepError(kind, message, str(shown), line)
+
+
+_MEND = "Mend it there, then start again."
+_MEND_EXIT = 'A task is imported: put what ends the program under `if __name__ == "__main__":`, then start again.'
+
+
+def _elsewhere(error: BaseException, copy: Path) -> str:
+    """Where else in the user's own files it was raised: a helper that their file imports or calls."""
+    place = raised_at(error)
+    return f" (raised at {place})" if place is not None and place.file != copy else ""
+
+
+def raised_at(error: BaseException) -> Place | None:
+    """The innermost line of the user's (or a candidate's) own files: outside every library and outside us."""
+    frames = reversed(traceback.extract_tb(error.__traceback__))
+    return next((Place(Path(one.filename), one.lineno) for one in frames if not _is_library(one.filename)), None)
+
+
+def _is_library(file: str) -> bool:
+    """Whether a frame's file is no user's: this package, an installed one, Python's own, or no file at all."""
+    ours = str(Path(__file__).resolve().parent)
+    return file.startswith((ours, "<", *_STANDARD)) or any(part in file for part in _INSTALLED)
+
+
+_STANDARD = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platstdlib"))
+_INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
 def line_in(error: BaseException, file: Path) -> int | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .analysing import compiled
+from .complaints import none_left, own_failed
 from .devices import find_devices
 from .errors import StepError, log
 from .opened import OpenTask
@@ -52,12 +53,7 @@ def open_on_gpu(judge: Judge, task: OpenTask, cancel: Cancel) -> dict[str, Any]:
     _merge(observation, measured)
     failure = observation["failure"]
     if _failed(observation):
-        raise StepError(
-            "task-error",
-            f"your own kernel cannot be judged on this GPU: {failure['message']}",
-            failure.get("file") or task.text.source_file,
-            failure.get("line"),
-        )
+        raise own_failed("your own kernel cannot be judged on this GPU", failure, task.text)
     _refuse_wrong_baseline(task, observation)
     return observation
 
@@ -66,7 +62,7 @@ def _refuse_wrong_baseline(task: OpenTask, observation: dict[str, Any]) -> None:
     reasons = [compare_failure(check["outputs"]) for check in observation["checks"]]
     wrong = [reason for reason in reasons if reason]
     if reasons and len(wrong) == len(reasons):
-        raise StepError("task-error", f"your kernel disagrees with reference(): {wrong[0]}", task.text.source_file)
+        raise none_left([], [f"on this GPU: {wrong[0]}"], task.text)
     task.notes.extend(sorted(set(wrong)))
 
 

@@ -12,25 +12,36 @@ _AGREEMENT = {16: 2.0**-5, 32: 2.0**-9, 64: 2.0**-20}
 """How far, relative to RMS(truth), the user's own kernel may be from reference() before the two are called different
 functions: bf16 has 8 bits of precision and TF32 11, and both get a few roundings. Deliberately loose: what candidates
 must meet is measured against the user's kernel, not against this."""
-TIMEOUT_WORDS = "did not finish in"
+_TIMEOUT_WORDS = "did not finish in"
 _FAULT_REPORT = "Fatal Python error: "
+_TIMEOUT_REPORT = re.compile(r"^Timeout \(\d+:\d\d:\d\d", re.MULTILINE)
+"""How faulthandler heads what a child was doing shortly before its deadline."""
 _FAULT_FRAME = re.compile(r'^  File "(?P<file>[^"]+)", line (?P<line>\d+) in ', re.MULTILINE)
 _MEMORY_WORDS = ("can't allocate memory", "not enough memory", "MemoryError", "std::bad_alloc", "Unable to allocate")
 
 
-def failure_of(result: StepResult) -> dict[str, Any]:
-    """A child that gave no value: timeout, crash with its signal, or the error that it reported."""
+def failure_of(result: StepResult, *, of_task: bool = False) -> dict[str, Any]:
+    """A child that gave no value: timeout, crash with its signal, or the error that it reported.
+
+    ``of_task``: lines are the task file's, else the kernel's.
+    """
     if result.how == "timeout":
-        return _failure("timeout", f"{TIMEOUT_WORDS} {result.wall_s:.1f} s")
+        return _timed_out(result, f"{_TIMEOUT_WORDS} {result.wall_s:.1f} s", of_task)
     if result.how == "flooded":
         return _failure("crash", "its answer was larger than any honest one")
     if result.error is not None:
         kind = "out-of-memory" if _is_memory(result.error.message) else result.error.kind
         return {**_failure(kind, result.error.message), "file": result.error.file, "line": result.error.line}
-    return _ended(result)
+    return _ended(result, of_task)
 
 
-def _ended(result: StepResult) -> dict[str, Any]:
+def _timed_out(result: StepResult, message: str, of_task: bool = False) -> dict[str, Any]:
+    report = _TIMEOUT_REPORT.search(result.log)
+    line = _fault_line(result.log[report.start() :], str(result.folder), of_task) if report else None
+    return {**_failure("timeout", f"line {line}: {message}" if line else message), "line": line}
+
+
+def _ended(result: StepResult, of_task: bool) -> dict[str, Any]:
     if result.exit_code == -signal.SIGXCPU:
         return _failure("timeout", "used up its processor time")
     if _is_memory(result.log):
@@ -38,16 +49,16 @@ def _ended(result: StepResult) -> dict[str, Any]:
     if result.exit_code < 0:
         name = signal.Signals(-result.exit_code).name
         said, _, report = result.log.partition(_FAULT_REPORT)
-        line = _fault_line(report, str(result.folder))
+        line = _fault_line(report, str(result.folder), of_task)
         where = f"line {line}: " if line else ""
         return {**_failure("crash", f"{where}crashed with {name}{_last_words(said)}"), "line": line}
     return _failure("crash", f"ended the process itself (exit code {result.exit_code}) before giving its outputs back")
 
 
-def _fault_line(report: str, folder: str) -> int | None:
-    """The line of the kernel's file that faulthandler's report names first: its copy lies in the child's own folder."""
+def _fault_line(report: str, folder: str, of_task: bool) -> int | None:
+    """The line of the user's file that faulthandler's report names first: its copy lies in the child's own folder."""
     for frame in _FAULT_FRAME.finditer(report):
-        if frame["file"].startswith(folder) and not frame["file"].endswith(".evolve.py"):
+        if frame["file"].startswith(folder) and frame["file"].endswith(".evolve.py") == of_task:
             return int(frame["line"])
     return None
 
@@ -68,7 +79,7 @@ def _last_words(log: str) -> str:
 def run_failure(result: StepResult, patience_s: float) -> dict[str, Any] | None:
     """Why a run in the interpreter has no outputs; None where it has."""
     if result.how == "timeout":
-        return _failure("timeout", f"{TIMEOUT_WORDS} {patience_s:.1f} s in Triton's interpreter")
+        return _timed_out(result, f"{_TIMEOUT_WORDS} {patience_s:.1f} s in Triton's interpreter")
     value = result.value
     if not isinstance(value, dict):
         return failure_of(result)

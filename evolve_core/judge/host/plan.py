@@ -108,10 +108,10 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A tensor that the entry returns, under its name (buffers.flatten_outputs)."""
+    """What the entry returns, under its name (buffers.flatten_outputs): a tensor, or None."""
 
     name: str
-    view: View
+    view: View | None
 
 
 Step = KernelLaunch | Fill | Copy
@@ -160,10 +160,12 @@ def _plan(data: dict[str, Any]) -> LaunchPlan:
         givens=tuple(_given(one) for one in _some(data["givens"], MAX_BUFFERS)),
         memories=tuple(_memory(one) for one in _some(data["memories"], MAX_BUFFERS)),
         steps=tuple(_step(one) for one in _some(data["steps"], MAX_STEPS)),
-        outputs=None
-        if outputs is None
-        else tuple(Output(str(one["name"]), _view(one["view"])) for one in _some(outputs, MAX_BUFFERS)),
+        outputs=None if outputs is None else tuple(_output(one) for one in _some(outputs, MAX_BUFFERS)),
     )
+
+
+def _output(data: dict[str, Any]) -> Output:
+    return Output(str(data["name"]), None if data["view"] is None else _view(data["view"]))
 
 
 def _given(data: dict[str, Any]) -> Given:
@@ -250,8 +252,7 @@ def _views(plan: LaunchPlan) -> Iterable[View]:
         elif isinstance(step, Copy):
             yield step.source
             yield step.target
-    for output in plan.outputs or ():
-        yield output.view
+    yield from (output.view for output in plan.outputs or () if output.view is not None)
 
 
 def _some(value: Any, most: int) -> list[Any]:

@@ -161,21 +161,38 @@ def _properties(target: str) -> SimpleNamespace:
     )
 
 
-@contextlib.contextmanager
-def pretended_cuda(target: str) -> Iterator[None]:
-    """Let host code ask ``torch.cuda`` about the target's device. Only in a child that ends with its step."""
+def _questions(target: str) -> dict[str, Callable[..., Any]]:
+    """What ``torch.cuda`` is asked about a device that nobody has to use for the answer."""
     properties = _properties(target)
     memory = (properties.total_memory, properties.total_memory)
-    replaced = {
-        "is_available": lambda: True,
-        "is_initialized": lambda: True,
+    return {
         "is_bf16_supported": lambda including_emulation=True: properties.major >= 8,
-        "device_count": lambda: 1,
         "current_device": lambda: 0,
         "get_device_capability": lambda device=None: (properties.major, properties.minor),
         "get_device_properties": lambda device=None: properties,
         "get_device_name": lambda device=None: properties.name,
         "mem_get_info": lambda device=None: memory,
+    }
+
+
+def answer_questions(target: str) -> None:
+    """Let code ask about the target's device where there is none. Only in a child that ends with its step.
+
+    Unlike under ``pretended_cuda`` no GPU is available and none is counted: whoever looks for one keeps to the CPU.
+    """
+    install_stub_driver(target)
+    for name, answer in _questions(target).items():
+        setattr(torch.cuda, name, answer)
+
+
+@contextlib.contextmanager
+def pretended_cuda(target: str) -> Iterator[None]:
+    """Let host code believe that it has the target's device. Only in a child that ends with its step."""
+    replaced = {
+        **_questions(target),
+        "is_available": lambda: True,
+        "is_initialized": lambda: True,
+        "device_count": lambda: 1,
         "memory_allocated": lambda device=None: 0,
         "device": lambda device=None: contextlib.nullcontext(),
         "device_of": lambda tensor=None: contextlib.nullcontext(),

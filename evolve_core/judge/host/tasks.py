@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from .errors import StepError
+from .errors import Place, StepError
 from .loading import load_source, located_error
 
 Workload = Callable[..., Any]
@@ -39,8 +39,19 @@ class TaskModule:
             return function(*args, **kwargs)
         except StepError:
             raise
-        except Exception as error:  # noqa: BLE001 - the user's code may raise anything; it is a value here
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything; it is a value here
             raise located_error(error, "task-error", self.copy, self.file, f"{what} raised") from None
+
+    def where(self, name: str) -> Place:
+        """The definition of one of the task's functions."""
+        return self.place_of(getattr(self.module, name, None))
+
+    def place_of(self, function: object) -> Place:
+        """Where a function of the task begins; for what lies elsewhere, the task's file."""
+        code = getattr(function, "__code__", None)
+        if isinstance(code, types.CodeType) and code.co_filename == str(self.copy):
+            return Place(self.file, code.co_firstlineno)
+        return Place(self.file)
 
     @property
     def has_reference(self) -> bool:

@@ -238,13 +238,16 @@ class PlanTrace(TorchDispatchMode):
             raise Untraceable(f"its input {name} holds tensors in a container")
         return Given(name, value=plain_value(value))
 
+    def _output(self, name: str, value: Any) -> Output:
+        return Output(name, None if value is None else self._view(value))
+
     def _finished(self, result: Any) -> LaunchPlan:
         named = None if result is None else flatten_outputs(result, self._inputs)
         return LaunchPlan(
             givens=tuple(self._given(name, value) for name, value in self._inputs.items()),
             memories=tuple(self._memories),
             steps=tuple(self._steps),
-            outputs=None if named is None else tuple(Output(name, self._view(value)) for name, value in named),
+            outputs=None if named is None else tuple(self._output(name, value) for name, value in named),
         )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
-import importlib.util
 import os
 import platform
+import sys
 import tempfile
 import warnings
 from typing import Any
@@ -51,17 +51,29 @@ def warm_up(target: str, kind: Kind) -> dict[str, Any]:
 
 
 def _import(name: str) -> tuple[str | None, str]:
-    import sys
-
+    """The version of a package, or what to say where it does not import."""
     try:
         module = importlib.import_module(name)
-    except ImportError as error:
-        if importlib.util.find_spec(name) is None:
-            return None, f"{name} is not installed in {sys.executable}; install it there, or choose another interpreter"
-        return None, f"{name} in {sys.executable} does not import: {error}"
-    except (RuntimeError, OSError, AttributeError) as error:
-        return None, f"{name} in {sys.executable} does not import: {type(error).__name__}: {error}"
+    except ModuleNotFoundError as error:
+        if error.name == name:
+            return None, f"{name} is not installed in {sys.executable}. {_way_out('Install it there', name)}"
+        return None, _broken(name, error)
+    except (ImportError, RuntimeError, OSError, AttributeError) as error:
+        return None, _broken(name, error)
     return str(getattr(module, "__version__", "unknown")), ""
+
+
+def _broken(name: str, error: Exception) -> str:
+    said = f"{name} in {sys.executable} does not import: {type(error).__name__}: {error}"
+    return f"{said.rstrip('.')}. {_way_out('Install it again', '--force-reinstall ' + name)}"
+
+
+def _way_out(install: str, package: str) -> str:
+    """Both next steps; the places are those that evolve_core/interpreter.py looks at, in its order."""
+    return (
+        f"{install} ({sys.executable} -m pip install {package}), or choose the interpreter that has it: --python, the "
+        "setting kernelEvolve.python, [tool.kernel-evolve] python in pyproject.toml, or VIRTUAL_ENV."
+    )
 
 
 def _preload(target: str, kind: Kind) -> None:

@@ -64,6 +64,14 @@ def test_memory_that_is_filled_or_copied_is_part_of_the_plan(bench: Bench, doubl
     assert [type(step) for step in wide.steps] == [KernelLaunch, Copy, Copy]
 
 
+def test_none_among_the_outputs_is_part_of_the_plan(bench: Bench, doubling: OpenedTask) -> None:
+    outputs = plan(bench, doubling, edited(("    return out\n", "    return out, None\n"))).outputs
+    assert outputs is not None and [(one.name, one.view is None) for one in outputs] == [
+        ("out[0]", False),
+        ("out[1]", True),
+    ]
+
+
 def test_a_pointer_into_a_tensor_keeps_its_offset(bench: Bench, doubling: OpenedTask) -> None:
     second = (
         "    m = n // 2\n"

@@ -23,7 +23,9 @@ def test_task_module_that_raises(bench: Bench) -> None:
     error = refused(bench, DOUBLE, DOUBLE_TASK.replace('entry = "double"', "entry = 1 / 0"))
     assert (error.kind, error.line) == ("task-error", 3)
     assert error.file is not None and error.file.endswith("kernels.evolve.py")
-    assert "ZeroDivisionError" in error.message
+    assert error.message == (
+        "kernels.evolve.py:3 does not import: ZeroDivisionError: division by zero. Mend it there, then start again."
+    )
 
 
 def test_task_module_with_a_syntax_error(bench: Bench) -> None:
@@ -40,17 +42,53 @@ def test_workload_that_raises(bench: Bench) -> None:
         ),
     )
     assert error.kind == "task-error" and error.line == 8
+    assert error.message.startswith("kernels.evolve.py:8 a workload raised: AttributeError: ")
     assert "randnn" in error.message
 
 
 def test_reference_that_raises(bench: Bench) -> None:
     error = refused(bench, DOUBLE, DOUBLE_TASK.replace("return x * 2.3", "return x.times(2.3)"))
     assert (error.kind, error.line) == ("task-error", 12)
+    assert error.message.startswith("kernels.evolve.py:12 reference() raised: AttributeError: ")
+    assert error.message.endswith("Mend it there, then start again.")
 
 
-def test_task_module_that_exits(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    "task",
+    [
+        "import sys\n\nsys.exit('no GPU')\n",
+        DOUBLE_TASK.replace("import torch\n", "", 1).replace("    for n in", "    exit('no GPU')\n    for n in"),
+    ],
+    ids=["import", "workloads"],
+)
+def test_task_module_that_calls_sys_exit(bench: Bench, task: str) -> None:
+    error = refused(bench, DOUBLE, task)
+    line = next(number for number, text in enumerate(task.splitlines(), 1) if "exit(" in text)
+    assert (error.kind, error.line) == ("task-error", line)
+    assert error.message.startswith(f"kernels.evolve.py:{line} ") and "it calls sys.exit('no GPU')" in error.message
+    assert error.message.endswith('under `if __name__ == "__main__":`, then start again.')
+
+
+def test_task_module_that_ends_its_process(bench: Bench) -> None:
     error = refused(bench, DOUBLE, "import os\nos._exit(3)\n")
     assert error.kind == "task-error" and "exit code 3" in error.message
+    assert "mend what ends the process (os._exit, a library), then start again" in error.message
+
+
+def test_task_module_that_crashes(bench: Bench) -> None:
+    error = refused(bench, DOUBLE, "import ctypes\n\nctypes.string_at(0)\n")
+    assert (error.kind, error.line) == ("task-error", 3)
+    assert error.message.startswith("kernels.evolve.py:3: the task crashed with SIGSEGV. ")
+
+
+def test_helper_of_the_task_that_raises(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text("import torch\n\ntorch.zeros(2) @ torch.zeros(3)\n")
+    (tmp_path / "kernels.py").write_text(DOUBLE)
+    (tmp_path / "kernels.evolve.py").write_text(f"import helper\n{DOUBLE_TASK}")
+    with pytest.raises(HostError) as caught:
+        bench.host.open(as_task(tmp_path / "kernels.py", tmp_path / "kernels.evolve.py", "double"), DOUBLE, "no-gpu")
+    assert caught.value.line == 1 and "kernels.evolve.py:1 does not import" in caught.value.message
+    assert "(raised at helper.py:3)" in caught.value.message
 
 
 def test_no_elements(bench: Bench) -> None:
@@ -83,12 +121,21 @@ def test_own_kernel_that_is_wrong(bench: Bench) -> None:
     error = refused(bench, DOUBLE.replace("0.3", "0.5"), DOUBLE_TASK)
     assert error.kind == "task-error"
     assert error.message.startswith("your kernel disagrees with reference() on x=float32[")
+    assert error.message.endswith("Mend the one that is wrong, then start again.")
 
 
 def test_own_kernel_that_does_not_compile(bench: Bench) -> None:
     error = refused(bench, DOUBLE.replace("tl.load(", "tl.laod("), DOUBLE_TASK)
     assert error.kind == "task-error" and error.line == 10
     assert error.file is not None and error.file.endswith("kernels.py")
+    assert error.message.startswith("kernels.py:10: your own double cannot be judged: ")
+    assert error.message.endswith("Mend it there, then start again.")
+
+
+def test_own_kernel_that_exits(bench: Bench) -> None:
+    error = refused(bench, DOUBLE.replace("    n = x.numel()", "    raise SystemExit(2)"), DOUBLE_TASK)
+    assert error.line == 16 and error.message.startswith("kernels.py:16: your own double cannot be judged: ")
+    assert "it called sys.exit(2)" in error.message
 
 
 def test_own_kernel_that_crashes(bench: Bench) -> None:
@@ -96,17 +143,24 @@ def test_own_kernel_that_crashes(bench: Bench) -> None:
         "    n = x.numel()",
         "    import ctypes, os\n    os.environ.get('TRITON_INTERPRET') and ctypes.string_at(0)\n    n = x.numel()",
     )
-    assert "SIGSEGV" in refused(bench, source, DOUBLE_TASK).message
+    error = refused(bench, source, DOUBLE_TASK)
+    assert error.line == 17 and error.message.startswith("kernels.py:17: your own kernel does not run on x=float32[")
+    assert "crashed with SIGSEGV" in error.message
+    assert error.message.endswith("on your own with TRITON_INTERPRET=1 and mend what fails, then start again.")
 
 
 def test_own_kernel_that_never_ends(bench: Bench) -> None:
     endless = DOUBLE.replace("    mask = offsets", "    i = n\n    while i > 0:\n        i += 0\n    mask = offsets")
-    assert "did not finish in 30.0 s" in refused(bench, endless, DOUBLE_TASK).message
+    error = refused(bench, endless, DOUBLE_TASK)
+    assert error.line in (10, 11) and error.message.startswith(f"kernels.py:{error.line}: your own kernel does not run")
+    assert "did not finish in 30.0 s" in error.message
+    assert error.message.endswith("or give the task smaller workloads (domain(rng)), then start again.")
 
 
 def test_own_kernel_out_of_bounds(bench: Bench) -> None:
     error = refused(bench, DOUBLE.replace("tl.store(out_ptr + offsets", "tl.store(out_ptr + 1 + offsets"), DOUBLE_TASK)
-    assert "your own kernel does not run on" in error.message and "line 11" in error.message
+    assert error.line == 11 and error.message.startswith("kernels.py:11: your own kernel does not run on")
+    assert error.message.endswith("Mask that access, or hand it a tensor that is large enough, then start again.")
 
 
 def test_late_binding_closures_mean_what_they_look_like(bench: Bench) -> None:
@@ -197,13 +251,45 @@ def test_interpreter_without_torch(tmp_path: Path) -> None:
     python = tmp_path / "bare" / "bin" / "python"
     host = start(python, tmp_path)
     assert [missing.what for missing in host.info.missing][:2] == ["torch", "triton"]
-    assert str(python) in host.info.missing[0].message
+    assert host.info.missing[0].message == (
+        f"torch is not installed in {python}. Install it there ({python} -m pip install torch), or choose the "
+        "interpreter that has it: --python, the setting kernelEvolve.python, [tool.kernel-evolve] python in "
+        "pyproject.toml, or VIRTUAL_ENV."
+    )
     (tmp_path / "k.evolve.py").write_text(DOUBLE_TASK)
     task = Task(tmp_path / "k.evolve.py", tmp_path / "k.py", TaskKind.ENTRY, "double", (), True, True)
     with pytest.raises(HostError) as caught:
         host.open(task, DOUBLE, "no-gpu")
     assert caught.value.kind == "missing-torch"
     host.close()
+
+
+@pytest.mark.parametrize(
+    ("triton", "said"),
+    [
+        (None, "triton is not installed in {python}. Install it there ({python} -m pip install triton), or choose"),
+        ("import no_such_library\n", "triton in {python} does not import: ModuleNotFoundError: No module named"),
+    ],
+    ids=["missing", "broken"],
+)
+def test_interpreter_with_torch_and_without_triton(tmp_path: Path, triton: str | None, said: str) -> None:
+    import venv
+
+    import torch
+
+    venv.create(tmp_path / "half", with_pip=False, symlinks=True)
+    python = tmp_path / "half" / "bin" / "python"
+    site = next((tmp_path / "half" / "lib").glob("python3*/site-packages"))
+    for entry in Path(torch.__file__).parents[1].iterdir():
+        if not entry.name.startswith("triton") and entry.suffix != ".pth" and not (site / entry.name).exists():
+            (site / entry.name).symlink_to(entry)
+    if triton:
+        (site / "triton.py").write_text(triton)
+    host = start(python, tmp_path)
+    host.close()
+    (missing,) = host.info.missing
+    assert host.info.torch and missing.what == "triton"
+    assert missing.message.startswith(said.format(python=python)) and "VIRTUAL_ENV" in missing.message
 
 
 def test_interpreter_that_does_not_exist(tmp_path: Path) -> None:

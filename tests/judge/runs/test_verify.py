@@ -60,6 +60,57 @@ def test_an_honest_proof_is_reproduced_from_the_record_alone(verified: Any) -> N
     assert found["verdict"]["speed"] == "estimated"
 
 
+@pytest.fixture(scope="module")
+def packaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace whose kernel lies in a package, and imports from it in every way."""
+    folder = tmp_path_factory.mktemp("packaged")
+    package = folder / "ops" / "fused"
+    package.mkdir(parents=True)
+    for init in (package, package.parent):
+        (init / "__init__.py").touch()
+    (package / "sizes.py").write_text("BLOCK = 256\n")
+    (package.parent / "checks.py").write_text("def check(x):\n    assert x.ndim\n")
+    (folder / "beside.py").write_text("FACTOR = 1.0\n")
+    text = (EXAMPLES / "swiglu.py").read_text().replace("256", "BLOCK")
+    imports = "import beside\nfrom ops.checks import check\nfrom .sizes import BLOCK\n"
+    (package / "swiglu.py").write_text(text.replace("import torch\n", f"import torch\n{imports}", 1))
+    task = (EXAMPLES / "swiglu.evolve.py").read_text()
+    (package / "swiglu.evolve.py").write_text(f"from ops.checks import check\nfrom .swiglu import BLOCK\n{task}")
+    return folder
+
+
+def test_a_kernel_inside_a_package_is_verified_with_its_package(packaged: Path, tmp_path: Path) -> None:
+    source = packaged / "ops" / "fused" / "swiglu.py"
+    judged = kernel_evolve(packaged, "judge", str(source), "--candidate", str(source), "--json", *PYTHON)
+    assert judged.returncode == 0, judged.stderr
+    proof = json.loads(judged.stdout)["evidence"]
+    ended = kernel_evolve(tmp_path, "verify", proof, *PYTHON)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    record = json.loads(Path(proof).read_text())
+    assert record["task"]["package"] == ["ops", "fused"]
+    record["task"]["folder"] = str(tmp_path / "another machine's")
+    moved = tmp_path / "moved.json"
+    moved.write_text(json.dumps(record))
+    ended = kernel_evolve(tmp_path, "verify", str(moved), *PYTHON)
+    assert ended.returncode == 2 and "lies in the package ops.fused, which is neither in" in ended.stderr
+    assert "Run `kernel-evolve verify` in the folder that holds ops/." in ended.stderr
+    ended = kernel_evolve(packaged, "verify", str(moved), *PYTHON)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_a_rejection_inside_a_package_is_reproduced_by_its_script(packaged: Path, tmp_path: Path) -> None:
+    source = packaged / "ops" / "fused" / "swiglu.py"
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text(source.read_text().replace("silu * up", "silu + up"))
+    judged = kernel_evolve(packaged, "judge", str(source), "--candidate", str(wrong), "--json", *PYTHON)
+    assert judged.returncode == 1, judged.stderr
+    script = tmp_path / "reproduce.py"
+    script.write_text(json.loads(judged.stdout)["reproduce"])
+    shown = subprocess.run([sys.executable, str(script)], cwd="/", capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.startswith("output 0: candidate max error ")
+
+
 def test_a_claim_that_its_own_samples_do_not_support_is_not_even_run(verified: Any) -> None:
     code, found, _ = verified(lambda record: record["verdict"].update(ratio=9.0))
     assert (code, found["outcome"], found["verdict"]) == (1, "unsupported", None)

@@ -344,3 +344,47 @@ def test_values_that_the_reference_refuses_are_left_out(job: GpuJob) -> None:
     assert seen["failure"] is None
     varied = {check["distribution"] for check in seen["checks"] if check.get("distribution")}
     assert varied and varied < set(VARIED)
+
+
+def test_none_and_numbers_among_the_outputs_are_compared_as_they_are(job: GpuJob) -> None:
+    def several(function: Any) -> Any:
+        return lambda: lambda inputs: [(f"out[{i}]", value) for i, value in enumerate(function(**inputs))]
+
+    own = several(lambda x: (double(x), None, 7))
+    task = replace(
+        job,
+        load_baseline=own,
+        truth=lambda inputs, names: [("out[0]", inputs["x"].double() * 2), ("out[1]", None), ("out[2]", 7)],
+    )
+    seen = judge_on_gpu(replace(task, load_candidate=several(lambda x: (x + x, None, 7))))
+    assert seen["failure"] is None and len(seen["timing"]) == 1
+    assert all(row["exact"] and row["type_ok"] for check in seen["checks"] for row in check["outputs"])
+    for wrong in (lambda x: (x + x, x, 7), lambda x: (x + x, None, 8), lambda x: (x + x,), lambda x: (None, None, 7)):
+        seen = judge_on_gpu(replace(task, load_candidate=several(wrong)))
+        assert seen["failure"] is None
+        assert any(not (row["type_ok"] and row["exact"]) for row in seen["checks"][0]["outputs"])
+
+
+def test_an_own_kernel_that_raises_is_named_with_its_file_and_line(job: GpuJob) -> None:
+    def broken(x: torch.Tensor) -> torch.Tensor:
+        return x @ torch.zeros(3, 2)
+
+    failure = judge_on_gpu(replace(job, load_baseline=runner(broken)))["failure"]
+    assert (failure["kind"], failure["file"]) == ("host-failure", __file__)
+    assert failure["line"] == broken.__code__.co_firstlineno + 1
+    assert failure["message"].startswith("RuntimeError: ") and failure["seed"] is not None
+
+
+@pytest.mark.parametrize("what", ["load_native", "truth"])
+def test_a_task_that_raises_is_told_in_its_own_words(job: GpuJob, what: str) -> None:
+    def refused(*unused: object) -> Any:
+        raise StepError("task-error", "k.evolve.py:3 reference() raised: no. Mend it there, then start again.", "k", 3)
+
+    failure = judge_on_gpu(replace(job, **{what: refused}))["failure"]
+    assert (failure["kind"], failure["file"], failure["line"]) == ("host-failure", "k", 3)
+    assert failure["message"].endswith("reference() raised: no. Mend it there, then start again.")
+
+
+def test_a_reference_of_another_form_is_told(job: GpuJob) -> None:
+    failure = judge_on_gpu(replace(job, truth=lambda inputs, names: []))["failure"]
+    assert failure["kind"] == "host-failure" and "reference() gives 0 output(s), the entry 1" in failure["message"]

@@ -47,7 +47,7 @@ PLAN = LaunchPlan(
         LAUNCH,
         Copy(View(0, 4, "float32", (3,), (2,)), View(1, 0, "float32", (3,), (1,))),
     ),
-    outputs=(Output("out", WHOLE), Output("out[1]", View(0, 0, "float32", (8,), (1,)))),
+    outputs=(Output("out", WHOLE), Output("out[1]", View(0, 0, "float32", (8,), (1,))), Output("out[2]", None)),
 )
 
 
@@ -133,8 +133,8 @@ def inputs() -> dict[str, Any]:
 
 def test_a_plan_is_carried_out(driver: Driver, binaries: Path) -> None:
     given = inputs()
-    (name, out), (second, same) = PlannedRunner([PLAN], binaries, "cpu")(given)
-    assert (name, second) == ("out", "out[1]")
+    (name, out), (second, same), third = PlannedRunner([PLAN], binaries, "cpu")(given)
+    assert (name, second, third) == ("out", "out[1]", ("out[2]", None))
     assert out.flatten().tolist() == [1.0, 3.0, 5.0, *[float("-inf")] * 5]
     assert same.data_ptr() == given["x"].data_ptr()
     assert driver.launches == [("kernel", (2, 1, 1, 128, 1, 1), [given["x"].data_ptr() + 8, -7, 0, 0])]

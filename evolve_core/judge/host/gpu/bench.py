@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,17 @@ import torch
 
 from ..copies import clone_inputs
 from ..errors import StepError
+from ..loading import raised_at
 from ..operators import RecordedOperators
 from .channel import Channel, PeerGone
 from .clock import Stopwatch
-from .inputs import unpack_values
+from .inputs import PLAIN, unpack_values
 from .launches import LaunchCount
 from .planned import PlannedRunner
 from .poison import overwrite_free_memory, poisoned
 from .slots import Slot, SlotTooSmall, wait_for_device
 
-Runner = Callable[[dict[str, Any]], "list[tuple[str, torch.Tensor]]"]
+Runner = Callable[[dict[str, Any]], "list[tuple[str, Any]]"]
 
 _WARM_CALLS = 3
 _CUDA_FAULTS = ("CUDA error", "CUDA driver error", "Triton Error [CUDA]", "cuLaunchKernel", "device-side assert")
@@ -130,7 +130,7 @@ class Bench:
             launches = self._launched(which, before)
             exported = self._export({}, outputs, with_inputs=False, start=offset)
             offset = exported.pop("next_offset")
-            self._result_bytes = [entry["layout"]["bytes"] for entry in exported["outputs"]]
+            self._result_bytes = [entry["layout"]["bytes"] for entry in exported["outputs"] if "layout" in entry]
             answer[which] = {
                 **exported,
                 "device_ns": sample.device_ns,
@@ -178,16 +178,17 @@ class Bench:
         return runner.launches if isinstance(runner, PlannedRunner) else self._launches.since(before)
 
     def _export(
-        self, inputs: dict[str, Any], outputs: list[tuple[str, torch.Tensor]], with_inputs: bool, start: int = 0
+        self, inputs: dict[str, Any], outputs: list[tuple[str, Any]], with_inputs: bool, start: int = 0
     ) -> dict[str, Any]:
-        facts = [_facts(name, tensor, inputs, self._device) for name, tensor in outputs]
-        plain = [tensor.detach().as_subclass(torch.Tensor) for _, tensor in outputs]
+        facts = [_facts(name, value, inputs, self._device) for name, value in outputs]
+        plain = [value.detach().as_subclass(torch.Tensor) for _, value in outputs if isinstance(value, torch.Tensor)]
         layout = self._outbox.write(plain, start)
+        laid = iter(layout)
         after = [tensor for tensor in inputs.values() if isinstance(tensor, torch.Tensor)]
         end = _end(layout, start)
         left = self._outbox.write(after, end) if with_inputs else []
         return {
-            "outputs": [{**fact, "layout": entry} for fact, entry in zip(facts, layout, strict=True)],
+            "outputs": [fact if "value" in fact else {**fact, "layout": next(laid)} for fact in facts],
             "inputs_after": left,
             "next_offset": end,
         }
@@ -250,12 +251,12 @@ def _failure(raised: BaseException) -> dict[str, Any]:
         kind, fatal = "compile-error", False
     else:
         kind = "crash"
-    file, line = _place(raised)
+    place = raised_at(raised)
     return {
         "kind": kind,
         "message": f"{_meaning(text)}{name}: {text}"[:2000],
-        "file": file,
-        "line": line,
+        "file": str(place.file) if place else None,
+        "line": place.line if place else None,
         "fatal": fatal,
     }
 
@@ -266,28 +267,16 @@ def _meaning(text: str) -> str:
     return "it reads or writes outside its tensors: " if outside else ""
 
 
-def _place(raised: BaseException) -> tuple[str | None, int | None]:
-    """Where in the user's or the candidate's own files it was raised: the innermost frame outside every library and
-    outside us.
-    """
-    ours = str(Path(__file__).resolve().parent.parent)
-    for frame in reversed(traceback.extract_tb(raised.__traceback__)):
-        library = "site-packages" in frame.filename or "dist-packages" in frame.filename
-        if (
-            not library
-            and not frame.filename.startswith((ours, "<"))
-            and f"{os.sep}lib{os.sep}python" not in frame.filename
-        ):
-            return frame.filename, frame.lineno
-    return None, None
-
-
 def _facts(name: str, tensor: Any, inputs: dict[str, Any], device: str) -> dict[str, Any]:
     """What only this process can say of an output. A subclass may compute when it is looked at, after the clock
     stopped.
+
+    A plain value is in the answer itself: there is no tensor of it.
     """
+    if isinstance(tensor, PLAIN):
+        return {"name": name, "type_ok": True, "aliases_input": False, "value": tensor}
     if not isinstance(tensor, torch.Tensor):
-        raise TypeError(f"output {name} is a {type(tensor).__name__}, not a tensor")
+        raise TypeError(f"output {name} is a {type(tensor).__name__}: return tensors, numbers, strings or None")
     memory = tensor.untyped_storage().data_ptr()
     return {
         "name": name,

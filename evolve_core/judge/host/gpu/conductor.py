@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -19,11 +20,13 @@ import torch
 from ..compare import same_bits
 from ..copies import clone_inputs
 from ..distributions import AS_DRAWN, VARIED, is_sound, vary
-from ..errors import StepError
+from ..errors import StepError, log
+from ..loading import raised_at
 from ..operators import RecordedOperators
+from ..truths import matched
 from .channel import Channel
-from .inputs import describe, pack, same_bytes
-from .job import GpuJob, Named
+from .inputs import PLAIN, describe, pack, same_bytes
+from .job import GpuJob, Named, Runner
 from .link import BenchFailed, BenchLink
 from .nvml import device_state
 from .poison import POISONS
@@ -63,7 +66,8 @@ class Conductor:
         self._job, self._process = job, process
         self._link = BenchLink(channel)
         self._to, self._from = to_bench, from_bench
-        self._native = (job.load_native or job.load_baseline)()
+        self._native: Runner
+        """The user's own kernel, once it was prepared."""
         self.checks: list[dict[str, Any]] = []
         self.timing: list[dict[str, Any]] = []
         self.environment: dict[str, Any] = {}
@@ -111,6 +115,9 @@ class Conductor:
             measure()
         except BenchFailed as failed:
             failure = failed.failure
+        except (Exception, SystemExit) as raised:  # noqa: BLE001 - this process's boundary: the user's code runs here
+            log(traceback.format_exc())
+            failure = self._link.failed("host-failure", *_told(raised)).failure
         return {
             "failure": failure,
             "checks": self.checks,
@@ -125,6 +132,7 @@ class Conductor:
 
     def _prepare(self) -> None:
         """Device memory is handed over where each side can open the other's: a bench's confinement may forbid it."""
+        self._native = (self._job.load_native or self._job.load_baseline)()
         offer = self._to.offer(self._job.device)
         answer = self._link.ask({"do": "prepare", "offer": offer}, self._job.compile_timeout_s)
         if not answer.pop("opened"):
@@ -247,7 +255,7 @@ class Conductor:
         self._link.reference_took(time.monotonic() - started)
         tensors = {name: value for name, value in inputs.items() if isinstance(value, torch.Tensor)}
         changed = {name for name, value in tensors.items() if not same_bytes(own[name], value)}
-        in_place = all(own.get(name) is value for name, value in native)
+        in_place = all(name in own and own[name] is value for name, value in native)
         names = sorted(changed) if in_place else None
         with library if recorded else nullcontext():
             truth = self._job.truth(clone_inputs(inputs), names)
@@ -259,6 +267,7 @@ class Conductor:
         }
         case = _Case(inputs, truth, native, names, changed, aliased, operators)
         case.native = case.results(native)
+        case.truth = matched(truth, case.native, self._job.reference())
         return case
 
     def _run(self, case: _Case, poison: str, *, first_call: bool) -> dict[str, Any]:
@@ -268,9 +277,11 @@ class Conductor:
 
     def _outputs(self, answer: dict[str, Any], case: _Case) -> Named:
         try:
-            layouts = [entry["layout"] for entry in answer["outputs"]]
-            names = [str(entry["name"]) for entry in answer["outputs"]]
-            return case.results(list(zip(names, self._from.read(layouts, self._job.device), strict=True)))
+            said = answer["outputs"]
+            layouts = [entry["layout"] for entry in said if "value" not in entry]
+            tensors = iter(self._from.read(layouts, self._job.device))
+            named = [(str(entry["name"]), _plain(entry) if "value" in entry else next(tensors)) for entry in said]
+            return case.results(named)
         except (BadLayout, KeyError, TypeError) as broken:
             message = f"the bench answered with an unreadable result: {broken}"
             raise self._link.failed("cheating", message) from broken
@@ -320,6 +331,15 @@ class Conductor:
             raise self._link.failed("cheating", f"the candidate left {what} running beside the clock")
 
 
+def _told(raised: BaseException) -> tuple[str, str | None, int | None]:
+    """What the task or the user's own kernel raised: message, file and line of theirs."""
+    if isinstance(raised, StepError):
+        return raised.message, raised.file, raised.line
+    place = raised_at(raised)
+    said = f"it called sys.exit({raised.code!r})" if isinstance(raised, SystemExit) else str(raised)
+    return f"{type(raised).__name__}: {said}", str(place.file) if place else None, place.line if place else None
+
+
 def _wrong(checks: list[dict[str, Any]]) -> bool:
     """Whether there is no point in timing: an output of the wrong kind. Tolerances are not this process's business."""
     rows = [row for check in checks for row in check["outputs"]]
@@ -339,5 +359,13 @@ def _counted(said: Any) -> dict[str, int]:
     return {name[:200]: count for name, count in pairs if isinstance(count, int)}
 
 
-def _same_memory(tensor: torch.Tensor, value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr()
+def _plain(entry: dict[str, Any]) -> Any:
+    """A value that is no tensor, in the bench's own words: JSON, of which only what compares as it is counts."""
+    if not isinstance(entry["value"], PLAIN):
+        raise TypeError(f"{entry['name']} is neither a tensor nor a plain value")
+    return entry["value"]
+
+
+def _same_memory(value: Any, other: Any) -> bool:
+    both = isinstance(value, torch.Tensor) and isinstance(other, torch.Tensor)
+    return both and value.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()

@@ -8,7 +8,7 @@ import torch
 
 from .slots import Slot
 
-_PLAIN = (bool, int, float, str, type(None))
+PLAIN = (bool, int, float, str, type(None))
 _DTYPE = "torch.dtype"
 
 
@@ -52,7 +52,7 @@ def same_bytes(left: torch.Tensor, right: torch.Tensor) -> bool:
 def _plain(name: str, value: Any) -> Any:
     if isinstance(value, torch.dtype):
         return {_DTYPE: str(value).removeprefix("torch.")}
-    if isinstance(value, _PLAIN):
+    if isinstance(value, PLAIN):
         return value
     raise UnsupportedInput(
         f"input {name} is a {type(value).__name__}; workloads on the GPU hold tensors, numbers, strings, dtypes, None"

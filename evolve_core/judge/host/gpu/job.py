@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..compare import Compare
+from ..errors import Place
 from .confinement import Layer
 
-Named = list[tuple[str, torch.Tensor]]
+Named = list[tuple[str, Any]]
+"""Outputs by name: tensors, and plain values among them (None, numbers, strings)."""
 Runner = Callable[[dict[str, Any]], Named]
 
 SCREENING_PAIRS = 13
@@ -46,6 +47,8 @@ class GpuJob:
     """The user's kernel for the bench, launched the way that the candidate is."""
     load_candidate: Callable[[], Runner] | None
     compare: Compare
+    reference: Callable[[], Place] = lambda: Place(Path("the task"))
+    """Where the task defines reference()."""
     load_native: Callable[[], Runner] | None = None
     """The user's kernel for the conductor, through their own host code; None: as for the bench."""
     load_host_code: Callable[[], Runner] | None = None

@@ -92,7 +92,8 @@ class PlannedRunner:
         self.launches = plan.launches
         if plan.outputs is None:
             return flatten_outputs(None, inputs)
-        return [(output.name, _seen(output.view, tensors)) for output in plan.outputs]
+        seen = [None if output.view is None else _seen(output.view, tensors) for output in plan.outputs]
+        return [(output.name, value) for output, value in zip(plan.outputs, seen, strict=True)]
 
     def _plan_for(self, inputs: dict[str, Any]) -> LaunchPlan:
         for plan in self._plans:

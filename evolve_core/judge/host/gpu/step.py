@@ -13,8 +13,8 @@ from .. import tasks
 from ..buffers import flatten_outputs
 from ..compare import compare_outputs
 from ..loading import entry_of, load_source
-from ..oracle import reference_truth
 from ..plan import plan_from
+from ..truths import reference_truth
 from .confinement import Layer, own_folder
 from .cuda_task import cuda_runner
 from .job import COMPILE_TIMEOUT_S, GpuJob, Named, Runner
@@ -53,6 +53,7 @@ def job_of(payload: dict[str, Any], folder: Path) -> GpuJob:
         timed=list(timed),
         draw=lambda workload, seed, device: tasks.draw(task(), recipes[workload], seed, device),
         truth=_truth(task, cache(load_native), typed=payload["kind"] == "launches"),
+        reference=lambda: task().where("reference"),
         load_baseline=_planned(payload, "baseline")
         if plans
         else _loader(payload, "baseline", task, partial(_fresh, folder, "baseline")),

@@ -1,0 +1,79 @@
+"""What is right: reference() on wide inputs, brought together with what the user's own kernel gave on the same ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from .buffers import flatten_outputs
+from .compare import is_numeric
+from .errors import Place, StepError
+from .tasks import TaskModule
+
+Named = list[tuple[str, Any]]
+
+
+def matched(truth: Named, native: Named, reference: Place) -> Named:
+    """``truth`` under the names of ``native``, the outputs of the user's own kernel.
+
+    Raises StepError ``task-error`` at ``reference`` where the two are no outputs of one function: another number of
+    them, another shape, or None (or a string, a dtype) on one side only.
+    """
+    if len(truth) != len(native):
+        raise reference.error(
+            f"reference() gives {len(truth)} output(s), the entry {len(native)}{_nones(native)}; return as many from "
+            "reference(), in the same order, and None where the entry gives None"
+        )
+    for (_, ours), (name, theirs) in zip(truth, native, strict=True):
+        if is_numeric(ours) != is_numeric(theirs) or (not is_numeric(ours) and ours != theirs):
+            raise reference.error(
+                f"reference() gives {_shown(ours)} for {name}, the entry gives {_shown(theirs)}; return the same kind "
+                "of value from reference()"
+            )
+        if is_numeric(ours) and torch.as_tensor(ours).shape != torch.as_tensor(theirs).shape:
+            raise reference.error(
+                f"reference() gives shape {list(torch.as_tensor(ours).shape)} for {name}, the entry gives "
+                f"{list(torch.as_tensor(theirs).shape)}; return the entry's shape from reference()"
+            )
+    return [(name, ours) for (name, _), (_, ours) in zip(native, truth, strict=True)]
+
+
+def _nones(named: Named) -> str:
+    names = [name for name, value in named if value is None]
+    return f" ({', '.join(names)}: None)" if names else ""
+
+
+def _shown(value: Any) -> str:
+    return f"a {type(value).__name__}" if is_numeric(value) else repr(value)
+
+
+def reference_truth(task: TaskModule, inputs: dict[str, Any], names: list[str] | None) -> Named:
+    """reference() on the inputs in fp64 where it allows that, else fp32, else as they are."""
+    for wide in (torch.float64, torch.float32):
+        raised_inputs = {name: _widened(value, wide) for name, value in inputs.items()}
+        try:
+            return _reference(task, raised_inputs, names)
+        except StepError:
+            continue
+    return _reference(task, {name: _cloned(value) for name, value in inputs.items()}, names)
+
+
+def _reference(task: TaskModule, inputs: dict[str, Any], names: list[str] | None) -> Named:
+    with torch.no_grad():
+        result = task.call("reference", **inputs)
+    if result is None and names is not None:
+        return [(name, inputs[name]) for name in names]
+    return flatten_outputs(result, inputs)
+
+
+def _widened(value: Any, wide: torch.dtype) -> Any:
+    if not isinstance(value, torch.Tensor):
+        return value
+    if value.dtype.is_floating_point and value.element_size() < torch.empty(0, dtype=wide).element_size():
+        return value.to(wide)
+    return value.clone()
+
+
+def _cloned(value: Any) -> Any:
+    return value.clone() if isinstance(value, torch.Tensor) else value
