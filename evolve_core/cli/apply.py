@@ -10,8 +10,8 @@ import click
 from evolve_core.cli.lookup import FoundRun, find_run
 from evolve_core.cli.runs import workspace_option
 from evolve_core.cli.selection import read_source
-from evolve_core.files import write_whole
 from evolve_core.errors import UsageError
+from evolve_core.files import write_whole
 from evolve_core.source.edit import apply_edits, rebase
 from evolve_core.source.parse import language_of, parse
 

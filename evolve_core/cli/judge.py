@@ -14,8 +14,8 @@ import click
 from evolve_core.cli.defaults import TARGET, known_target
 from evolve_core.cli.main import COULD_NOT_RUN, FOUND
 from evolve_core.cli.selection import read_source, select, select_task
-from evolve_core.files import write_new
 from evolve_core.errors import UsageError
+from evolve_core.files import write_new
 from evolve_core.interpreter import resolve
 from evolve_core.journal.codec import to_plain
 from evolve_core.judge.session import Judgement, TaskJudge

@@ -11,8 +11,8 @@ from importlib import import_module
 import click
 
 from evolve_core import __version__
-from evolve_core.files import explain
 from evolve_core.errors import KernelEvolveError
+from evolve_core.files import explain
 
 FINE, FOUND, COULD_NOT_RUN = 0, 1, 2
 """Exit codes of every command."""

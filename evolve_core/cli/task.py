@@ -10,6 +10,7 @@ import click
 from evolve_core.cli.main import FOUND
 from evolve_core.cli.selection import Selection, require_kernels, select, select_task
 from evolve_core.errors import UsageError
+from evolve_core.files import write_new
 from evolve_core.journal.codec import to_plain
 from evolve_core.source.model import Kernel
 from evolve_core.task.model import Task

@@ -11,8 +11,8 @@ from contextlib import closing
 from pathlib import Path
 
 from evolve_core import __version__
-from evolve_core.files import shortage
 from evolve_core.errors import JournalError, JournalFull, JournalTooNew
+from evolve_core.files import shortage
 from evolve_core.sqlite import use_wal
 
 VERSION = 1

@@ -15,8 +15,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from evolve_core.files import explain
 from evolve_core.errors import KernelEvolveError, RunError, UsageError
+from evolve_core.files import explain
 from evolve_core.journal.lock import is_runner_alive, runner_lock
 from evolve_core.journal.model import CandidateRecord, RunRecord, RunSpec, RunState
 from evolve_core.journal.reader import LAST_WORDS_MARK, JournalReader
