@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from evolve_core.judge.host.binaries import BinaryStore
 from evolve_core.judge.host.errors import StepError
 from evolve_core.judge.host.gpu import planned
-from evolve_core.judge.host.gpu.planned import PlannedRunner
+from evolve_core.judge.host.gpu.arguments import as_ctypes
+from evolve_core.judge.host.gpu.guarded import Edge, place
+from evolve_core.judge.host.gpu.planned import PlannedRunner, kept_alignments
 from evolve_core.judge.host.plan import (
     Argument,
     BadPlan,
@@ -178,9 +180,56 @@ def test_a_binary_must_take_what_the_plan_gives(driver: Driver, binaries: Path) 
         PlannedRunner([replace(PLAN, steps=(greedy,))], binaries, "cpu")(inputs())
 
 
+def test_a_timed_call_finds_nothing_of_an_earlier_one(
+    driver: Driver, binaries: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel that remembers answers needs memory that stays: neither buffers nor scratch do."""
+    kept: dict[tuple[int, torch.dtype], torch.Tensor] = {}
+
+    def same_again(self: PlannedRunner, count: int, dtype: torch.dtype) -> torch.Tensor:
+        return kept.setdefault((count, dtype), torch.zeros(count, dtype=dtype))
+
+    monkeypatch.setattr(PlannedRunner, "_fresh", same_again)
+    plan = replace(PLAN, steps=(replace(LAUNCH, scratch_bytes=3),))
+    runner = PlannedRunner([plan], binaries, "cpu")
+    runner.prepared(inputs())()
+    for memory in kept.values():
+        memory.zero_()
+    call = runner.prepared(inputs())
+    assert {tensor.dtype: tensor.numel() for tensor in kept.values()} == {torch.float32: 8, torch.uint8: 6}
+    assert all((tensor.view(torch.uint8) == 0xFF).all() for tensor in kept.values())
+    assert not driver.launches[1:]
+    (_, out), _same = call()
+    assert out.isnan().all() and len(driver.launches) == 2
+
+
+PAGES, BYTES = 2 << 20, 4 * 33
+
+
+@pytest.mark.parametrize(
+    ("shift", "offsets", "kept", "slack"),
+    [(0, (0,), 16, 12), (4, (0,), 4, 0), (8, (0,), 8, 4), (4, (12,), 16, 8), (4, (4, 8), 8, 0), (0, (4,), 4, 0)],
+    ids=["promised", "off-by-one-element", "half", "promised-further-in", "two-views", "only-seen-further-in"],
+)
+def test_a_tensor_lies_as_close_to_the_guard_as_its_promises_allow(
+    shift: int, offsets: tuple[int, ...], kept: int, slack: int
+) -> None:
+    launch = replace(LAUNCH, arguments=tuple(Argument(memory=0, offset=offset) for offset in offsets))
+    plan = replace(PLAN, givens=(Given("x", "float32", (33,), (1,), shift), PLAN.givens[1]), steps=(launch,))
+    assert kept_alignments(plan) == {"x": kept}
+    back = place(Edge.BACK, PAGES, BYTES, shift % kept, kept)
+    assert PAGES - (back + BYTES) == slack
+    assert all((back + offset) % kept == (shift + offset) % kept for offset in offsets)
+    assert place(Edge.FRONT, PAGES, BYTES, shift % kept, kept) == shift % kept
+
+
+def test_what_no_kernel_sees_keeps_its_place() -> None:
+    assert kept_alignments(replace(PLAN, steps=(Fill(WHOLE, 0.0),))) == {}
+
+
 def test_scalars_have_the_bits_that_the_kernel_reads() -> None:
     def bits(kind: str, value: float) -> bytes:
-        return bytes(planned._argument(Argument(scalar=kind, value=value), ()))
+        return bytes(as_ctypes(Argument(scalar=kind, value=value), ()))
 
     assert bits("fp16", 1.5) == b"\x00\x3e" and bits("bf16", 1.5) == b"\xc0\x3f"
     assert bits("fp32", 1.5) == bytes(ctypes.c_float(1.5)) and bits("fp64", 1.5) == bytes(ctypes.c_double(1.5))

@@ -66,6 +66,12 @@ class _Block:
     used: int = 0
 
 
+def place(edge: Edge, page_bytes: int, bytes_: int, shift: int, alignment: int) -> int:
+    """Where in its pages a tensor starts: as close to ``edge`` as its address allows."""
+    room = page_bytes - bytes_ - shift
+    return shift if edge is Edge.FRONT else room // alignment * alignment + shift
+
+
 class GuardedMemory:
     """Tensors of one call after the other; blocks are kept for the next call."""
 
@@ -90,22 +96,21 @@ class GuardedMemory:
             self._free.setdefault(block.pages.numel(), []).append(block)
         self._used, self._edge, self._pattern = [], edge, pattern
 
-    def like(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A copy with the same strides, and the same alignment within ``ALIGNMENT``."""
+    def like(self, tensor: torch.Tensor, alignment: int = ALIGNMENT) -> torch.Tensor:
+        """A copy with the same strides, whose address is as far past a multiple of ``alignment``."""
         pairs = zip(tensor.shape, tensor.stride(), strict=True)
         span = 1 + sum((size - 1) * step for size, step in pairs) if tensor.numel() else 0
-        memory = self.empty(span, tensor.dtype, tensor.data_ptr() % ALIGNMENT)
+        memory = self.empty(span, tensor.dtype, tensor.data_ptr() % alignment, alignment)
         source = tensor.as_strided((span,), (1,), tensor.storage_offset())
         memory.view(torch.uint8).copy_(source.view(torch.uint8))
         return memory.as_strided(tensor.shape, tensor.stride(), memory.storage_offset())
 
-    def empty(self, count: int, dtype: torch.dtype, shift: int = 0) -> torch.Tensor:
-        """``count`` elements whose address is ``shift`` bytes past a multiple of ``ALIGNMENT``; of the pattern."""
+    def empty(self, count: int, dtype: torch.dtype, shift: int = 0, alignment: int = ALIGNMENT) -> torch.Tensor:
+        """``count`` elements whose address is ``shift`` bytes past a multiple of ``alignment``; of the pattern."""
         bytes_ = count * torch.empty(0, dtype=dtype).element_size()
         block = self._block(bytes_ + 2 * ALIGNMENT)
         block.pages.fill_(self._pattern)
-        room = block.pages.numel() - bytes_ - shift
-        block.start = shift if self._edge is Edge.FRONT else room // ALIGNMENT * ALIGNMENT + shift
+        block.start = place(self._edge, block.pages.numel(), bytes_, shift, alignment)
         block.used = bytes_
         self._used.append(block)
         return block.pages[block.start : block.start + bytes_].view(dtype)
@@ -117,7 +122,8 @@ class GuardedMemory:
             for block in self._used
             for part in (block.pages[: block.start], block.pages[block.start + block.used :])
         ]
-        return any(bool((part != self._pattern).any()) for part in beside if part.numel())
+        differs = [(part != self._pattern).any() for part in beside if part.numel()]
+        return bool(differs) and bool(torch.stack(differs).any())
 
     def _block(self, bytes_: int) -> _Block:
         size = -(-bytes_ // self._page) * self._page

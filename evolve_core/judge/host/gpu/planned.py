@@ -7,8 +7,8 @@ global and its profile scratch where the binary has parameters for them.
 from __future__ import annotations
 
 import ctypes
-import struct
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +16,15 @@ import torch
 
 from ..buffers import dtype_name, dtype_named, flatten_outputs, plain_value
 from ..errors import StepError
-from ..plan import ALIGNMENT, Argument, Copy, Fill, Given, KernelLaunch, LaunchPlan, View
+from ..plan import ALIGNMENT, Copy, Fill, Given, KernelLaunch, LaunchPlan, Step, View
+from .arguments import POINTER_BYTES, as_ctypes, parameter_bytes
 from .driver import DEFAULT_SHARED_BYTES, Driver
 from .guarded import Edge, guarded_memory
 from .job import Named
 
 _SURROUNDINGS = {"nan": (Edge.BACK, 0xFF), "zero": (Edge.FRONT, 0)}
 """Where tensors lie and what is around and in them, by poison: all bits set are NaN in every floating-point type."""
-_POINTER_BYTES = 8
 _PREFER_SHARED = 1  # CU_FUNC_CACHE_PREFER_SHARED, which Triton asks for as well
-_INTEGERS: dict[str, type[Any]] = {
-    "i1": ctypes.c_int8,
-    "i8": ctypes.c_int8,
-    "i16": ctypes.c_int16,
-    "i32": ctypes.c_int32,
-    "i64": ctypes.c_int64,
-    "u1": ctypes.c_uint8,
-    "u8": ctypes.c_uint8,
-    "u16": ctypes.c_uint16,
-    "u32": ctypes.c_uint32,
-    "u64": ctypes.c_uint64,
-}
 
 
 class PlannedRunner:
@@ -51,7 +39,16 @@ class PlannedRunner:
         self.launches = 0
 
     def __call__(self, inputs: dict[str, Any]) -> Named:
-        return self._carried_out(inputs, self._fresh)
+        plan = self._plan_for(inputs)
+        return self._carried_out(plan, inputs, self._memory(plan, inputs, self._fresh))
+
+    def prepared(self, inputs: dict[str, Any]) -> Callable[[], Named]:
+        """A call on ``inputs``, to be made once: the memory that it gets is there already, and nothing of an earlier
+        call is left in it.
+        """
+        plan = self._plan_for(inputs)
+        memory = self._memory(plan, inputs, lambda count, dtype: _overwritten(self._fresh(count, dtype)))
+        return lambda: self._carried_out(plan, inputs, memory)
 
     def guarded(self, inputs: dict[str, Any], poison: str) -> tuple[dict[str, Any], Named]:
         """A call on copies of ``inputs`` with unmapped memory beside every tensor; the copies as it left them, and the
@@ -59,13 +56,15 @@ class PlannedRunner:
 
         Fresh memory holds ``poison``. Raises StepError where something beside a tensor was written.
         """
-        memory = guarded_memory()
-        memory.begin(*_SURROUNDINGS[poison])
+        plan, pages = self._plan_for(inputs), guarded_memory()
+        pages.begin(*_SURROUNDINGS[poison])
+        kept = kept_alignments(plan)
         copies = {
-            name: memory.like(value) if isinstance(value, torch.Tensor) else value for name, value in inputs.items()
+            name: pages.like(value, kept.get(name, ALIGNMENT)) if isinstance(value, torch.Tensor) else value
+            for name, value in inputs.items()
         }
-        outputs = self._carried_out(copies, memory.empty)
-        if memory.disturbed():
+        outputs = self._carried_out(plan, copies, self._memory(plan, copies, pages.empty))
+        if pages.disturbed():
             raise StepError("crash", "it writes beside its tensors")
         return copies, outputs
 
@@ -76,15 +75,26 @@ class PlannedRunner:
             self._driver.call("cuModuleUnload", function.module)
         self._functions.clear()
 
-    def _carried_out(self, inputs: dict[str, Any], allocate: Callable[[int, torch.dtype], torch.Tensor]) -> Named:
-        plan = self._plan_for(inputs)
+    def _memory(self, plan: LaunchPlan, inputs: dict[str, Any], allocate: _Allocate) -> _Memory:
+        """Everything that the steps of ``plan`` are given."""
         tensors = [
             inputs[memory.given] if memory.given else allocate(memory.count, dtype_named(memory.dtype))
             for memory in plan.memories
         ]
-        for step in plan.steps:
+        return _Memory(tensors, [self._scratch(step) for step in plan.steps])
+
+    def _scratch(self, step: Step) -> torch.Tensor | None:
+        if not isinstance(step, KernelLaunch) or not step.scratch_bytes:
+            return None
+        programs = step.grid[0] * step.grid[1] * step.grid[2]
+        # Not between guards: it may need more alignment than they give.
+        return _overwritten(self._fresh(programs * step.scratch_bytes, torch.uint8))
+
+    def _carried_out(self, plan: LaunchPlan, inputs: dict[str, Any], memory: _Memory) -> Named:
+        tensors = memory.tensors
+        for step, scratch in zip(plan.steps, memory.scratch, strict=True):
             if isinstance(step, KernelLaunch):
-                self._launch(step, tensors)
+                self._launch(step, tensors, scratch)
             elif isinstance(step, Fill):
                 _seen(step.view, tensors).fill_(step.value)
             else:
@@ -104,13 +114,9 @@ class PlannedRunner:
     def _fresh(self, count: int, dtype: torch.dtype) -> torch.Tensor:
         return torch.empty(count, dtype=dtype, device=self._device)
 
-    def _launch(self, step: KernelLaunch, tensors: Sequence[torch.Tensor]) -> None:
+    def _launch(self, step: KernelLaunch, tensors: Sequence[torch.Tensor], scratch: torch.Tensor | None) -> None:
         function = self._function(step)
-        arguments = [_argument(one, tensors) for one in step.arguments]
-        scratch = None
-        if step.scratch_bytes:
-            programs = step.grid[0] * step.grid[1] * step.grid[2]
-            scratch = torch.empty(programs * step.scratch_bytes, dtype=torch.uint8, device=self._device)
+        arguments = [as_ctypes(one, tensors) for one in step.arguments]
         arguments += [ctypes.c_uint64(scratch.data_ptr() if scratch is not None else 0)] * (function.extra > 0)
         arguments += [ctypes.c_uint64(0)] * (function.extra - 1)
         stream = torch.cuda.current_stream().cuda_stream
@@ -125,6 +131,17 @@ class PlannedRunner:
             content = (self._binaries / f"{step.binary}.cubin").read_bytes()
             self._functions[key] = _loaded(self._driver, content, step)
         return self._functions[key]
+
+
+_Allocate = Callable[[int, torch.dtype], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """``tensors``: the plan's memories. ``scratch``: of each of its steps."""
+
+    tensors: list[torch.Tensor]
+    scratch: list[torch.Tensor | None]
 
 
 class _Function:
@@ -149,9 +166,9 @@ def _loaded(driver: Driver, content: bytes, step: KernelLaunch) -> _Function:
         driver.call("cuFuncSetCacheConfig", handle, ctypes.c_int(_PREFER_SHARED))
         driver.allow_shared(handle, step.shared_bytes)
     sizes = driver.parameter_bytes(handle)
-    own = [_bytes(one) for one in step.arguments]
+    own = [parameter_bytes(one) for one in step.arguments]
     extra = sizes[len(own) :]
-    if sizes[: len(own)] != own or len(extra) > 2 or set(extra) - {_POINTER_BYTES}:
+    if sizes[: len(own)] != own or len(extra) > 2 or set(extra) - {POINTER_BYTES}:
         raise StepError("crash", f"{step.function} was compiled for parameters of {sizes} bytes, its plan has {own}")
     return _Function(module, handle, len(extra))
 
@@ -167,6 +184,30 @@ def _fits(plan: LaunchPlan, inputs: dict[str, Any]) -> bool:
         elif given != _as_given(given.name, value):
             return False
     return True
+
+
+def kept_alignments(plan: LaunchPlan) -> dict[str, int]:
+    """By input, which power of two its address may be moved by without breaking what a kernel was promised.
+
+    Triton promises its compiler multiples of ``ALIGNMENT``; an address off those may be in code for no more than it
+    happens to be aligned to.
+    """
+    shifts = {given.name: given.shift for given in plan.givens}
+    kept: dict[str, int] = {}
+    for step in plan.steps:
+        for argument in step.arguments if isinstance(step, KernelLaunch) else ():
+            name = "" if argument.memory is None else plan.memories[argument.memory].given
+            if name:
+                past = (shifts[name] + argument.offset) % ALIGNMENT
+                kept[name] = max(kept.get(name, 1), past & -past or ALIGNMENT)
+    return kept
+
+
+def _overwritten(tensor: torch.Tensor) -> torch.Tensor:
+    """All bits set: NaN in every floating-point type."""
+    if tensor.numel():
+        tensor.view(torch.uint8).fill_(0xFF)
+    return tensor
 
 
 def _as_given(name: str, tensor: torch.Tensor) -> Given:
@@ -191,24 +232,3 @@ def _seen(view: View, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
 
 def _copy(step: Copy, tensors: Sequence[torch.Tensor]) -> None:
     _seen(step.target, tensors).copy_(_seen(step.source, tensors))
-
-
-def _argument(argument: Argument, tensors: Sequence[torch.Tensor]) -> Any:
-    if argument.memory is not None:
-        return ctypes.c_uint64(tensors[argument.memory].data_ptr() + argument.offset)
-    if argument.scalar in _INTEGERS:
-        return _INTEGERS[argument.scalar](int(argument.value))
-    if argument.scalar == "fp64":
-        return ctypes.c_double(argument.value)
-    if argument.scalar == "fp32":
-        return ctypes.c_float(argument.value)
-    if argument.scalar == "fp16":
-        return ctypes.c_uint16(struct.unpack("<H", struct.pack("<e", argument.value))[0])
-    # bfloat16: the upper half of the bits of a float, as Triton's launcher takes it.
-    return ctypes.c_uint16(struct.unpack("<I", struct.pack("<f", argument.value))[0] >> 16)
-
-
-def _bytes(argument: Argument) -> int:
-    if argument.memory is not None:
-        return _POINTER_BYTES
-    return ctypes.sizeof(_argument(argument, ()))
