@@ -5,7 +5,7 @@ With e = out - truth and native = the errors of the user's own kernel on the sam
 * kind, dtype, shape, strides, memory and the places of NaN and Inf are the contract's, and no input was changed;
 * max|e|            <= 3 max|native| + 2 ulp(max|truth|), for 32-bit and wider types 64 ulp
 * RMS(e)            <= 2 RMS(native) (1 + 4/√n) + eps RMS(truth)/8 (1 + 8/√n), for 32-bit and wider types with 8 eps
-  RMS(truth), and so inside each magnitude quantile, there with 32 eps (judge/host/compare.py);
+  RMS(truth), and so inside each magnitude quantile, there with 32 eps (judge/host/quantiles.py);
 * |mean(e)| and |mean(e·sign truth)| <= 2 |native's| + 4 RMS(native)/√(2√n), plus 8 eps RMS(truth) for 32-bit and
   wider types;
 * misrounded(out)   <= 2 misrounded(native) + 1/32 + 4 √((misrounded(native) + 1/32)/n) for types narrower than that;

@@ -30,7 +30,7 @@ class OutputCheck:
     """Statistics of one output against the truth, and of the user's own kernel (``native_*``) on the same inputs.
 
     ``n`` counts elements. Numbers are None where the output could not be compared.
-    ``quantile_ratio`` and ``misrounded``: see judge/host/compare.py. The latter is None for 32-bit and wider types.
+    ``quantile_ratio`` and ``misrounded``: see judge/host/deviations.py. The latter is None for 32-bit and wider types.
     """
 
     name: str

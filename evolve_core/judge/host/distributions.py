@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from .compare import Compare, Outputs
+from .compare import Outputs, compare_outputs
 from .copies import clone
 
 AS_DRAWN = "as drawn"
@@ -46,7 +46,7 @@ def vary(inputs: dict[str, Any], distribution: str) -> dict[str, Any]:
     return {name: _varied(value, change) for name, value in inputs.items()}
 
 
-def is_sound(native: Outputs, truth: Outputs, compare: Compare) -> bool:
+def is_sound(native: Outputs, truth: Outputs) -> bool:
     """Whether the values may be used: the truth stays within the outputs' types, and the user's own kernel stands them.
 
     It is compared with the rounded truth instead of itself: its own NaN must not excuse it. Outputs that are no tensors
@@ -57,7 +57,7 @@ def is_sound(native: Outputs, truth: Outputs, compare: Compare) -> bool:
     ideal = [(name, value.to(own.dtype)) for (name, own), (_, value) in pairs]
     if not all(_fits(value, rounded) for (_, value), (_, rounded) in zip(truth, ideal, strict=True)):
         return False
-    return all(row["nonfinite_ok"] and _close(row) for row in compare(native, truth, ideal, False))
+    return all(row["nonfinite_ok"] and _close(row) for row in compare_outputs(native, truth, ideal, False))
 
 
 def _fits(truth: torch.Tensor, rounded: torch.Tensor) -> bool:

@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 import torch
 
-from evolve_core.judge.host.compare import compare_outputs
 from evolve_core.judge.host.distributions import VARIED
 from evolve_core.judge.host.errors import StepError
-from evolve_core.judge.host.gpu import bench, run
+from evolve_core.judge.host.gpu import bench, rivals
 from evolve_core.judge.host.gpu.clock import Sample
 from evolve_core.judge.host.gpu.confinement import Layer
 from evolve_core.judge.host.gpu.job import GpuJob, Named, Runner
-from evolve_core.judge.host.gpu.launches import LaunchCount
+from evolve_core.judge.host.gpu.launches import LaunchCount, idle
 from evolve_core.judge.host.gpu.lock import device_lock
 from evolve_core.judge.host.gpu.run import judge_on_gpu
+from evolve_core.judge.host.operators import RecordedOperators
 from tests.gpu.attacks import ATTACKS, Target
 
 
@@ -64,6 +64,13 @@ def double(x: torch.Tensor) -> torch.Tensor:
     return out.copy_(x * 2)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def recorded_once() -> None:
+    """What the first record imports, before anything forks: seconds in every child otherwise."""
+    with RecordedOperators():
+        torch.empty(1)
+
+
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GpuJob:
     monkeypatch.setattr(bench, "Stopwatch", HostClock)
@@ -82,7 +89,6 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GpuJob:
         truth=lambda inputs, names: [("out", inputs["x"].double() * 2)],
         load_baseline=runner(double),
         load_candidate=None,
-        compare=compare_outputs,
         pairs=4,
         compile_timeout_s=20.0,
         device="cpu",
@@ -273,15 +279,15 @@ def test_a_device_held_by_another_run_is_contended(job: GpuJob, tmp_path: Path) 
 
 
 def test_only_what_stays_busy_while_we_wait_is_somebody_elses(job: GpuJob, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "_LOAD_PERIOD_S", 0.0)
+    monkeypatch.setattr(rivals, "_LOAD_PERIOD_S", 0.0)
     loads = [80, 40, 0]
 
     def fading(uuid: str) -> dict[str, Any]:
         return {"busy_percent": loads.pop(0) if loads else 0, "processes": [4242], "throttle": []}
 
-    monkeypatch.setattr(run, "device_state", fading)
+    monkeypatch.setattr(rivals, "device_state", fading)
     assert judged(job, double)["failure"] is None
-    monkeypatch.setattr(run, "device_state", lambda uuid: {"busy_percent": 90, "processes": [4242]})
+    monkeypatch.setattr(rivals, "device_state", lambda uuid: {"busy_percent": 90, "processes": [4242]})
     failure = judged(job, double)["failure"]
     assert failure["kind"] == "contended"
     assert "4242" in failure["message"]
@@ -308,6 +314,53 @@ def test_the_launches_of_every_timed_call_are_counted(job: GpuJob, monkeypatch: 
     assert (timing["baseline_launches"], timing["candidate_launches"]) == (2, 2)
 
 
+@pytest.fixture
+def doubling(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A Triton kernel whose launch doubles on the host."""
+    triton = pytest.importorskip("triton")
+
+    def run(self: Any, x: torch.Tensor, out: torch.Tensor, *, grid: Any, warmup: bool) -> None:
+        if not warmup:
+            out.copy_(x * 2)
+
+    monkeypatch.setattr(triton.runtime.jit.JITFunction, "run", run)
+
+    @triton.jit
+    def kernel(x_ptr: Any, out_ptr: Any) -> None:
+        pass
+
+    return kernel
+
+
+def test_outputs_that_are_the_same_where_launches_do_nothing_are_told(job: GpuJob, doubling: Any) -> None:
+    def honest(x: torch.Tensor) -> torch.Tensor:
+        out = torch.empty_like(x)
+        doubling[(1,)](x, out)
+        return out
+
+    def decoy(x: torch.Tensor) -> torch.Tensor:
+        doubling[(1,)](x, torch.empty_like(x))
+        return x * 2
+
+    def waiting(x: torch.Tensor) -> torch.Tensor:
+        out = honest(x)
+        if out.isnan().any():
+            raise RuntimeError("the kernel did not run")
+        return out
+
+    def idle_checks(candidate: Any, baseline: Any = honest) -> list[tuple[bool | None, bool | None]]:
+        seen = judged(job, candidate, load_baseline=runner(baseline))
+        assert seen["failure"] is None
+        return [(one["idle_equal"], one["native_idle_equal"]) for one in seen["checks"] if "idle_equal" in one]
+
+    assert idle_checks(honest) == [(False, False)]
+    assert idle_checks(decoy) == [(True, False)]
+    assert idle_checks(waiting) == [(None, False)]
+    assert idle_checks(honest, decoy) == [(False, True)]
+    # Nothing to hold back on one side or the other.
+    assert idle_checks(double) == [] == idle_checks(honest, double)
+
+
 def test_a_kernel_that_was_compiled_and_kept_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
     compiler = pytest.importorskip("triton.compiler.compiler")
     jit = pytest.importorskip("triton.runtime.jit")
@@ -330,6 +383,10 @@ def test_a_kernel_that_was_compiled_and_kept_counts_too(monkeypatch: pytest.Monk
     assert kept() == ()
     assert count.since(before) == 2
     assert count.since(before) == 2
+    with idle():
+        assert Kept()[(1,)](1, 2) is None
+    assert Kept()[(1,)](1, 2) == (1, 2)
+    assert count.since(before) == 3
 
 
 def test_values_that_the_reference_refuses_are_left_out(job: GpuJob) -> None:

@@ -13,14 +13,16 @@ from typing import Any
 
 import pytest
 import torch
-from test_gpu_rounds import double, job
+from test_gpu_rounds import double, job, recorded_once
 
+from evolve_core.judge.host.gpu import cases, rivals
 from evolve_core.judge.host.gpu.channel import Channel
 from evolve_core.judge.host.gpu.job import GpuJob, Runner
+from evolve_core.judge.host.gpu.phases import Phase
 from evolve_core.judge.host.gpu.session import Session
 from evolve_core.judge.host.warm_gpu import GpuSession, SessionLost
 
-__all__ = ["job"]
+__all__ = ["job", "recorded_once"]
 
 
 def triple(x: torch.Tensor) -> torch.Tensor:
@@ -65,8 +67,46 @@ def test_candidates_are_told_apart_and_each_is_seen_whole(session: Session) -> N
     assert is_right(first) and is_right(second) and not is_right(wrong)
     assert len(first["checks"]) == len(wrong["checks"]) == len(second["checks"])
     assert len(second["timing"]) == 1 and len(second["timing"][0]["candidate_ns"]) == 4
-    seeds = [{check["seed"] for check in seen["checks"]} for seen in (first, second)]
-    assert not seeds[0] & seeds[1]
+
+
+def seeds(seen: dict[str, Any]) -> set[int]:
+    return {check["seed"] for check in seen["checks"]}
+
+
+def test_inputs_are_shared_by_as_many_candidates_as_is_said_and_then_renewed(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compiled kernel has nowhere to keep an answer; the timed calls of one candidate still take turns."""
+    monkeypatch.setattr(cases, "CANDIDATES", 2)
+    monkeypatch.setattr(cases, "DRAWS", 3)
+    first, second, third = (judged(session, "double") for _ in range(3))
+    assert seeds(first) == seeds(second)
+    assert not seeds(first) & seeds(third)
+    timed = [check["seed"] for check in first["checks"] if check["timed"]]
+    assert len(timed) == 4 and timed[0] == timed[3] and len(set(timed)) == 3
+
+
+def test_our_own_last_work_is_not_waited_for(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The load that the driver tells is an average; who else is there decides whose it can be."""
+    others: list[int] = []
+
+    def busy(uuid: str) -> dict[str, Any]:
+        pair = session.pair
+        own = [] if pair is None else [pair.bench.pid, pair.conductor.pid]
+        return {"busy_percent": 90 if own or others else 0, "processes": [*others, *own], "throttle": []}
+
+    monkeypatch.setattr(rivals, "device_state", busy)
+    monkeypatch.setattr(rivals, "_LOAD_PERIOD_S", 0.0)
+    assert all(is_right(judged(session, "double")) for _ in range(2))
+    others.append(4242)
+    contended = judged(session, "double")["failure"]
+    assert contended["kind"] == "contended" and "[4242]" in contended["message"]
+
+
+def test_where_the_time_goes_is_told(session: Session) -> None:
+    seconds = judged(session, "double")["environment"]["seconds"]
+    assert set(seconds) == set(Phase)
+    assert all(spent > 0.0 for spent in seconds.values())
 
 
 def test_the_processes_stay_for_a_candidate_that_is_merely_wrong(session: Session) -> None:

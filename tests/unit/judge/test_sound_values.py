@@ -14,7 +14,7 @@ Tensor = torch.Tensor
 
 
 def sound(native: Tensor, truth: Tensor) -> bool:
-    return is_sound([("out", native)], [("out", truth)], compare_outputs)
+    return is_sound([("out", native)], [("out", truth)])
 
 
 def judged(candidate: Tensor, truth: Tensor, native: Tensor) -> object:

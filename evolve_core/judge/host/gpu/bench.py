@@ -9,27 +9,25 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..copies import clone_inputs
-from ..errors import StepError
-from ..loading import raised_at
 from ..operators import RecordedOperators
-from .channel import Channel, PeerGone
 from .clock import Stopwatch
 from .inputs import PLAIN, unpack_values
-from .launches import LaunchCount
+from .launches import LaunchCount, idle
 from .planned import PlannedRunner
 from .poison import overwrite_free_memory, poisoned
-from .slots import Slot, SlotTooSmall, wait_for_device
+from .slots import Slot, wait_for_device
 
 Runner = Callable[[dict[str, Any]], "list[tuple[str, Any]]"]
 
 _WARM_CALLS = 3
-_CUDA_FAULTS = ("CUDA error", "CUDA driver error", "Triton Error [CUDA]", "cuLaunchKernel", "device-side assert")
 
 
 class Bench:
@@ -91,16 +89,21 @@ class Bench:
         return {}
 
     def do_run(self, request: dict[str, Any]) -> dict[str, Any]:
-        """One untimed call; exports the outputs and then the inputs as the call left them."""
-        inputs, runner = self._take(request), self._runners[request["which"]]
+        """One untimed call; exports the outputs and then the inputs as the call left them. ``idle``: of host code, with
+        launches that do nothing.
+        """
+        self._take(request)
+        which = request["which"]
+        inputs, runner, before = clone_inputs(self._inputs), self._runners[which], self._launches.seen()
         operators = RecordedOperators()
         if isinstance(runner, PlannedRunner):
             inputs, outputs = runner.guarded(inputs, request["poison"])
         else:
-            with poisoned(request["poison"]), operators:
+            with poisoned(request["poison"]), operators, idle() if request.get("idle") else nullcontext():
                 outputs = runner(inputs)
         wait_for_device()
-        return {**self._export(inputs, outputs, with_inputs=True), "operators": operators.elements}
+        said = {"operators": operators.elements, "launches": self._launched(which, before)}
+        return {**self._export(inputs, outputs, with_inputs=True), **said}
 
     def do_warm(self, request: dict[str, Any]) -> dict[str, Any]:
         """Both kernels, compiled and autotuned, clocks up; says how long the host takes to queue the slower of the
@@ -158,19 +161,19 @@ class Bench:
             "peak_bytes": self._watch.peak_bytes() if self._watch else 0,
         }
 
-    def _take(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _take(self, request: dict[str, Any]) -> None:
         """The request's inputs: plain values from the message, tensors from the slot."""
         tensors = self._inbox.read(request["layout"], self._device)
         self._inputs = {**unpack_values(request["values"]), **dict(zip(request["names"], tensors, strict=True))}
-        return clone_inputs(self._inputs)
 
     def _call(self, which: str) -> Callable[[], Any]:
         """A call on its own copy of the inputs, made before the clock runs: the other kernel may change its inputs in
         place.
         """
         runner, inputs = self._runners[which], clone_inputs(self._inputs)
+        call = runner.prepared(inputs) if isinstance(runner, PlannedRunner) else partial(runner, inputs)
         wait_for_device()
-        return lambda: runner(inputs)
+        return call
 
     def _launched(self, which: str, before: int | None) -> int | None:
         """Launches of the call that was just made, ``before`` those that had been counted until then."""
@@ -198,73 +201,6 @@ class Bench:
         assert self._watch is not None
         times = sorted(self._watch.sample(lambda: None)[0].device_ns for _ in range(15))
         return times[len(times) // 2]
-
-
-def serve_bench(
-    channel: Channel,
-    bench: Bench,
-) -> None:
-    """Answer the conductor until it closes its end. A candidate's exception is an answer; a CUDA fault is the last
-    one.
-    """
-    while True:
-        try:
-            request = channel.receive(None)
-        except PeerGone:
-            return
-        answer = _answer(bench, request)
-        channel.send(answer)
-        if answer.get("failed", {}).get("fatal"):
-            return
-
-
-def _answer(bench: Bench, request: dict[str, Any]) -> dict[str, Any]:
-    try:
-        return getattr(bench, f"do_{request['do']}")(request)
-    except SlotTooSmall as small:
-        return {"failed": {"kind": "too-large", "message": str(small), "fatal": False}}
-    except BaseException as raised:  # noqa: BLE001 — the border to foreign code: even its SystemExit is an observation
-        return {"failed": _failure(raised)}
-
-
-def _failure(raised: BaseException) -> dict[str, Any]:
-    text = str(raised) or type(raised).__name__
-    name = type(raised).__name__
-    fatal = any(mark in text for mark in _CUDA_FAULTS)
-    if isinstance(raised, StepError):
-        return {
-            "kind": raised.kind,
-            "message": raised.message,
-            "file": raised.file,
-            "line": raised.line,
-            "fatal": False,
-        }
-    if isinstance(raised, torch.cuda.OutOfMemoryError):
-        kind, fatal = "out-of-memory", False
-    elif name in (
-        "OutOfResources",
-        "CompilationError",
-        "CompileTimeAssertionFailure",
-        "CudaCompileError",
-        "PTXASError",
-    ):
-        kind, fatal = "compile-error", False
-    else:
-        kind = "crash"
-    place = raised_at(raised)
-    return {
-        "kind": kind,
-        "message": f"{_meaning(text)}{name}: {text}"[:2000],
-        "file": str(place.file) if place else None,
-        "line": place.line if place else None,
-        "fatal": fatal,
-    }
-
-
-def _meaning(text: str) -> str:
-    """What a fault that the driver names comes from; "" where its name says it all."""
-    outside = any(mark in text for mark in ("illegal memory access", "ILLEGAL_ADDRESS"))
-    return "it reads or writes outside its tensors: " if outside else ""
 
 
 def _facts(name: str, tensor: Any, inputs: dict[str, Any], device: str) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..compare import Compare
 from ..errors import Place
 from .confinement import Layer
 
@@ -26,12 +25,11 @@ class GpuJob:
     """One candidate (or, with ``load_candidate`` None, the user's own kernel against itself) on one device.
 
     In the conductor: ``draw`` (workload id, seed, device) gives the inputs; ``truth`` (a clone of them, None or the
-    names of the inputs that are the outputs because the entry returns nothing) the oracle's answer; ``compare``
-    (candidate, truth, native, quantiles) the statistics of the protocol's Check. In the bench: ``load_candidate``. In
-    both: ``load_baseline``. ``checked`` and ``timed`` are workload ids. ``lock_folder`` is shared by every run on
-    this machine, ``cache_folder`` by every request of this task (what the user's own kernel compiled to), ``spool`` is
-    this request's own. ``pairs`` and ``processes`` 0 mean: by stage. The bench is confined by ``layers``, and sees
-    nothing of the folders ``hidden`` but ``spool`` inside them."""
+    names of the inputs that are the outputs because the entry returns nothing) the oracle's answer. In the bench:
+    ``load_candidate``. In both: ``load_baseline``. ``checked`` and ``timed`` are workload ids. ``lock_folder`` is
+    shared by every run on this machine, ``cache_folder`` by every request of this task (what the user's own kernel
+    compiled to), ``spool`` is this request's own. ``pairs`` and ``processes`` 0 mean: by stage. The bench is confined
+    by ``layers``, and sees nothing of the folders ``hidden`` but ``spool`` inside them."""
 
     device_uuid: str
     lock_folder: str
@@ -46,7 +44,6 @@ class GpuJob:
     load_baseline: Callable[[], Runner]
     """The user's kernel for the bench, launched the way that the candidate is."""
     load_candidate: Callable[[], Runner] | None
-    compare: Compare
     reference: Callable[[], Place] = lambda: Place(Path("the task"))
     """Where the task defines reference()."""
     load_native: Callable[[], Runner] | None = None
@@ -62,6 +59,11 @@ class GpuJob:
     device: str = "cuda"
     hidden: tuple[str, ...] = ()
     layers: tuple[Layer, ...] = tuple(Layer)
+
+    @property
+    def is_planned(self) -> bool:
+        """No candidate's host code runs: plans are carried out."""
+        return self.load_plans is not None
 
     @property
     def pair_count(self) -> int:

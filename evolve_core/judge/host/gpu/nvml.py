@@ -9,7 +9,7 @@ Structures, function names and constants follow NVIDIA's NVML API reference (nvm
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -68,45 +68,75 @@ def list_devices() -> list[dict[str, Any]]:
         return [device for index in range(count.value) if (device := _describe(nvml, index, driver)) is not None]
 
 
+class DeviceWatch:
+    """Looks at one device again and again, in a process that forks no more: its children could not use the copy."""
+
+    def __init__(self, uuid: str) -> None:
+        self._nvml = _opened()
+        self._handle = _handle(self._nvml, uuid)
+
+    def state(self) -> dict[str, Any] | None:
+        """As ``device_state``."""
+        return None if self._handle is None else _state(self._nvml, self._handle)
+
+    def close(self) -> None:
+        if self._nvml is not None:
+            self._nvml.nvmlShutdown()
+
+
 def device_state(uuid: str) -> dict[str, Any] | None:
     """Clocks (MHz), throttle reasons, load and the processes that compute on the device now; None without a driver."""
-    with _nvml() as nvml:
-        handle = ctypes.c_void_p()
-        if nvml is None or nvml.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(handle)) != _SUCCESS:
-            return None
-        return {
-            "sm_mhz": _unsigned(nvml.nvmlDeviceGetClockInfo, handle, _CLOCK_SM),
-            "memory_mhz": _unsigned(nvml.nvmlDeviceGetClockInfo, handle, _CLOCK_MEMORY),
-            "temperature_c": _unsigned(nvml.nvmlDeviceGetTemperature, handle, _TEMPERATURE_GPU),
-            "power_mw": _unsigned(nvml.nvmlDeviceGetPowerUsage, handle),
-            "throttle": _throttle(nvml, handle),
-            "busy_percent": _busy(nvml, handle),
-            "processes": _processes(nvml, handle),
-        }
+    watch = DeviceWatch(uuid)
+    try:
+        return watch.state()
+    finally:
+        watch.close()
 
 
-def others_computing(state: dict[str, Any] | None) -> list[int]:
-    """The processes that compete with a measurement, from a ``device_state`` taken before any process of ours used
-    the device.
+def _handle(nvml: Any, uuid: str) -> ctypes.c_void_p | None:
+    handle = ctypes.c_void_p()
+    if nvml is None or nvml.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(handle)) != _SUCCESS:
+        return None
+    return handle
+
+
+def _state(nvml: Any, handle: ctypes.c_void_p) -> dict[str, Any]:
+    return {
+        "sm_mhz": _unsigned(nvml.nvmlDeviceGetClockInfo, handle, _CLOCK_SM),
+        "memory_mhz": _unsigned(nvml.nvmlDeviceGetClockInfo, handle, _CLOCK_MEMORY),
+        "temperature_c": _unsigned(nvml.nvmlDeviceGetTemperature, handle, _TEMPERATURE_GPU),
+        "power_mw": _unsigned(nvml.nvmlDeviceGetPowerUsage, handle),
+        "throttle": _throttle(nvml, handle),
+        "busy_percent": _busy(nvml, handle),
+        "processes": _processes(nvml, handle),
+    }
+
+
+def others_computing(state: dict[str, Any] | None, own: Collection[int] = ()) -> list[int]:
+    """The processes that compete with a measurement, from a ``device_state`` taken while no process of ours uses the
+    device. ``own``: what the driver calls those of ours that are there and idle.
 
     A process that merely holds memory (an idle notebook) does not count: only where the device is busy do its
-    processes. Process ids are the driver's; inside a container they may belong to another namespace, so they are
-    shown, not matched."""
+    processes. Process ids are the driver's; inside a container they may belong to another namespace."""
     if state is None or not state["busy_percent"] or state["busy_percent"] < 5:
         return []
-    return list(state["processes"])
+    return [pid for pid in state["processes"] if pid not in own]
 
 
 @contextmanager
 def _nvml() -> Iterator[Any]:
-    library = next((found for name in _LIBRARIES if (found := _load(name)) is not None), None)
-    if library is None or library.nvmlInit_v2() != _SUCCESS:
-        yield None
-        return
+    library = _opened()
     try:
         yield library
     finally:
-        library.nvmlShutdown()
+        if library is not None:
+            library.nvmlShutdown()
+
+
+def _opened() -> Any:
+    """The library, to be shut down; None where there is none."""
+    library = next((found for name in _LIBRARIES if (found := _load(name)) is not None), None)
+    return None if library is None or library.nvmlInit_v2() != _SUCCESS else library
 
 
 def _load(name: str) -> Any:

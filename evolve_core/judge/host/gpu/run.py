@@ -16,21 +16,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .bench import Bench, serve_bench
+from .bench import Bench
 from .channel import BadMessage, Channel, PeerGone, PeerSilent
 from .conductor import Conductor
 from .confinement import Confinement, confine, own_folder
 from .forking import fork_child
 from .job import GpuJob
 from .lock import DeviceBusy, device_lock
-from .nvml import SLOWING, device_state, others_computing
+from .nvml import SLOWING
 from .pair import Fork, Pair
+from .phases import completed, summed
+from .rivals import OwnProcesses, rivals
+from .serving import serve_bench
 from .slots import Slot
 
 __all__ = ["GpuJob", "judge_on_gpu"]
 
 _DIE_S = 5.0
-_LOAD_LOOKS, _LOAD_PERIOD_S = 4, 0.5
 
 
 def judge_on_gpu(job: GpuJob, fork: Fork = fork_child) -> dict[str, Any]:
@@ -39,26 +41,28 @@ def judge_on_gpu(job: GpuJob, fork: Fork = fork_child) -> dict[str, Any]:
     Confirmation runs fresh processes in turn, each with new seeds; the first also checks every checked workload.
     A failure ends the rounds. ``contended`` where somebody else computes on the device or it is slowed down.
     """
-    deadline = time.monotonic() + job.deadline_s
+    started = time.monotonic()
     try:
         with device_lock(job.device_uuid, Path(job.lock_folder), job.deadline_s):
-            return _rounds(job, fork, deadline)
+            return with_all_seconds(_rounds(job, fork, started + job.deadline_s), started)
     except DeviceBusy as busy:
         return failed("contended", str(busy))
 
 
 def _rounds(job: GpuJob, fork: Fork, deadline: float) -> dict[str, Any]:
-    if contended := rivals_failure(job.device_uuid):
+    if contended := rivals_failure(job):
         return contended
-    total = _nothing()
+    total, seconds = _nothing(), dict[str, float]()
     for process, planned in enumerate(_rounds_of(job)):
         result = _one_round(planned, fork, process, deadline)
         total["checks"] += result["checks"]
         total["timing"] += result["timing"]
         total["environment"].update(result["environment"])
+        seconds = summed(seconds, result["environment"].get("seconds", {}))
         total["failure"] = result["failure"] or slowed(result["environment"])
         if total["failure"] is not None:
             break
+    total["environment"]["seconds"] = seconds
     return total
 
 
@@ -70,27 +74,16 @@ def _rounds_of(job: GpuJob) -> list[GpuJob]:
     """
     rounds = [job] + [replace(job, checked=[])] * (job.process_count - 1)
     if job.stage == "confirmation" and job.load_host_code is not None:
-        return [replace(job, load_candidate=job.load_host_code, timed=[]), *rounds]
+        return [replace(job, load_candidate=job.load_host_code, load_plans=None, timed=[]), *rounds]
     return rounds
 
 
-def rivals_failure(uuid: str) -> dict[str, Any] | None:
-    """The observation of a device on which somebody else computes; None where nobody does."""
-    rivals = _rivals(uuid)
-    if not rivals:
+def rivals_failure(job: GpuJob) -> dict[str, Any] | None:
+    """The observation of a device on which somebody else computes; None where nobody does. Under the device's lock."""
+    found = rivals(job.device_uuid, OwnProcesses(job.device_uuid, job.lock_folder).known())
+    if not found:
         return None
-    return failed("contended", f"another process computes on this GPU (pids {rivals}); end it and run again")
-
-
-def _rivals(uuid: str) -> list[int]:
-    """Processes that keep the device busy. Its load is an average over the last second, so our own last work may still
-    show beside an idle notebook's name: only what stays busy while we do nothing belongs to somebody else."""
-    for _ in range(_LOAD_LOOKS):
-        rivals = others_computing(device_state(uuid))
-        if not rivals:
-            return []
-        time.sleep(_LOAD_PERIOD_S)
-    return others_computing(device_state(uuid))
+    return failed("contended", f"another process computes on this GPU (pids {found}); end it and run again")
 
 
 def _one_round(job: GpuJob, fork: Fork, process: int, deadline: float) -> dict[str, Any]:
@@ -156,6 +149,13 @@ def use_device(job: GpuJob, cache: Path) -> None:
         return
     # The parent may have told Triton about a pretended device, for compiling without a GPU.
     importlib.import_module("triton.runtime.driver").driver.reset_active()
+
+
+def with_all_seconds(result: dict[str, Any], started: float) -> dict[str, Any]:
+    """The observation with what was spent since ``started`` (monotonic) and no phase accounts for."""
+    environment = result["environment"]
+    environment["seconds"] = completed(environment.get("seconds", {}), time.monotonic() - started)
+    return result
 
 
 def slowed(environment: dict[str, Any]) -> dict[str, Any] | None:

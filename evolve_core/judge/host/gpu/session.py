@@ -19,7 +19,8 @@ from .forking import fork_child
 from .job import GpuJob
 from .lock import DeviceBusy, device_lock
 from .pair import Fork, Pair
-from .run import bench_main, failed, rivals_failure, slowed, use_device
+from .rivals import OwnProcesses
+from .run import bench_main, failed, rivals_failure, slowed, use_device, with_all_seconds
 from .slots import Slot
 from .step import job_of
 
@@ -55,30 +56,32 @@ class Session:
         self.pair: Pair | None = None
         """The processes that are there now."""
         self._judged = 0
+        self._own = OwnProcesses(job.device_uuid, job.lock_folder)
 
     def judge(self, plans: dict[str, Any], deadline_s: float) -> dict[str, Any]:
         """An observation as ``judge_on_gpu`` gives it."""
-        deadline = time.monotonic() + deadline_s
+        started = time.monotonic()
         try:
             with device_lock(self._job.device_uuid, Path(self._job.lock_folder), deadline_s):
-                return rivals_failure(self._job.device_uuid) or self._observed(plans, deadline)
+                result = rivals_failure(self._job) or self._observed(plans, started + deadline_s)
+                return with_all_seconds(result, started)
         except DeviceBusy as busy:
             return failed("contended", str(busy))
 
     def close(self) -> None:
         if self.pair is not None:
             self.pair.close()
+            self._own.remove()
         self.pair = None
         self._judged = 0
 
     def _observed(self, plans: dict[str, Any], deadline: float) -> dict[str, Any]:
-        if self.pair is None:
-            job = self._job
-            self.pair = Pair(self._fork, "warm", _FOREVER_S, partial(bench_main, job), partial(_conducting, job))
+        before = self._own.computing() if self.pair is None else None
+        pair = self.pair = self.pair or self._forked()
         left = max(1.0, deadline - time.monotonic())
         try:
-            self.pair.report.send({"plans": plans})
-            result = self.pair.report.receive(left)
+            pair.report.send({"plans": plans})
+            result = pair.report.receive(left)
         except PeerSilent:
             result = failed("timeout", f"not finished within {left:.0f} s")
         except (PeerGone, BadMessage):
@@ -86,8 +89,14 @@ class Session:
         self._judged += 1
         if result["failure"] or _odd(result) or self._judged >= RECYCLED_AFTER:
             self.close()
+        elif before is not None:
+            self._own.add(before, (pair.bench.pid, pair.conductor.pid))
         result["failure"] = result["failure"] or slowed(result["environment"])
         return result
+
+    def _forked(self) -> Pair:
+        job = self._job
+        return Pair(self._fork, "warm", _FOREVER_S, partial(bench_main, job), partial(_conducting, job))
 
 
 def _odd(result: dict[str, Any]) -> bool:

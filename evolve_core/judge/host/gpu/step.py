@@ -11,7 +11,6 @@ import torch
 
 from .. import tasks
 from ..buffers import flatten_outputs
-from ..compare import compare_outputs
 from ..loading import entry_of, load_source
 from ..plan import plan_from
 from ..truths import reference_truth
@@ -68,7 +67,6 @@ def job_of(payload: dict[str, Any], folder: Path) -> GpuJob:
         load_host_code=_loader(payload, "candidate", task, partial(_fresh, folder, "candidate"))
         if plans and payload["candidate"] is not None
         else None,
-        compare=compare_outputs,
         pairs=int(payload.get("pairs", 0)),
         processes=int(payload.get("processes", 0)),
         compile_timeout_s=float(payload.get("compile_timeout_s", COMPILE_TIMEOUT_S)),

@@ -1,0 +1,70 @@
+"""Who else computes on the device: a measurement beside another process's work is worth nothing.
+
+The judge's own processes that stay between candidates are no rivals: they do nothing while somebody else holds the
+device's lock. What the driver calls them is kept beside that lock, for every judge of this user on this machine.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+from .nvml import device_state, others_computing
+
+_LOAD_LOOKS, _LOAD_PERIOD_S = 4, 0.5
+
+
+class OwnProcesses:
+    """The driver's process ids of every session's bench and conductor. For whoever holds the device's lock."""
+
+    def __init__(self, uuid: str, lock_folder: str) -> None:
+        self._uuid, self._folder = uuid, Path(lock_folder)
+
+    def known(self) -> frozenset[int]:
+        """Those of sessions that live."""
+        found: set[int] = set()
+        for file in self._folder.glob(f"{self._uuid}.*.own"):
+            if Path("/proc", file.suffixes[-2][1:]).exists():
+                found.update(map(int, file.read_text().split()))
+            else:
+                file.unlink()
+        return frozenset(found)
+
+    def computing(self) -> frozenset[int]:
+        """All processes that the driver lists now."""
+        state = device_state(self._uuid)
+        return frozenset(state["processes"]) if state else frozenset()
+
+    def add(self, before: Collection[int], children: Collection[int]) -> None:
+        """This process's ``children`` came up since ``before`` was listed.
+
+        In a container the driver may know them by other ids than we do: then they are those that are new. Where more
+        are new, somebody else came up with them, and nobody can tell which.
+        """
+        now = self.computing()
+        new = frozenset(children) if now & frozenset(children) else now - frozenset(before)
+        if len(new) <= len(children):
+            self._file().write_text(" ".join(map(str, sorted(new))))
+
+    def remove(self) -> None:
+        """This process's children have ended."""
+        self._file().unlink(missing_ok=True)
+
+    def _file(self) -> Path:
+        return self._folder / f"{self._uuid}.{os.getpid()}.own"
+
+
+def rivals(uuid: str, own: Collection[int]) -> list[int]:
+    """Processes that keep the device busy. Its load is an average over the last second, so our own last work may still
+    show beside an idle notebook's name: only what stays busy while we do nothing belongs to somebody else."""
+    for _ in range(_LOAD_LOOKS):
+        if not _computing(uuid, own):
+            return []
+        time.sleep(_LOAD_PERIOD_S)
+    return _computing(uuid, own)
+
+
+def _computing(uuid: str, own: Collection[int]) -> list[int]:
+    return others_computing(device_state(uuid), own)
