@@ -13,6 +13,8 @@ LAUNCHES = {
     "matmul": ("BLOCK_K=BLOCK_K,\n    )", "BLOCK_K=BLOCK_K{options},\n    )"),
 }
 """The end of each example's launch, and the same with room for launch options."""
+PRECISION = {"softmax": "float32", "layernorm": "float16", "matmul": "float16"}
+"""Of each example's inputs."""
 _BLOCKS = {
     "softmax": [
         ("BLOCK = triton.next_power_of_2(n_cols)", f"BLOCK = {n} * triton.next_power_of_2(n_cols)") for n in (1, 2, 4)
