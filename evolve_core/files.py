@@ -36,13 +36,15 @@ def write_new(path: Path, text: str) -> None:
 
     A file that is there already, also one that somebody writes in the meantime, is left as it is. Raises CannotWrite.
     """
-    if path.exists():
-        raise CannotWrite(_exists(path))
     try:
+        if path.exists():
+            raise CannotWrite(_exists(path))
         with _written_beside(path, path, text) as scratch:
             _give_name(scratch, path)
     except FileExistsError:
         raise CannotWrite(_exists(path)) from None
+    except OSError as error:
+        raise CannotWrite(not_written(path, error)) from error
 
 
 def write_whole(path: Path, text: str) -> None:
