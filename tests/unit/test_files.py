@@ -105,5 +105,5 @@ def test_a_device_that_is_full() -> None:
 
 
 def test_a_folder_that_is_gone(tmp_path: Path) -> None:
-    with pytest.raises(CannotWrite, match=r"its folder is not there\. Make the folder"):
+    with pytest.raises(CannotWrite, match=r"it, or its folder, is not there\. Check the name"):
         write_new(tmp_path / "gone" / "k.evolve.py", "text")
