@@ -40,7 +40,7 @@ MEMORY_SHARE = 1 / 8
 _WITHOUT_DEVICE_BYTES = 1 << 30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Checked:
     """Outputs that were compared, and the rows that came of it."""
 
@@ -63,7 +63,7 @@ class Effects:
         return outputs if self.names is None else [pair for pair in outputs if pair[0] in self.names]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """``native``: the user's own kernel's results. ``checked``: results of the latest candidates."""
 
