@@ -19,6 +19,7 @@ from evolve_core.judge.client import HostDied, HostError, JudgeHost, OpenedTask
 from evolve_core.judge.compose import compose
 from evolve_core.judge.evidence import evidence
 from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Trust, Verdict
+from evolve_core.judge.yardstick import Yardstick, yardstick_of
 from evolve_core.task.model import Task
 
 SCREENING_DEADLINE_S = 60.0
@@ -51,6 +52,7 @@ class _Sitting:
 
     host: JudgeHost
     opened: OpenedTask
+    yardstick: Yardstick
 
 
 class TaskJudge:
@@ -116,11 +118,26 @@ class TaskJudge:
                 return self._host_fault(error, stage)
             self._faults = 0
             verdict = compose(
-                sitting.opened, observed, target=self._start.target, stage=stage, source=source, finalists=finalists
+                sitting.opened,
+                observed,
+                target=self._start.target,
+                stage=stage,
+                source=source,
+                finalists=finalists,
+                yardstick=sitting.yardstick,
             )
             if verdict.correctness is not Correctness.CORRECT:
                 self._doubt_on_a_full_disk()
-            record = evidence(sitting.opened, observed, verdict, candidate_id, source, self._start.target, finalists)
+            record = evidence(
+                sitting.opened,
+                observed,
+                verdict,
+                candidate_id,
+                source,
+                self._start.target,
+                finalists,
+                sitting.yardstick,
+            )
             return Judgement(verdict, record)
         return _unjudged("the judge host died twice while it judged this candidate", Failure.CRASH, stage)
 
@@ -167,7 +184,8 @@ class _HostStart:
         except (HostError, HostDied) as error:
             raise self._refusal(error) from None
         try:
-            return _Sitting(host, host.open(task, source, "gpu" if host.info.devices else "no-gpu"))
+            opened = host.open(task, source, "gpu" if host.info.devices else "no-gpu")
+            return _Sitting(host, opened, yardstick_of(host.info.devices))
         except (HostError, HostDied) as error:
             refusal = self._refusal(error)
             host.close()

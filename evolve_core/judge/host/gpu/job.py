@@ -52,6 +52,8 @@ class GpuJob:
     """The candidate through its own host code, where the bench carries out plans."""
     load_plans: Callable[[Iterable[Any]], Runner] | None = None
     """A runner out of plans as JSON, where the bench carries out plans."""
+    least_work: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    """What inputs ask of every right kernel (least.py), where somebody wants to know."""
     has_reference: bool = True
     pairs: int = 0
     processes: int = 0
