@@ -7,38 +7,25 @@ a file that is damaged or gone means "not calibrated", and nothing else is lost.
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from evolve_core.cache import cache_folder, write_whole
 from evolve_core.judge.calibration import Calibration
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
 
 
 def calibration_file(device_uuid: str, driver: str, environ: Mapping[str, str] | None = None) -> Path:
-    """``$XDG_CACHE_HOME`` (or ~/.cache) ``/kernel-evolve/calibration/UUID-DRIVER.json``. A relative XDG_CACHE_HOME is
-    ignored, as the XDG Base Directory specification asks.
-    """
-    named = (os.environ if environ is None else environ).get("XDG_CACHE_HOME", "")
-    cache = Path(named) if Path(named).is_absolute() else Path.home() / ".cache"
-    return cache / "kernel-evolve" / "calibration" / f"{_UNSAFE.sub('_', f'{device_uuid}-{driver}')}.json"
+    """``calibration/UUID-DRIVER.json`` in the user's cache."""
+    return cache_folder(environ) / "calibration" / f"{_UNSAFE.sub('_', f'{device_uuid}-{driver}')}.json"
 
 
 def save(calibration: Calibration) -> Path:
     """Write it whole or not at all: a reader at the same moment finds the old file or the new one. Raises OSError."""
     file = calibration_file(calibration.device_uuid, calibration.driver)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=".writing-", text=True)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            json.dump(calibration.to_json(), stream, indent=1)
-        Path(name).replace(file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_whole(file, calibration.to_json())
     return file
 
 

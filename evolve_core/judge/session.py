@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from evolve_core.errors import KernelEvolveError
 from evolve_core.files import shortage
+from evolve_core.judge.baselines import Beside, beside
 from evolve_core.judge.client import HostDied, HostError, JudgeHost, OpenedTask
 from evolve_core.judge.compose import compose
 from evolve_core.judge.evidence import evidence
@@ -24,6 +25,7 @@ from evolve_core.task.model import Task
 
 SCREENING_DEADLINE_S = 60.0
 CONFIRMATION_DEADLINE_S = 180.0
+BASELINES_DEADLINE_S = 240.0
 
 
 class JudgeRefused(KernelEvolveError):
@@ -96,6 +98,14 @@ class TaskJudge:
         future fails with JudgeFailed where the judge itself is at its end, and never for what a candidate did.
         """
         return self._pool.submit(self._judge, candidate_id, source, stage, finalists)
+
+    def baselines(self) -> Future[Beside]:
+        """Time the user's kernel beside eager, torch.compile and the task's library, in the background.
+
+        Costs as much as three confirmations, once: the times are kept for the same task and toolchain. What goes wrong
+        is in the notes of the figures.
+        """
+        return self._pool.submit(lambda: beside(self._sitting.host, self._sitting.opened, BASELINES_DEADLINE_S))
 
     def close(self) -> None:
         """End the host and every child of it; what is in flight ends with them."""

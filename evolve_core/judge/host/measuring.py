@@ -131,7 +131,7 @@ def _measure(
 ) -> dict[str, Any]:
     both, why_not = joint(task.plans, plans)
     left = max(1.0, deadline - time.monotonic())
-    payload = {**_payload(judge, task), "candidate": candidate, "plans": both, "stage": stage, "deadline_s": left}
+    payload = {**task_payload(judge, task), "candidate": candidate, "plans": both, "stage": stage, "deadline_s": left}
     payload["with_floor"] = candidate is None
     measured = None
     if both is not None and candidate is not None and stage == "screening":
@@ -146,7 +146,7 @@ def _measure(
     return measured
 
 
-def _payload(judge: Judge, task: OpenTask) -> dict[str, Any]:
+def task_payload(judge: Judge, task: OpenTask) -> dict[str, Any]:
     """What is the same for every candidate of a task."""
     listed = [{"id": one["id"], "recipe": one["recipe"]} for one in task.timed]
     compiled_baseline = task.folder / "compiled"

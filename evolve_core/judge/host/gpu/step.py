@@ -39,7 +39,7 @@ def job_of(payload: dict[str, Any], folder: Path) -> GpuJob:
     """What ``judge_step`` is asked for, with closures that the children call."""
     timed, checked = _recipes(payload["timed"]), _recipes(payload["checked"] or payload["timed"])
     recipes = {**timed, **checked}
-    task = cache(lambda: tasks.load_task(payload["task_text"], Path(payload["task_file"]), _fresh(folder, "task")))
+    task = task_of(payload, folder)
     load_native = _loader(payload, "baseline", task, partial(_fresh, folder, "native"))
     plans = payload.get("plans")
     return GpuJob(
@@ -75,6 +75,11 @@ def job_of(payload: dict[str, Any], folder: Path) -> GpuJob:
         hidden=tuple(payload.get("hidden", ())),
         layers=tuple(map(Layer, payload.get("layers", Layer))),
     )
+
+
+def task_of(payload: dict[str, Any], folder: Path) -> Callable[[], tasks.TaskModule]:
+    """The user's task, executed once in whichever process asks first."""
+    return cache(lambda: tasks.load_task(payload["task_text"], Path(payload["task_file"]), _fresh(folder, "task")))
 
 
 def _recipes(described: list[dict[str, Any]]) -> dict[str, Any]:
