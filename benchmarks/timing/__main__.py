@@ -49,7 +49,11 @@ def main(trials: int, slow: str, seconds: float, out: Path | None) -> None:
             for number, one in enumerate(pending):
                 if time.monotonic() - began > seconds:
                     break
-                study = replace(study, trials=(*study.trials, _trial(judge, one, number)))
+                trial = _trial(judge, one, number)
+                click.echo(
+                    f"{number + 1} of {len(pending)}: {one:g} % more steps: {trial.reason}, {trial.seconds:.1f} s"
+                )
+                study = replace(study, trials=(*study.trials, trial))
                 if out is not None:
                     save(out, study, figures(study.trials))
     if study is not None:

@@ -185,7 +185,7 @@ def _measured(opened: OpenedTask, observed: Observation, stage: Stage, finalists
         finalists=finalists,
         delta=_seen_delta(opened) if yardstick.delta is None else yardstick.delta,
         floors={
-            timing.workload: yardstick.floor(LeastWork(timing.least_bytes, timing.least_flops))
+            timing.workload: yardstick.floor(LeastWork(timing.least_dram_bytes, timing.least_flops))
             for timing in opened.baseline.timing
         },
     )

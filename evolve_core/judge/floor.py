@@ -22,5 +22,5 @@ class Floor:
 class LeastWork:
     """What every right kernel has to do on one workload: see judge/host/gpu/least.py. ``flops`` by type."""
 
-    moved_bytes: int = 0
+    dram_bytes: int = 0
     flops: Mapping[str, float] = field(default_factory=dict)

@@ -134,9 +134,9 @@ class Timing:
     baseline_launches: int | None = None
     """The fewest launches of Triton kernels in one timed call; None: not counted."""
     candidate_launches: int | None = None
-    least_bytes: int = 0
-    """What every right kernel has to read and write on this workload, as far as can be shown (judge/host/gpu/least.py);
-    of the user's own kernel's timing alone.
+    least_dram_bytes: int = 0
+    """What every right kernel has to move and to compute on this workload, as far as can be shown
+    (judge/host/gpu/least.py); of the user's own kernel's timing alone.
     """
     least_flops: Mapping[str, float] = field(default_factory=dict)
 
@@ -291,7 +291,7 @@ def parse_timing(data: Mapping[str, Any]) -> Timing:
         empty_ns=float(data.get("empty_ns") or 0.0),
         baseline_launches=_optional_int(data.get("baseline_launches")),
         candidate_launches=_optional_int(data.get("candidate_launches")),
-        least_bytes=int(least.get("moved_bytes", 0)),
+        least_dram_bytes=int(least.get("dram_bytes", 0)),
         least_flops={str(kind): float(count) for kind, count in least.get("flops", {}).items()},
     )
 

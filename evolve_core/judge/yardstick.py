@@ -28,7 +28,6 @@ class Yardstick:
     gbps: float = 0.0
     tflops: Mapping[str, float] = field(default_factory=dict)
     launch_us: float = 0.0
-    l2_bytes: int = 0
     origin: str = ""
 
     @classmethod
@@ -39,18 +38,15 @@ class Yardstick:
             gbps=float(data["gbps"]),
             tflops={str(kind): float(rate) for kind, rate in data["tflops"].items()},
             launch_us=float(data["launch_us"]),
-            l2_bytes=int(data["l2_bytes"]),
             origin=str(data["origin"]),
         )
 
     def floor(self, work: LeastWork) -> Floor:
         """The largest of three: an empty kernel, what must pass DRAM, what must be computed (the roofline model)."""
-        # What is written last may still lie in L2 when the clock stops, and a flush may have left some input there.
-        through_dram = max(0, work.moved_bytes - self.l2_bytes)
         floors = [Floor(self.launch_us, "what an empty kernel takes here")]
         if self.gbps:
-            moved = f"what moving {work.moved_bytes / 1e6:.0f} MB takes at {self.gbps:.0f} GB/s"
-            floors.append(Floor(through_dram / (self.gbps * 1e3), moved))
+            moved = f"what {work.dram_bytes / 1e6:.0f} MB through DRAM take at {self.gbps:.0f} GB/s"
+            floors.append(Floor(work.dram_bytes / (self.gbps * 1e3), moved))
         for dtype, flops in work.flops.items():
             if rate := self._tflops(dtype):
                 computed = f"what {flops / 1e9:.3g} GFLOP of {dtype} take at {rate:.0f} TFLOP/s"
@@ -77,7 +73,7 @@ def yardstick_of(devices: Sequence[Device]) -> Yardstick:
 def calibrated(found: Calibration) -> Yardstick:
     day = time.strftime("%Y-%m-%d", time.gmtime(found.measured_at))
     origin = f"calibrated on {day}: smallest difference {100 * found.delta:.2g} %, {found.peak_gbps:.0f} GB/s"
-    return Yardstick(found.delta, found.peak_gbps, found.tflops, found.launch_us, found.l2_bytes, origin)
+    return Yardstick(found.delta, found.peak_gbps, found.tflops, found.launch_us, origin)
 
 
 def from_data_sheets(capability: str) -> Yardstick:
@@ -94,6 +90,5 @@ def from_data_sheets(capability: str) -> Yardstick:
             kind: max(max(t.peak_tflops.get(kind, 0.0), t.tensor_tflops.get(kind, 0.0)) for t in known)
             for kind in sorted(kinds)
         },
-        l2_bytes=max(target.limits.l2_bytes for target in known),
         origin=f"{advice}; peaks from the data sheets of {' and '.join(target.device for target in known)}",
     )

@@ -134,7 +134,7 @@ def test_only_who_asks_is_told_the_least_work(job: GpuJob) -> None:
 
     asked = replace(job, least_work=lambda inputs: {"read_bytes": inputs["x"].numel() * 4, "flops": {}})
     (timing,) = judge_on_gpu(asked)["timing"]
-    assert timing["least"] == {"moved_bytes": 2 * 33 * 4, "flops": {}}
+    assert timing["least"] == {"dram_bytes": 2 * 33 * 4 - 1, "flops": {}}
     (plain,) = judge_on_gpu(job)["timing"]
     assert "least" not in plain
     assert math.isfinite(plain["empty_ns"])

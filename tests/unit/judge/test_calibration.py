@@ -175,10 +175,8 @@ def test_without_one_the_best_data_sheet_of_the_architecture_counts() -> None:
 def test_the_floor_is_the_largest_of_launch_memory_and_products(found: Calibration) -> None:
     known = calibrated(found)
     assert known.floor(LeastWork()).us == 2.1
-    # What fits into L2 need not pass DRAM.
-    assert known.floor(LeastWork(60 << 20)).us == 2.1
-    memory = known.floor(LeastWork((60 << 20) + 400_000_000))
-    assert memory.us == pytest.approx(100.0) and "463 MB" in memory.why
+    memory = known.floor(LeastWork(400_000_000))
+    assert memory.us == pytest.approx(100.0) and "400 MB" in memory.why
     products = known.floor(LeastWork(0, {"fp16": 800e9}))
     assert products.us == pytest.approx(1000.0) and "fp16" in products.why
     # Three tf32 products give fp32's accuracy.
@@ -188,7 +186,7 @@ def test_the_floor_is_the_largest_of_launch_memory_and_products(found: Calibrati
 
 def test_a_yardstick_goes_through_json(found: Calibration) -> None:
     known = calibrated(found)
-    fields = {name: getattr(known, name) for name in ("delta", "gbps", "tflops", "launch_us", "l2_bytes", "origin")}
+    fields = {name: getattr(known, name) for name in ("delta", "gbps", "tflops", "launch_us", "origin")}
     assert Yardstick.from_json(json.loads(json.dumps(fields))) == known
 
 

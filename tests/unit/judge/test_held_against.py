@@ -17,7 +17,7 @@ from evolve_core.judge.observation import Observation, parse_observation
 from evolve_core.judge.verdict import Failure, Speed, Stage, Verdict
 from evolve_core.judge.yardstick import NOTHING_KNOWN, Yardstick
 
-KNOWN = Yardstick(delta=0.01, gbps=4000.0, tflops={"fp16": 800.0}, launch_us=2.0, l2_bytes=0, origin="calibrated")
+KNOWN = Yardstick(delta=0.01, gbps=4000.0, tflops={"fp16": 800.0}, launch_us=2.0, origin="calibrated")
 
 
 def verdict(task: OpenedTask, observed: Observation, yardstick: Yardstick) -> Verdict:
@@ -41,7 +41,7 @@ def test_the_calibrated_delta_decides_what_is_faster() -> None:
     assert verdict(with_work(), candidate(), NOTHING_KNOWN).speed is Speed.FASTER
 
 
-@pytest.mark.parametrize("least", [{"least_bytes": 280_000_000}, {"least_flops": {"fp16": 56e9}}])
+@pytest.mark.parametrize("least", [{"least_dram_bytes": 280_000_000}, {"least_flops": {"fp16": 56e9}}])
 def test_what_no_kernel_can_do_is_impossible(least: dict[str, Any]) -> None:
     """70 µs of work in 50 µs; the user's own kernel takes 100 µs."""
     found = verdict(with_work(**least), candidate(), KNOWN)
@@ -89,5 +89,5 @@ def _sent(observed: Observation) -> Observation:
         "traced": True,
     }
     for one in raw["timing"]:
-        one["least"] = {"moved_bytes": 280_000, "flops": {}}
+        one["least"] = {"dram_bytes": 280_000, "flops": {}}
     return parse_observation(json.loads(json.dumps(raw)))

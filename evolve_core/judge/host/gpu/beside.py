@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from ..buffers import flatten_outputs
-from ..tasks import TaskModule
+from ..tasks import MAX_LISTED, TaskModule
 from .job import GpuJob, Named, Runner
 from .run import judge_on_gpu
 from .step import job_of, task_of
@@ -52,9 +52,12 @@ def _runner(which: str, task: TaskModule, spool: Path) -> Runner:
 
 def _compiled(function: Callable[..., Any], spool: Path) -> Callable[..., Any]:
     """By torch's default compiler, in this process alone: what the first process compiles, the later ones find."""
+    import torch._dynamo.config as dynamo
     import torch._inductor.config as inductor
 
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(spool / "inductor")
+    # Every workload has shapes of its own; beyond this many, calls would go back to eager without a word.
+    dynamo.cache_size_limit = MAX_LISTED
     inductor.compile_threads = 1
     inductor.fx_graph_cache = True
     compiled: Callable[..., Any] = torch.compile(function, dynamic=False)
