@@ -36,10 +36,13 @@ def main(trials: int, slow: str, seconds: float, out: Path | None) -> None:
     """Make the trials that are still due, then print what all of them say."""
     began = time.monotonic()
     slows = [float(one) for one in slow.split(",")]
-    for one in slows:
-        kernel.source(one, 0)
     earlier = load(out) if out is not None else None
-    pending = list(due(earlier.trials if earlier else (), slows, trials))
+    try:
+        pending = list(due(earlier.trials if earlier else (), slows, trials))
+        for one in slows:
+            kernel.source(one, 0)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--slow") from None
     study = earlier
     if pending:
         if not list_devices():
@@ -78,8 +81,11 @@ def _judge(folder: Path) -> TaskJudge:
 
 
 def _continued(judge: TaskJudge, earlier: Study | None) -> Study:
-    """The study to go on with. Raises OtherStudy where its trials were made on another device or toolchain."""
+    """The study to go on with. Raises OtherStudy where its trials were made on another device or toolchain, or held
+    against another calibration.
+    """
     here = {name: value for name, value in judge.environment if name in _SHARED}
+    here["held against"] = judge.held_against
     if earlier is None:
         return Study(here)
     if earlier.environment != here:

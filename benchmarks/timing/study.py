@@ -62,11 +62,13 @@ def trial_of(slow: float, verdict: Verdict, seconds: float) -> Trial:
 
 def due(done: Sequence[Trial], slows: Sequence[float], count: int) -> Iterator[float]:
     """The slowdowns that are still to be tried, in the order in which to try them: first what tells the steps' share,
-    then every slowdown in turn, ``count`` in all.
+    then every slowdown in turn, ``count`` in all. Raises ValueError where that share is among the slowdowns.
     """
     made: dict[float, int] = {}
     for trial in done:
         made[trial.slow] = made.get(trial.slow, 0) + 1
+    if TWICE in slows:
+        raise ValueError(f"{TWICE:g} % more steps are tried anyway, to tell the steps' share")
     yield from [TWICE] * (SHARE_TRIALS - made.get(TWICE, 0))
     for number in range(count):
         slow = slows[number % len(slows)]

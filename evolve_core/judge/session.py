@@ -91,6 +91,11 @@ class TaskJudge:
         """Device or target, driver, toolchain: what every verdict of this task rests on."""
         return self._sitting.opened.environment
 
+    @property
+    def held_against(self) -> str:
+        """In words, what measured times are held against here; "" where nothing is known of a device."""
+        return self._sitting.yardstick.origin
+
     def submit(self, candidate_id: str, source: str, stage: Stage, finalists: int = 1) -> Future[Judgement]:
         """Judge a candidate in the background.
 

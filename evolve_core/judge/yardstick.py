@@ -71,6 +71,7 @@ def yardstick_of(devices: Sequence[Device]) -> Yardstick:
 
 
 def calibrated(found: Calibration) -> Yardstick:
+    """The device's own figures."""
     day = time.strftime("%Y-%m-%d", time.gmtime(found.measured_at))
     origin = f"calibrated on {day}: smallest difference {100 * found.delta:.2g} %, {found.peak_gbps:.0f} GB/s"
     return Yardstick(found.delta, found.peak_gbps, found.tflops, found.launch_us, origin)

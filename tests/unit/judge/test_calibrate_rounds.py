@@ -135,6 +135,10 @@ def test_only_who_asks_is_told_the_least_work(job: GpuJob) -> None:
     asked = replace(job, least_work=lambda inputs: {"read_bytes": inputs["x"].numel() * 4, "flops": {}})
     (timing,) = judge_on_gpu(asked)["timing"]
     assert timing["least"] == {"dram_bytes": 2 * 33 * 4 - 1, "flops": {}}
+    draws = iter((400, 80, 400))
+    varying = replace(job, least_work=lambda inputs: {"read_bytes": next(draws), "flops": {"fp16": 7.0}})
+    (smallest,) = judge_on_gpu(varying)["timing"]
+    assert smallest["least"] == {"dram_bytes": 80 + 33 * 4 - 1, "flops": {"fp16": 7.0}}
     (plain,) = judge_on_gpu(job)["timing"]
     assert "least" not in plain
     assert math.isfinite(plain["empty_ns"])

@@ -59,9 +59,10 @@ def test_the_record_leads_to_the_same_verdict(tmp_path: Path) -> None:
     file = tmp_path / "evidence.json"
     task, observed = (_sent(with_work().baseline), _sent(candidate()))
     whole = replace(with_work(), baseline=task)
-    impossible = replace(KNOWN, gbps=1.0, origin="a device of long ago")
-    for yardstick in (KNOWN, impossible):
+    slow = replace(KNOWN, gbps=4.0, origin="a device of long ago")
+    for yardstick, failure in ((KNOWN, None), (slow, Failure.IMPOSSIBLE)):
         found = verdict(whole, observed, yardstick)
+        assert found.failure is failure
         file.write_text(json.dumps(evidence(whole, observed, found, "c1", "", "sm_90", 1, yardstick)))
         record = read_evidence(file)
         assert record.yardstick == yardstick

@@ -101,6 +101,7 @@ class FakeJudge:
     """Calls nothing faster than itself."""
 
     environment = (("device", "NVIDIA X"), ("clocks", "sm_mhz 1980"))
+    held_against = "calibrated"
 
     def __init__(self) -> None:
         self.sources: list[str] = []
@@ -145,5 +146,16 @@ def test_the_command_continues_its_file_and_refuses_another_machines(
     out_of_time = CliRunner().invoke(command.main, ["--trials", "9", "--slow", "0,5", "--seconds", "0", "--json", file])
     assert len(judge.sources) == 6 and "6 trials are still due" in out_of_time.output
     monkeypatch.setattr(FakeJudge, "environment", (("device", "NVIDIA Y"),))
+    with pytest.MonkeyPatch.context() as recalibrated:
+        recalibrated.setattr(FakeJudge, "environment", (("device", "NVIDIA X"),))
+        recalibrated.setattr(FakeJudge, "held_against", "calibrated again")
+        again = CliRunner().invoke(command.main, ["--trials", "9", "--slow", "0,5", "--json", file])
+        assert isinstance(again.exception, OtherStudy)
     other = CliRunner().invoke(command.main, ["--trials", "9", "--slow", "0,5", "--json", file])
     assert isinstance(other.exception, OtherStudy)
+
+
+@pytest.mark.parametrize("slow", ["0,100", "0,0.013"])
+def test_slowdowns_that_cannot_be_are_refused(slow: str) -> None:
+    done = CliRunner().invoke(command.main, ["--slow", slow])
+    assert done.exit_code == 2 and "--slow" in done.output
