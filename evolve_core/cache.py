@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from evolve_core.errors import CannotWrite
+from evolve_core.files import not_written, write_whole
 
 
 def cache_folder(environ: Mapping[str, str] | None = None) -> Path:
@@ -19,17 +21,13 @@ def cache_folder(environ: Mapping[str, str] | None = None) -> Path:
     return home / "kernel-evolve"
 
 
-def write_whole(file: Path, value: Any) -> None:
-    """Write ``value`` as JSON, whole or not at all: a reader at the same moment finds the old file or the new one.
-
-    Raises OSError where it cannot be written, TypeError where it is no JSON.
+def keep(file: Path, value: Any) -> None:
+    """Write ``value`` as JSON into a file of the cache, whole or not at all. Raises CannotWrite, and TypeError where it
+    is no JSON.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=".writing-", text=True)
+    text = json.dumps(value, indent=1)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            json.dump(value, stream, indent=1)
-        Path(name).replace(file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotWrite(not_written(file, error)) from error
+    write_whole(file, text)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+from evolve_core.files import write_whole
 from evolve_core.judge.verdict import Correctness, Speed, Verdict
 
 WHAT = "A kernel against itself with more steps (slow, in percent), confirmed. Made by `python -m benchmarks.timing`."
@@ -92,11 +91,8 @@ def load(file: Path) -> Study | None:
 def save(file: Path, study: Study, figures: dict[str, Any]) -> None:
     """Whole or not at all: the trials are minutes of a GPU."""
     whole = {"what": WHAT, "environment": study.environment, "figures": figures}
-    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-", text=True)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        json.dump({**whole, "trials": [asdict(trial) for trial in study.trials]}, stream, indent=1)
-        stream.write("\n")
-    Path(name).replace(file)
+    trials = [asdict(trial) for trial in study.trials]
+    write_whole(file, json.dumps({**whole, "trials": trials}, indent=1) + "\n")
 
 
 def steps_share(trials: Sequence[Trial]) -> float | None:

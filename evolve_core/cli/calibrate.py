@@ -13,6 +13,7 @@ import click
 
 from evolve_core.cli.defaults import TARGET
 from evolve_core.errors import UsageError
+from evolve_core.files import write_whole
 from evolve_core.interpreter import resolve
 from evolve_core.judge.calibration import Calibration, calibration_of
 from evolve_core.judge.calibration_store import save
@@ -37,7 +38,7 @@ def command(python: str, picture: Path | None, as_json: bool) -> None:
     found = _measured(resolve(find_workspace(Path.cwd()), os.environ, explicit=python).python)
     file = save(found)
     picture = picture or file.with_suffix(".html")
-    picture.write_text(roofline.page(found), encoding="utf-8")
+    write_whole(picture, roofline.page(found))
     if as_json:
         told = {**found.to_json(), "delta": found.delta, "file": str(file), "picture": str(picture)}
         click.echo(json.dumps(told, indent=2))

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evolve_core.cache import cache_folder, write_whole
+from evolve_core.cache import cache_folder, keep
+from evolve_core.errors import CannotWrite
 from evolve_core.judge.client import HostDied, HostError, HostInfo, JudgeHost, OpenedTask
 from evolve_core.judge.observation import Timing, parse_timing
 from evolve_core.judge.timing import Samples, measure
@@ -45,8 +46,9 @@ def beside(host: JudgeHost, opened: OpenedTask, deadline_s: float) -> Beside:
     except (KeyError, TypeError, ValueError) as error:
         return Beside((Baseline("baselines", note=f"not measured: the host's answer is malformed ({error!r})"),), ())
     if all(one["failure"] is None for one in answer):
-        with contextlib.suppress(OSError):  # A cache that cannot be written costs the next run a minute, and this none.
-            write_whole(file, answer)
+        # A cache that cannot be written costs the next run a minute, and this one nothing.
+        with contextlib.suppress(CannotWrite):
+            keep(file, answer)
     return found
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from evolve_core.cache import cache_folder, write_whole
+from evolve_core.cache import cache_folder, keep
 from evolve_core.judge.calibration import Calibration
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
@@ -23,9 +23,9 @@ def calibration_file(device_uuid: str, driver: str, environ: Mapping[str, str] |
 
 
 def save(calibration: Calibration) -> Path:
-    """Write it whole or not at all: a reader at the same moment finds the old file or the new one. Raises OSError."""
+    """Write it whole or not at all: a reader at that moment finds the old one or the new. Raises CannotWrite."""
     file = calibration_file(calibration.device_uuid, calibration.driver)
-    write_whole(file, calibration.to_json())
+    keep(file, calibration.to_json())
     return file
 
 

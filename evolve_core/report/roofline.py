@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _WIDTH, _HEIGHT = 920.0, 420.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 130.0, 16.0, 46.0
+_NAME_HEIGHT = 15.0
 _LEAST_INTENSITY, _LARGEST_INTENSITY = 2.0**-4, 2.0**14
 """FLOP for each byte: from a copy that adds now and then to matrix products far beyond any ridge."""
 
@@ -97,6 +98,7 @@ def roofline_svg(found: Calibration) -> Markup:
         svg.element("line", slope),
         svg.element("text", named, f"memory {found.peak_gbps:.0f} GB/s"),
         *(part for kind, rate in found.tflops.items() for part in _roof(found, scale, kind, rate)),
+        *_roof_names(found, scale),
     ]
     return svg.drawing(_WIDTH, _HEIGHT, parts, "Roofline: attainable TFLOP/s over FLOP per byte")
 
@@ -110,8 +112,17 @@ def _roof(found: Calibration, scale: _Scale, kind: str, rate: float) -> list[Mar
     ridge, end = _ridge(found, rate), _WIDTH - _RIGHT
     line: svg.Attributes = {"x1": scale.x(ridge), "x2": end, "y1": scale.y(rate), "y2": scale.y(rate), "class": "roof"}
     title = f"{kind}: {rate:.1f} TFLOP/s, from {ridge:.0f} FLOP per byte on"
-    words: svg.Attributes = {"x": end + 6, "y": scale.y(rate) + 4, "class": "tick"}
-    return [svg.titled(svg.element("line", line), title), svg.element("text", words, f"{kind} {rate:.0f} TFLOP/s")]
+    return [svg.titled(svg.element("line", line), title)]
+
+
+def _roof_names(found: Calibration, scale: _Scale) -> list[Markup]:
+    """From the highest roof down, each at its roof or below the name above it."""
+    parts, above = [], -_NAME_HEIGHT
+    for kind, rate in sorted(found.tflops.items(), key=lambda pair: -pair[1]):
+        above = max(scale.y(rate) + 4, above + _NAME_HEIGHT)
+        place: svg.Attributes = {"x": _WIDTH - _RIGHT + 6, "y": above, "class": "tick"}
+        parts.append(svg.element("text", place, f"{kind} {rate:.0f} TFLOP/s"))
+    return parts
 
 
 def _axes(scale: _Scale) -> list[Markup]:

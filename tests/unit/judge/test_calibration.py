@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -194,4 +196,6 @@ def test_the_picture_needs_nothing_else_and_escapes_names(found: Calibration) ->
     page = roofline.page(found)
     assert "<svg" in page and "fp16 800 TFLOP/s" in page and "memory 4000 GB/s" in page
     assert "NVIDIA &lt;fast&gt;" in page and "<fast>" not in page
+    heights = [float(y) for y in re.findall(r'y="([\d.]+)"[^>]*>\w+ \d+ TFLOP/s</text>', page)]
+    assert len(heights) == 4 and all(low - high >= 14 for high, low in itertools.pairwise(heights))
     assert "http" not in page.replace("http-equiv", "") and "<script" not in page
