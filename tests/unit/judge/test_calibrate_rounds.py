@@ -13,6 +13,7 @@ import pytest
 import torch
 from test_gpu_rounds import HostClock, double, job, runner
 
+from evolve_core.judge.host.errors import StepError
 from evolve_core.judge.host.gpu import calibrate
 from evolve_core.judge.host.gpu.calibrate import SIZES, calibrated, noise_job
 from evolve_core.judge.host.gpu.job import GpuJob
@@ -119,7 +120,9 @@ def test_memory_that_is_shared_or_repeated_counts_once_or_not_at_all(tmp_path: P
     text = "def reference(x, y):\n    return x * y"
     assert least(tmp_path, text, {"x": x, "y": x})["read_bytes"] == 64
     assert least(tmp_path, text, {"x": x, "y": torch.randn(1).expand(16)})["read_bytes"] == 64
-    assert written_bytes([("out", x), ("again", x), ("y", torch.randn(2))], {"y"}) == 64
+    # An entry may also return numbers.
+    plain: Any = ("count", 3)
+    assert written_bytes([("out", x), ("again", x), ("y", torch.randn(2)), plain], {"y"}) == 64
 
 
 def test_operations_are_the_tasks_own_word(tmp_path: Path) -> None:
@@ -139,6 +142,12 @@ def test_only_who_asks_is_told_the_least_work(job: GpuJob) -> None:
     varying = replace(job, least_work=lambda inputs: {"read_bytes": next(draws), "flops": {"fp16": 7.0}})
     (smallest,) = judge_on_gpu(varying)["timing"]
     assert smallest["least"] == {"dram_bytes": 80 + 33 * 4 - 1, "flops": {"fp16": 7.0}}
+
+    def refuses(inputs: dict[str, Any]) -> dict[str, Any]:
+        raise StepError("task-error", "least_flops() must return", "t.evolve.py")
+
+    failure = judge_on_gpu(replace(job, least_work=refuses))["failure"]
+    assert (failure["message"], failure["file"]) == ("least_flops() must return", "t.evolve.py")
     (plain,) = judge_on_gpu(job)["timing"]
     assert "least" not in plain
     assert math.isfinite(plain["empty_ns"])

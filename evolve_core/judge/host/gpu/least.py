@@ -32,7 +32,7 @@ def written_bytes(outputs: Named, aliased: set[str]) -> int:
     own = {
         tensor.untyped_storage().data_ptr(): tensor.numel() * tensor.element_size()
         for name, tensor in outputs
-        if name not in aliased and tensor.is_contiguous()
+        if isinstance(tensor, torch.Tensor) and name not in aliased and tensor.is_contiguous()
     }
     return sum(own.values())
 
