@@ -25,7 +25,11 @@ def keep(file: Path, value: Any) -> None:
     """Write ``value`` as JSON into a file of the cache, whole or not at all. Raises CannotWrite, and TypeError where it
     is no JSON.
     """
-    text = json.dumps(value, indent=1)
+    keep_text(file, json.dumps(value, indent=1))
+
+
+def keep_text(file: Path, text: str) -> None:
+    """The same for a text."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

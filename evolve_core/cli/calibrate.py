@@ -11,11 +11,12 @@ from pathlib import Path
 
 import click
 
+from evolve_core.cache import cache_folder, keep_text
 from evolve_core.cli.defaults import TARGET
 from evolve_core.errors import UsageError
 from evolve_core.files import write_whole
 from evolve_core.interpreter import resolve
-from evolve_core.judge.calibration import Calibration, calibration_of
+from evolve_core.judge.calibration import Calibration, NotCalibrated, calibration_of
 from evolve_core.judge.calibration_store import save
 from evolve_core.judge.client import HostError, JudgeHost
 from evolve_core.report import roofline
@@ -49,7 +50,10 @@ def command(python: str, picture: Path | None, as_json: bool) -> None:
 
 
 def _measured(python: Path) -> Calibration:
-    with tempfile.TemporaryDirectory(prefix="kernel-evolve-") as folder, (Path(folder) / "log").open("ab") as log:
+    """Raises NotCalibrated with the place of the host's log, which says more than one sentence can."""
+    log_file = cache_folder() / "calibrate.log"
+    keep_text(log_file, "")
+    with tempfile.TemporaryDirectory(prefix="kernel-evolve-") as folder, log_file.open("ab") as log:
         host = JudgeHost.start(python, Path(folder), TARGET, 1, log)
         with closing(host):
             if not host.info.devices:
@@ -62,5 +66,7 @@ def _measured(python: Path) -> Calibration:
             answer = host.calibrate(DEADLINE_S)
     try:
         return calibration_of(answer, time.time())
+    except NotCalibrated as error:
+        raise NotCalibrated(f"{error} The judge host's log is {log_file}.") from None
     except (KeyError, TypeError, ValueError) as error:
         raise HostError("host-failure", f"the host's answer to 'calibrate' is malformed: {error!r}") from error

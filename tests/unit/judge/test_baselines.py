@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_calibration import DEVICE, timing
+from calibrations import DEVICE, timing
 from test_gpu_rounds import double, job, runner
 from test_launched import opened
 

@@ -119,7 +119,7 @@ def _in_child(probe: Callable[[], dict[str, Any]], fork: Fork, deadline: float) 
         except PeerSilent:
             return failed("timeout", f"the device's peaks were not measured within {left:.0f} s")
         except (PeerGone, BadMessage):
-            return failed("crash", f"the measuring process ended with {child.wait(_DIE_S)}; see the log")
+            return failed("crash", f"the measuring process ended with {child.wait(_DIE_S)}")
         finally:
             child.kill()
             child.wait(_DIE_S)
