@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 import torch
+import torch._dynamo.config  # Here, and not in every child.
+import torch._inductor.config
 from calibrations import DEVICE, timing
-from test_gpu_rounds import double, job, runner
+from test_gpu_rounds import double, job, recorded_once, runner
 from test_launched import opened
 
 from evolve_core.cache import cache_folder
@@ -28,7 +30,7 @@ from evolve_core.judge.host.tasks import TaskModule, load_task
 from evolve_core.judge.host.tier import Plans
 from evolve_core.judge.verdict import Baseline, Interval
 
-__all__ = ["job"]
+__all__ = ["job", "recorded_once"]
 
 TASK = """import torch
 

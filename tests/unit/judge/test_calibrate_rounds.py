@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_gpu_rounds import HostClock, double, job, runner
+from test_gpu_rounds import HostClock, double, job, recorded_once, runner
 
 from evolve_core.judge.host.errors import StepError
 from evolve_core.judge.host.gpu import calibrate
@@ -22,7 +22,7 @@ from evolve_core.judge.host.gpu.lock import device_lock
 from evolve_core.judge.host.gpu.probes import SAMPLES, _products, _traffic, measured
 from evolve_core.judge.host.tasks import load_task
 
-__all__ = ["job"]
+__all__ = ["job", "recorded_once"]
 
 PEAKS = {"probes": [{"name": "read", "work": 1, "ns": [1.0]}], "environment": {"l2_bytes": 1, "throttle": []}}
 
@@ -66,7 +66,7 @@ def test_it_waits_for_its_turn(noisy: GpuJob, tmp_path: Path) -> None:
 
 
 def test_every_probe_is_timed_and_says_how_much_it_does() -> None:
-    watch: Any = HostClock()
+    watch: Any = HostClock(None)
     rows = [measured(probe, watch) for probe in (*_traffic(4096, "cpu"), *_products(16, "cpu"))]
     assert {row["name"]: row["work"] for row in rows} == {
         "read": 4096,

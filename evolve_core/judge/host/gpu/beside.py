@@ -34,7 +34,12 @@ def baseline_job(job: GpuJob, which: str, task: Callable[[], TaskModule]) -> Gpu
     """``job``, the user's kernel against itself, with another implementation as the second."""
     spool = Path(job.spool)
     return replace(
-        job, checked=[], load_candidate=lambda: _runner(which, task(), spool), candidate_is_trusted=True, layers=()
+        job,
+        checked=[],
+        load_candidate=lambda: _runner(which, task(), spool),
+        load_plans=None,  # The user's kernel may be launched by its plan all the same; the other is host code.
+        candidate_is_trusted=True,
+        layers=(),
     )
 
 

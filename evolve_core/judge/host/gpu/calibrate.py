@@ -9,13 +9,13 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..compare import compare_outputs
 from .calibration_kernels import double_kernel
 from .channel import BadMessage, Channel, PeerGone, PeerSilent
 from .clock import Stopwatch
@@ -26,6 +26,7 @@ from .lock import DeviceBusy, device_lock
 from .nvml import device_state
 from .pair import Fork
 from .probes import Probe, measured, probes
+from .rivals import Neighbours
 from .run import failed, judge_on_gpu, rivals_failure, slowed, use_device
 
 PROCESSES = 10
@@ -75,7 +76,6 @@ def noise_job(payload: dict[str, Any], folder: Path) -> GpuJob:
         truth=lambda inputs, names: [("out", inputs["x"].double() * 2)],
         load_baseline=_load,
         load_candidate=None,
-        compare=compare_outputs,
         pairs=CONFIRMATION_PAIRS,
         processes=PROCESSES,
         hidden=tuple(payload.get("hidden", ())),
@@ -101,7 +101,9 @@ def _load() -> Runner:
 def _peaks(job: GpuJob, probe: Callable[[], dict[str, Any]], fork: Fork, deadline: float) -> dict[str, Any]:
     try:
         with device_lock(job.device_uuid, Path(job.lock_folder), job.deadline_s):
-            found = rivals_failure(job.device_uuid) or _in_child(probe, fork, deadline)
+            with closing(Neighbours(job.device_uuid, job.lock_folder)) as neighbours:
+                contended = rivals_failure(neighbours)
+            found = contended or _in_child(probe, fork, deadline)
     except DeviceBusy as busy:
         found = failed("contended", str(busy))
     return {"probes": [], **found, "failure": found["failure"] or slowed(found["environment"])}

@@ -6,6 +6,7 @@ They say it of too few elements (relu's negative inputs have none), never of too
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ def least_work(task: TaskModule, inputs: dict[str, Any]) -> dict[str, Any]:
     return {"read_bytes": read_bytes(task, inputs), "flops": _flops(task, inputs)}
 
 
-def written_bytes(outputs: Named, aliased: set[str]) -> int:
+def written_bytes(outputs: Named, aliased: Collection[str]) -> int:
     """Bytes of the outputs that lie in memory of their own, each memory once."""
     own = {
         tensor.untyped_storage().data_ptr(): tensor.numel() * tensor.element_size()
