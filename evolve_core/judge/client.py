@@ -203,6 +203,18 @@ class JudgeHost:
         with _parsing("judge"):
             return parse_observation(answer)
 
+    def baselines(self, opened: OpenedTask, deadline_s: float) -> list[dict[str, Any]]:
+        """``{name, failure, timing}`` of each baseline that the task has, as the protocol has them; blocks."""
+        answer = self._ask("baselines", {"task": opened.id, "deadline_s": deadline_s}, deadline_s + ANSWER_GRACE_S)
+        with _parsing("baselines"):
+            return [dict(one) for one in answer["baselines"]]
+
+    def calibrate(self, deadline_s: float) -> dict[str, Any]:
+        """The host's measurements of the device that it judges on, as the protocol has them; blocks. What goes wrong on
+        the device is in the answer; that there is none is a HostError.
+        """
+        return self._ask("calibrate", {"deadline_s": deadline_s}, deadline_s + ANSWER_GRACE_S)
+
     def _ask(self, method: str, params: Mapping[str, Any], patience_s: float) -> dict[str, Any]:
         request = self._send(method, params)
         try:

@@ -18,10 +18,11 @@ from evolve_core.judge.client import OpenedTask
 from evolve_core.judge.compose import compose
 from evolve_core.judge.observation import Observation, parse_observation, parse_workload
 from evolve_core.judge.verdict import Correctness, Failure, Interval, Speed, Stage, Verdict
+from evolve_core.judge.yardstick import NOTHING_KNOWN, Yardstick
 from evolve_core.task.model import Task, TaskKind
 
-VERSION = 2
-"""1 had neither target nor number of finalists."""
+VERSION = 3
+"""1 had neither target nor number of finalists, 2 not what the times were held against."""
 
 
 class BadEvidence(KernelEvolveError):
@@ -57,6 +58,7 @@ class Record:
     finalists: int
     folder: str
     package: tuple[str, ...]
+    yardstick: Yardstick = NOTHING_KNOWN
 
 
 def evidence(
@@ -67,6 +69,7 @@ def evidence(
     source: str,
     target: str,
     finalists: int,
+    yardstick: Yardstick = NOTHING_KNOWN,
 ) -> dict[str, Any]:
     """Everything needed to check ``verdict`` later: sources with hashes, raw observations, environment. JSON-able."""
     task = opened.task
@@ -91,6 +94,7 @@ def evidence(
         "mode": opened.mode,
         "target": target,
         "finalists": finalists,
+        "yardstick": asdict(yardstick),
         "environment": dict(observed.environment),
         "verdict": asdict(verdict),
     }
@@ -123,6 +127,7 @@ def verdict_of(record: Record) -> Verdict:
         stage=record.claim.stage,
         source=record.source,
         finalists=record.finalists,
+        yardstick=record.yardstick,
     )
 
 
@@ -175,6 +180,7 @@ def _record(data: Mapping[str, Any]) -> Record:
         finalists=int(data["finalists"]),
         folder=str(task.get("folder", "")),
         package=package,
+        yardstick=Yardstick.from_json(data["yardstick"]),
     )
 
 

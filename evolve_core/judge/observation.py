@@ -134,6 +134,11 @@ class Timing:
     baseline_launches: int | None = None
     """The fewest launches of Triton kernels in one timed call; None: not counted."""
     candidate_launches: int | None = None
+    least_dram_bytes: int = 0
+    """What every right kernel has to move and to compute on this workload, as far as can be shown
+    (judge/host/gpu/least.py); of the user's own kernel's timing alone.
+    """
+    least_flops: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +213,7 @@ def parse_observation(data: Mapping[str, Any]) -> Observation:
         launches=tuple(_launch(one) for one in data["launches"]),
         work=tuple(work_profile(one) for one in data["work"]),
         checks=tuple(_check(one) for one in data["checks"]),
-        timing=tuple(_timing(one) for one in data["timing"]),
+        timing=tuple(parse_timing(one) for one in data["timing"]),
         environment=tuple(
             (str(key), _text(value))
             for key, value in environment.items()
@@ -272,7 +277,9 @@ def _launch(data: Mapping[str, Any]) -> Launch:
     )
 
 
-def _timing(data: Mapping[str, Any]) -> Timing:
+def parse_timing(data: Mapping[str, Any]) -> Timing:
+    """Raises KeyError, TypeError or ValueError where the host sent something else than a Timing."""
+    least = data.get("least") or {}
     return Timing(
         workload=str(data["workload"]),
         stage=str(data["stage"]),
@@ -284,6 +291,8 @@ def _timing(data: Mapping[str, Any]) -> Timing:
         empty_ns=float(data.get("empty_ns") or 0.0),
         baseline_launches=_optional_int(data.get("baseline_launches")),
         candidate_launches=_optional_int(data.get("candidate_launches")),
+        least_dram_bytes=int(least.get("dram_bytes", 0)),
+        least_flops={str(kind): float(count) for kind, count in least.get("flops", {}).items()},
     )
 
 

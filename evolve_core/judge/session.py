@@ -15,14 +15,17 @@ from typing import IO, Any
 
 from evolve_core.errors import KernelEvolveError
 from evolve_core.files import shortage
+from evolve_core.judge.baselines import Beside, beside
 from evolve_core.judge.client import HostDied, HostError, JudgeHost, OpenedTask
 from evolve_core.judge.compose import compose
 from evolve_core.judge.evidence import evidence
 from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Trust, Verdict
+from evolve_core.judge.yardstick import Yardstick, yardstick_of
 from evolve_core.task.model import Task
 
 SCREENING_DEADLINE_S = 60.0
 CONFIRMATION_DEADLINE_S = 180.0
+BASELINES_DEADLINE_S = 240.0
 
 
 class JudgeRefused(KernelEvolveError):
@@ -51,6 +54,7 @@ class _Sitting:
 
     host: JudgeHost
     opened: OpenedTask
+    yardstick: Yardstick
 
 
 class TaskJudge:
@@ -87,6 +91,11 @@ class TaskJudge:
         """Device or target, driver, toolchain: what every verdict of this task rests on."""
         return self._sitting.opened.environment
 
+    @property
+    def held_against(self) -> str:
+        """In words, what measured times are held against here; "" where nothing is known of a device."""
+        return self._sitting.yardstick.origin
+
     def submit(self, candidate_id: str, source: str, stage: Stage, finalists: int = 1) -> Future[Judgement]:
         """Judge a candidate in the background.
 
@@ -94,6 +103,14 @@ class TaskJudge:
         future fails with JudgeFailed where the judge itself is at its end, and never for what a candidate did.
         """
         return self._pool.submit(self._judge, candidate_id, source, stage, finalists)
+
+    def baselines(self) -> Future[Beside]:
+        """Time the user's kernel beside eager, torch.compile and the task's library, in the background.
+
+        Costs as much as three confirmations, once: the times are kept for the same task and toolchain. What goes wrong
+        is in the notes of the figures.
+        """
+        return self._pool.submit(lambda: beside(self._sitting.host, self._sitting.opened, BASELINES_DEADLINE_S))
 
     def close(self) -> None:
         """End the host and every child of it; what is in flight ends with them."""
@@ -116,11 +133,26 @@ class TaskJudge:
                 return self._host_fault(error, stage)
             self._faults = 0
             verdict = compose(
-                sitting.opened, observed, target=self._start.target, stage=stage, source=source, finalists=finalists
+                sitting.opened,
+                observed,
+                target=self._start.target,
+                stage=stage,
+                source=source,
+                finalists=finalists,
+                yardstick=sitting.yardstick,
             )
             if verdict.correctness is not Correctness.CORRECT:
                 self._doubt_on_a_full_disk()
-            record = evidence(sitting.opened, observed, verdict, candidate_id, source, self._start.target, finalists)
+            record = evidence(
+                sitting.opened,
+                observed,
+                verdict,
+                candidate_id,
+                source,
+                self._start.target,
+                finalists,
+                sitting.yardstick,
+            )
             return Judgement(verdict, record)
         return _unjudged("the judge host died twice while it judged this candidate", Failure.CRASH, stage)
 
@@ -167,7 +199,8 @@ class _HostStart:
         except (HostError, HostDied) as error:
             raise self._refusal(error) from None
         try:
-            return _Sitting(host, host.open(task, source, "gpu" if host.info.devices else "no-gpu"))
+            opened = host.open(task, source, "gpu" if host.info.devices else "no-gpu")
+            return _Sitting(host, opened, yardstick_of(host.info.devices))
         except (HostError, HostDied) as error:
             refusal = self._refusal(error)
             host.close()

@@ -25,6 +25,7 @@ from evolve_core.judge.session import JudgeRefused, TaskJudge
 from evolve_core.judge.verdict import Correctness
 from evolve_core.propose.proposal import Judged, Proposal
 from evolve_core.search.archive import Archive
+from evolve_core.search.beside import with_baselines
 from evolve_core.search.budget import Budget
 from evolve_core.search.loop import Search, Stop, best_confirmed, confirm, name_best
 from evolve_core.search.proposers import panel_for
@@ -162,7 +163,7 @@ def _evolve(
     name_best(search, confirmed.winner)
     if confirmed.winner is None:
         return RunState.DONE, _no_gain(search, how)
-    winner = confirmed.winner
+    winner = with_baselines(search, confirmed.winner)
     with closing(JournalReader(journal.workspace)) as reader:
         record = reader.candidate(winner.candidate_id)
     assert record is not None, "the winner was written down before it was judged"

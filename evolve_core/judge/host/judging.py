@@ -98,7 +98,7 @@ class Judge:
         task = OpenTask(name=name, text=text, folder=self.spool / "tasks" / name, timed=[])
         described = self._describe(task, cancel)
         task.timed = described["timed"]
-        task.has_reference = described["has_reference"]
+        task.has_reference, task.has_library = described["has_reference"], described["has_library"]
         self._tasks[name] = task
         if text.mode == "gpu":
             task.drawn = described["checked"]
@@ -126,11 +126,16 @@ class Judge:
 
     # -- judge ---------------------------------------------------------------------------------------------------
 
-    def judge(self, name: str, source: str, stage: str, deadline_s: float, cancel: Cancel) -> dict[str, Any]:
-        """Observe one candidate: compile, check in the interpreter, profile. Stops at the first thing that fails."""
+    def task(self, name: str) -> OpenTask:
+        """The open task of that name. Raises StepError where there is none."""
         task = self._tasks.get(name)
         if task is None:
             raise StepError("bad-request", f"no open task {name!r}; open it again (the host may have been restarted)")
+        return task
+
+    def judge(self, name: str, source: str, stage: str, deadline_s: float, cancel: Cancel) -> dict[str, Any]:
+        """Observe one candidate: compile, check in the interpreter, profile. Stops at the first thing that fails."""
+        task = self.task(name)
         deadline = time.monotonic() + deadline_s
         if task.text.mode == "gpu":
             return judge_on_gpu(self, task, source, stage, deadline, cancel)

@@ -75,6 +75,7 @@ class OpenTask:
     checked: list[CheckedWorkload] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     has_reference: bool = True
+    has_library: bool = False
     drawn: list[dict[str, Any]] = field(default_factory=list)
     """On a GPU: held-out workloads from the domain, checked beside the listed ones."""
     plans: Plans = field(default_factory=Plans)

@@ -58,7 +58,8 @@ def describe(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     most = DOMAIN_ELEMENTS if payload["small"] else GPU_DOMAIN_ELEMENTS
     numbered = _numbered([*_domain_draws(task, payload["seed"], most), *checked])
     varied = _varied(numbered) if payload["small"] else []
-    return {"timed": timed, "checked": [*numbered, *varied], "has_reference": task.has_reference}
+    has = {"has_reference": task.has_reference, "has_library": task.has_library}
+    return {"timed": timed, "checked": [*numbered, *varied], **has}
 
 
 def _describe(

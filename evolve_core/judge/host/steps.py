@@ -22,6 +22,8 @@ _STEPS = {
     "gpu": "gpu.step:judge_step",
     "gpu-layers": "gpu.trial:layers_step",
     "gpu-session": "gpu.session:session_step",
+    "gpu-baseline": "gpu.beside:baseline_step",
+    "gpu-calibrate": "gpu.calibrate:calibrate_step",
 }
 
 
