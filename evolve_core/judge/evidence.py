@@ -17,11 +17,13 @@ from evolve_core.errors import KernelEvolveError
 from evolve_core.judge.client import OpenedTask
 from evolve_core.judge.compose import compose
 from evolve_core.judge.observation import Observation, parse_observation, parse_workload
+from evolve_core.judge.teeth import Teeth
+from evolve_core.judge.teeth_record import as_record, contradiction, from_record
 from evolve_core.judge.verdict import Correctness, Failure, Interval, Speed, Stage, Verdict
 from evolve_core.task.model import Task, TaskKind
 
-VERSION = 2
-"""1 had neither target nor number of finalists."""
+VERSION = 3
+"""1 had neither target nor number of finalists, 2 nothing about the task's tolerance."""
 
 
 class BadEvidence(KernelEvolveError):
@@ -57,6 +59,7 @@ class Record:
     finalists: int
     folder: str
     package: tuple[str, ...]
+    teeth: Teeth
 
 
 def evidence(
@@ -67,6 +70,7 @@ def evidence(
     source: str,
     target: str,
     finalists: int,
+    teeth: Teeth,
 ) -> dict[str, Any]:
     """Everything needed to check ``verdict`` later: sources with hashes, raw observations, environment. JSON-able."""
     task = opened.task
@@ -91,6 +95,7 @@ def evidence(
         "mode": opened.mode,
         "target": target,
         "finalists": finalists,
+        "teeth": as_record(teeth),
         "environment": dict(observed.environment),
         "verdict": asdict(verdict),
     }
@@ -128,6 +133,8 @@ def verdict_of(record: Record) -> Verdict:
 
 def unsupported(record: Record) -> str:
     """How the claim differs from what its own observations lead to; "" where they agree."""
+    if why := contradiction(record.teeth):
+        return why
     found = verdict_of(record)
     claim = record.claim
     if (found.correctness, found.speed, found.failure) != (claim.correctness, claim.speed, claim.failure):
@@ -175,6 +182,7 @@ def _record(data: Mapping[str, Any]) -> Record:
         finalists=int(data["finalists"]),
         folder=str(task.get("folder", "")),
         package=package,
+        teeth=from_record(data["teeth"]),
     )
 
 
