@@ -22,6 +22,7 @@ from typing import IO, Any
 
 from evolve_core.errors import KernelEvolveError
 from evolve_core.judge.observation import Observation, Workload, parse_observation, parse_workload
+from evolve_core.judge.teeth import SeenTeeth, parse_teeth
 from evolve_core.judge.verdict import Stage
 from evolve_core.targets import load, names
 from evolve_core.task.model import Task
@@ -95,6 +96,8 @@ class OpenedTask:
     workloads: tuple[Workload, ...]
     baseline: Observation
     notes: tuple[str, ...] = ()
+    teeth: SeenTeeth | None = None
+    """What was seen of mutants; None where it was not asked for, or there was nothing to see."""
 
     @property
     def environment(self) -> tuple[tuple[str, str], ...]:
@@ -157,8 +160,9 @@ class JudgeHost:
             raise
         return host
 
-    def open(self, task: Task, source: str, mode: str) -> OpenedTask:
+    def open(self, task: Task, source: str, mode: str, *, teeth: bool = False) -> OpenedTask:
         """Execute the task's module and observe ``source``, the user's own as in their editor. ``mode``: gpu, no-gpu.
+        ``teeth``: also have the tolerance tried on mutants.
 
         Raises HostError: ``task-error``, ``no-workloads``, ``missing-torch``, ``missing-triton`` …, with file and line.
         """
@@ -177,6 +181,7 @@ class JudgeHost:
             "kind": str(task.kind),
             "kernels": list(task.kernels),
             "mode": mode,
+            "teeth": teeth,
         }
         answer = self._ask("open", params, OPEN_PATIENCE_S)
         with _parsing("open"):
@@ -189,6 +194,7 @@ class JudgeHost:
                 workloads=tuple(parse_workload(one) for one in answer["workloads"]),
                 baseline=parse_observation(answer["baseline"]),
                 notes=tuple(str(note) for note in answer["notes"]),
+                teeth=parse_teeth(answer["teeth"]) if answer.get("teeth") else None,
             )
 
     def judge(self, opened: OpenedTask, candidate_id: str, source: str, stage: Stage, deadline_s: float) -> Observation:

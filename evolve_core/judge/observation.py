@@ -304,7 +304,7 @@ def _check(data: Mapping[str, Any]) -> Check:
         outcome=Outcome(data["outcome"]),
         message=str(data["message"]),
         inputs_changed=tuple(str(name) for name in data["inputs_changed"]),
-        outputs=tuple(_output(one) for one in data["outputs"]),
+        outputs=tuple(parse_output(one) for one in data["outputs"]),
         out_of_bounds=_out_of_bounds(data.get("out_of_bounds", ())),
         poison_equal=data.get("poison_equal"),
         label=str(data.get("label", "")),
@@ -340,7 +340,7 @@ def _out_of_bounds(data: Sequence[Mapping[str, Any]]) -> tuple[OutOfBounds, ...]
     )
 
 
-def _output(data: Mapping[str, Any]) -> OutputCheck:
+def parse_output(data: Mapping[str, Any]) -> OutputCheck:
     def number(key: str) -> float | None:
         return None if data.get(key) is None else float(data[key])
 

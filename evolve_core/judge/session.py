@@ -6,6 +6,7 @@ that has never run a candidate's code.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +20,8 @@ from evolve_core.judge.baselines import Beside, beside
 from evolve_core.judge.client import HostDied, HostError, JudgeHost, OpenedTask
 from evolve_core.judge.compose import compose
 from evolve_core.judge.evidence import evidence
+from evolve_core.judge.teeth import Teeth, decide, refusal, warnings
+from evolve_core.judge.teeth_record import keep, kept, key_of
 from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Trust, Verdict
 from evolve_core.judge.yardstick import Yardstick, yardstick_of
 from evolve_core.task.model import Task
@@ -55,6 +58,7 @@ class _Sitting:
     host: JudgeHost
     opened: OpenedTask
     yardstick: Yardstick
+    teeth: Teeth
 
 
 class TaskJudge:
@@ -72,19 +76,43 @@ class TaskJudge:
 
     @classmethod
     def open(
-        cls, task: Task, source: str, *, python: Path, spool: Path, target: str, workers: int, log: IO[bytes]
+        cls,
+        task: Task,
+        source: str,
+        *,
+        python: Path,
+        spool: Path,
+        target: str,
+        workers: int,
+        log: IO[bytes],
+        teeth: Path | None = None,
     ) -> TaskJudge:
-        """Start a host and judge the user's own kernel.
+        """Start a host, judge the user's own kernel, and see whether the tolerance tells right from wrong.
 
-        Raises JudgeRefused with the cause and the next step, JudgeFailed where the disk is full.
+        ``teeth``: the folder that keeps what was found about a tolerance, None: it is looked at anew. Raises
+        JudgeRefused with the cause and the next step, JudgeFailed where the disk is full.
         """
-        start = _HostStart(python, spool, target, workers, log)
-        return cls(start, task, source, start.begin(task, source))
+        start = _HostStart(python, spool, target, workers, log, teeth)
+        sitting = start.begin(task, source)
+        if why := refusal(sitting.teeth):
+            sitting.host.close()
+            raise JudgeRefused(f"{task.task_file.name}:{_line_of_workloads(sitting.opened.task_text)}: {why}")
+        return cls(start, task, source, sitting)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know about how this task is judged here."""
-        return self._sitting.opened.notes
+        return (*self._sitting.opened.notes, *self.warnings)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Weak points of the task, each with what to change in it."""
+        return warnings(self._sitting.teeth)
+
+    @property
+    def teeth(self) -> Teeth:
+        """What was found about the task's tolerance."""
+        return self._sitting.teeth
 
     @property
     def environment(self) -> tuple[tuple[str, str], ...]:
@@ -151,6 +179,7 @@ class TaskJudge:
                 source,
                 self._start.target,
                 finalists,
+                sitting.teeth,
                 sitting.yardstick,
             )
             return Judgement(verdict, record)
@@ -192,6 +221,7 @@ class _HostStart:
     target: str
     workers: int
     log: IO[bytes]
+    teeth: Path | None
 
     def begin(self, task: Task, source: str) -> _Sitting:
         try:
@@ -199,8 +229,7 @@ class _HostStart:
         except (HostError, HostDied) as error:
             raise self._refusal(error) from None
         try:
-            opened = host.open(task, source, "gpu" if host.info.devices else "no-gpu")
-            return _Sitting(host, opened, yardstick_of(host.info.devices))
+            return self._sit(host, task, source)
         except (HostError, HostDied) as error:
             refusal = self._refusal(error)
             host.close()
@@ -215,6 +244,33 @@ class _HostStart:
         if not missing and (short := shortage(self.spool)):
             return JudgeFailed(f"{short} The judge could not start ({error}). Free some, then try again.")
         return JudgeRefused(str(error))
+
+    def _sit(self, host: JudgeHost, task: Task, source: str) -> _Sitting:
+        mode = "gpu" if host.info.devices else "no-gpu"
+        key = key_of((_read(task.task_file), source, task.entry, mode, str(host.info.torch), str(host.info.triton)))
+        before = kept(self.teeth, key) if self.teeth else None
+        opened = host.open(task, source, mode, teeth=before is None)
+        yardstick = yardstick_of(host.info.devices)
+        if before is not None:
+            return _Sitting(host, opened, yardstick, before)
+        found = decide(opened.teeth) if opened.teeth else Teeth()
+        if self.teeth:
+            keep(self.teeth, key, found)
+        return _Sitting(host, opened, yardstick, found)
+
+
+def _read(task_file: Path) -> str:
+    """Its text; "" where it cannot be read, of which the host will have more to say."""
+    try:
+        return task_file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _line_of_workloads(task_text: str) -> int:
+    """Where the user has to change something, counted from one."""
+    found = re.search(r"^def workloads\b", task_text, re.MULTILINE)
+    return task_text.count("\n", 0, found.start()) + 1 if found else 1
 
 
 def _unjudged(reason: str, failure: Failure | None, stage: Stage) -> Judgement:

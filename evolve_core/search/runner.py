@@ -18,7 +18,7 @@ from pathlib import Path
 from evolve_core.errors import KernelEvolveError, RunError, UsageError
 from evolve_core.files import explain
 from evolve_core.journal.lock import is_runner_alive, runner_lock
-from evolve_core.journal.model import CandidateRecord, RunRecord, RunSpec, RunState
+from evolve_core.journal.model import TASK_WARNING, CandidateRecord, RunRecord, RunSpec, RunState
 from evolve_core.journal.reader import LAST_WORDS_MARK, JournalReader
 from evolve_core.journal.writer import JournalWriter
 from evolve_core.judge.session import JudgeRefused, TaskJudge
@@ -34,7 +34,7 @@ from evolve_core.search.rotation import Rotation
 from evolve_core.source.digest import source_digest
 from evolve_core.source.parse import language_of
 from evolve_core.task.model import Task
-from evolve_core.workspace import log_file, spool_folder, state_folder
+from evolve_core.workspace import log_file, spool_folder, state_folder, teeth_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +117,11 @@ def _carry_on(
                 target=spec.target,
                 workers=resources.workers,
                 log=log,
+                teeth=teeth_folder(workspace),
             )
             with closing(judge):
-                journal.set_environment(run_id, judge.environment)
+                weak = ((TASK_WARNING, warning) for warning in judge.warnings)
+                journal.set_environment(run_id, (*judge.environment, *weak))
                 for note in judge.notes:
                     say(note)
                 search = Search(

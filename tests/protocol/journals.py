@@ -72,11 +72,13 @@ def ended_run(
     state: RunState = RunState.DONE,
     reason: str = "",
     winner: Winner | None = None,
+    environment: tuple[tuple[str, str], ...] = (),
 ) -> None:
     """A run that is over, as its runner would have left it."""
     with runner_lock(workspace, run_id), closing(JournalWriter(workspace)) as journal:
         journal.create_run(run_id, run_spec, 1)
         journal.set_state(run_id, RunState.EVOLVING)
+        journal.set_environment(run_id, environment)
         if winner is not None:
             _add_best(journal, run_id, winner)
         if state is not RunState.INTERRUPTED:

@@ -25,6 +25,7 @@ from .opened import OpenTask, TaskText, task_of
 from .outcomes import failure_of
 from .pool import Cancel, StepResult, Zygote
 from .steps import UNTRUSTED, kind_of
+from .tolerance import nothing_seen, try_own, try_stand_in
 from .untrusted import Malformed, checked_answer
 
 STEP_PATIENCE_S = 120.0
@@ -102,9 +103,12 @@ class Judge:
         self._tasks[name] = task
         if text.mode == "gpu":
             task.drawn = described["checked"]
-            return task, open_on_gpu(self, task, cancel)
+            observation = open_on_gpu(self, task, cancel)
+            task.teeth = self._tried_without_kernel(task, cancel)
+            return task, observation
         if text.is_cuda:
             observation = compiled(self, task, text.source, cancel, own=True)
+            task.teeth = self._tried_without_kernel(task, cancel)
             # Where there is no CUDA compiler either, the observation's own note says so.
             without = observation["environment"]["notes"]
             task.notes.extend(without or ["no GPU: a CUDA kernel can be compiled here, not run"])
@@ -114,11 +118,27 @@ class Judge:
         baseline = compiled(self, task, text.source, cancel, own=True, with_profile=False)
         task.checked, checks = check_own(self, task, described["checked"], cancel)
         baseline["checks"] = checks
+        trial = try_own(self, task, cancel) if text.teeth else None
         profile(self, task, text.source, baseline, None, cancel)
+        task.teeth = trial.outcome() if trial else None
         return task, baseline
 
-    def _describe(self, task: OpenTask, cancel: Cancel) -> dict[str, Any]:
-        payload = {"seed": secrets.randbits(48), "small": task.text.mode != "gpu"}
+    def _tried_without_kernel(self, task: OpenTask, cancel: Cancel) -> dict[str, Any] | None:
+        """The tolerance, where the user's own kernel cannot run on a CPU. A task need not be able to draw on one."""
+        if not task.text.teeth:
+            return None
+        if not task.has_reference:
+            return nothing_seen("your kernel does not run on this CPU, and no reference() could stand in for it")
+        try:
+            return try_stand_in(self, task, self._describe(task, cancel, small=True)["checked"], cancel).outcome()
+        except StepError as error:
+            cancel.check()
+            return nothing_seen(error.message)
+
+    def _describe(self, task: OpenTask, cancel: Cancel, *, small: bool | None = None) -> dict[str, Any]:
+        """``small``: workloads that a CPU can check; None: as this task is judged."""
+        without_gpu = task.text.mode != "gpu"
+        payload = {"seed": secrets.randbits(48), "small": without_gpu if small is None else small}
         described: dict[str, Any] = self.trusted(
             "describe", task.text, payload, cancel, task.folder / f"describe-{secrets.token_hex(4)}"
         )

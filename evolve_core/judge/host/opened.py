@@ -23,6 +23,8 @@ class TaskText:
     kind: str
     kernels: tuple[str, ...]
     mode: str
+    teeth: bool = False
+    """Whether to try the tolerance on mutants, too."""
 
     @property
     def is_cuda(self) -> bool:
@@ -80,6 +82,8 @@ class OpenTask:
     """On a GPU: held-out workloads from the domain, checked beside the listed ones."""
     plans: Plans = field(default_factory=Plans)
     """Of the user's own source."""
+    teeth: dict[str, Any] | None = None
+    """What was seen of mutants and perturbed inputs; None: not asked for."""
     session: GpuSession | None = None
     """On a GPU: processes that stay for this task's planned candidates."""
     starting: threading.Lock = field(default_factory=threading.Lock)

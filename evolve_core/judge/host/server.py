@@ -161,13 +161,15 @@ class Server:
             kind=params.get("kind", "entry"),
             kernels=tuple(params.get("kernels", ())),
             mode=params.get("mode", "no-gpu"),
+            teeth=bool(params.get("teeth")),
         )
         task, baseline = self._ready_judge().open(text, cancel)
         role = "both" if text.mode == "gpu" else "timed"
         workloads = [_workload(one, "listed", role) for one in task.timed]
         workloads += [_workload(one, "domain", "checked") for one in task.drawn]
         workloads += [_workload(one.workload, one.workload["origin"], "checked") for one in task.checked]
-        return {"task": task.name, "workloads": workloads, "baseline": baseline, "notes": task.notes}
+        opened = {"task": task.name, "workloads": workloads, "baseline": baseline, "notes": task.notes}
+        return {**opened, "teeth": task.teeth}
 
     def _observe(self, params: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
         candidate = params["candidate"]

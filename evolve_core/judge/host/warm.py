@@ -15,7 +15,7 @@ from typing import Any
 from .kinds import Kind
 
 _MODULES = {
-    Kind.PLAIN: ("loading", "oracle", "compiling"),
+    Kind.PLAIN: ("loading", "oracle", "teeth", "compiling"),
     Kind.INTERPRETING: (
         "loading",
         "buffers",

@@ -17,6 +17,7 @@ from evolve_core.judge.client import HostDied, JudgeHost, OpenedTask
 from evolve_core.judge.compose import compose
 from evolve_core.judge.evidence import evidence
 from evolve_core.judge.observation import Observation, Outcome
+from evolve_core.judge.teeth import Teeth
 from evolve_core.judge.verdict import Correctness, Failure, Stage, Verdict
 
 WRONG = DOUBLE.replace("x * 0.3", "x * 0.7")
@@ -182,7 +183,7 @@ def test_rejection_comes_with_a_script_that_shows_it(bench: Bench, doubling: Ope
 def test_evidence_is_json_and_holds_what_a_replay_needs(bench: Bench, doubling: OpenedTask) -> None:
     observed = bench.judge(doubling, WRONG)
     verdict = compose(doubling, observed, target="sm_90", stage=Stage.SCREENING, source=WRONG)
-    record = evidence(doubling, observed, verdict, "c7", WRONG, "sm_90", 1)
+    record = evidence(doubling, observed, verdict, "c7", WRONG, "sm_90", 1, Teeth())
     read = json.loads(json.dumps(record, allow_nan=False))
     assert read["judged"]["source"] == WRONG and read["baseline"]["source"] == DOUBLE
     assert {check["seed"] for check in read["judged"]["observation"]["checks"]}

@@ -14,6 +14,7 @@ from evolve_core.judge.client import OpenedTask
 from evolve_core.judge.compose import compose
 from evolve_core.judge.evidence import BadEvidence, evidence, read_evidence, unsupported
 from evolve_core.judge.observation import Observation, parse_observation
+from evolve_core.judge.teeth import Teeth
 from evolve_core.judge.verdict import Failure, Speed, Stage, Verdict
 from evolve_core.judge.yardstick import NOTHING_KNOWN, Yardstick
 
@@ -63,7 +64,7 @@ def test_the_record_leads_to_the_same_verdict(tmp_path: Path) -> None:
     for yardstick, failure in ((KNOWN, None), (slow, Failure.IMPOSSIBLE)):
         found = verdict(whole, observed, yardstick)
         assert found.failure is failure
-        file.write_text(json.dumps(evidence(whole, observed, found, "c1", "", "sm_90", 1, yardstick)))
+        file.write_text(json.dumps(evidence(whole, observed, found, "c1", "", "sm_90", 1, Teeth(), yardstick)))
         record = read_evidence(file)
         assert record.yardstick == yardstick
         assert unsupported(record) == ""
