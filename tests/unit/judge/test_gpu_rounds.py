@@ -30,6 +30,9 @@ from tests.gpu.attacks import ATTACKS, Target
 class HostClock:
     """Stands in for the device: the call runs at once, and its wall time is the device time."""
 
+    def __init__(self, hold: bytes | None) -> None:
+        pass
+
     def describe(self) -> dict[str, Any]:
         return {"device": "none", "multiprocessors": 1, "l2_bytes": 1, "hold": "none"}
 

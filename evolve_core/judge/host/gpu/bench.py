@@ -42,8 +42,10 @@ class Bench:
         device: str = "cuda",
         confined: Sequence[str] = (),
         load_plans: Callable[[Iterable[Any]], Runner] | None = None,
+        hold: bytes | None = None,
     ) -> None:
-        """``confined``: the layers that this process stands behind, for the record."""
+        """``confined``: the layers that this process stands behind, for the record. ``hold``: as for ``Stopwatch``."""
+        self._hold = hold
         self._load_plans = load_plans
         self._device, self._confined = device, [*confined]
         self._inbox, self._outbox = inbox, outbox
@@ -55,18 +57,22 @@ class Bench:
         self._inputs: dict[str, Any] = {}
         self._result_bytes: list[int] = []
 
-    def do_prepare(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The clock first, then the user's kernel: both before any candidate code is loaded. Tells, too, whether the
-        conductor's device memory can be read here, and offers its own.
-        """
-        self._watch = Stopwatch()
-        answer = {**self._watch.describe(), "empty_ns": self._empty_ns(), "confined": self._confined}
-        answer |= {"opened": self._inbox.can_open(request["offer"]), "offer": self._outbox.offer(self._device)}
+    def do_prepare(self, _: dict[str, Any]) -> dict[str, Any]:
+        """The clock first, then the user's kernel: both before any candidate code is loaded."""
+        self._watch = Stopwatch(self._hold)
+        answer = {**self._watch.describe(), "confined": self._confined}
         self._launches.install()
         self._runners["baseline"] = self._load["baseline"]()
         # Loading the user's kernel is what imports Triton, where nothing did before.
         self._launches.install()
         return answer
+
+    def do_open(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Whether the conductor's device memory can be read here; offers this process's own. The conductor waits by
+        now, so that an empty call can be timed.
+        """
+        opened, offer = self._inbox.can_open(request["offer"]), self._outbox.offer(self._device)
+        return {"opened": opened, "offer": offer, "empty_ns": self._empty_ns()}
 
     def do_opened(self, request: dict[str, Any]) -> dict[str, Any]:
         """Whether the conductor can read this process's device memory."""

@@ -98,16 +98,25 @@ class Conductor:
         }
 
     def _prepare(self) -> None:
-        """Device memory is handed over where each side can open the other's: a bench's confinement may forbid it."""
-        with self._phases.phase(Phase.DRAW):
-            self._cases.load()
-        offer = self._to.offer(self._job.device)
-        answer = self._ask({"do": "prepare", "offer": offer}, self._job.compile_timeout_s)
-        if not answer.pop("opened"):
+        """Both processes get ready beside each other: a context takes either of them half a second.
+
+        Device memory is handed over where each side can open the other's: a bench's confinement may forbid it.
+        """
+        offer = ""
+
+        def own() -> None:
+            nonlocal offer
+            with self._phases.phase(Phase.DRAW):
+                self._cases.load()
+                offer = self._to.offer(self._job.device)
+
+        with self._phases.phase(Phase.WAIT):
+            self._environment.update(self._link.ask({"do": "prepare"}, self._job.compile_timeout_s, own))
+        theirs = self._ask({"do": "open", "offer": offer}, self._job.compile_timeout_s)
+        self._environment["empty_ns"] = theirs["empty_ns"]
+        if not theirs["opened"]:
             self._to.stay_on_host()
-        opened = self._from.can_open(answer.pop("offer"))
-        self._ask({"do": "opened", "opened": opened})
-        self._environment.update(answer)
+        self._ask({"do": "opened", "opened": self._from.can_open(theirs["offer"])})
 
     def _ask(self, request: dict[str, Any], timeout_s: float | None = None) -> dict[str, Any]:
         with self._phases.phase(Phase.WAIT):

@@ -21,6 +21,7 @@ from .channel import BadMessage, Channel, PeerGone, PeerSilent
 from .conductor import Conductor
 from .confinement import Confinement, confine, own_folder
 from .forking import fork_child
+from .hold import kept_hold
 from .job import GpuJob
 from .lock import DeviceBusy, device_lock
 from .nvml import SLOWING
@@ -90,7 +91,8 @@ def _one_round(job: GpuJob, fork: Fork, process: int, deadline: float) -> dict[s
     """One conductor and one bench, from fork to death."""
     left = max(1.0, deadline - time.monotonic())
     _hand_over_compiled(job)
-    with Pair(fork, str(process), left, partial(bench_main, job), partial(_conducting, job, process)) as pair:
+    bench = partial(bench_main, job, kept_hold(Path(job.cache_folder), job.device_uuid))
+    with Pair(fork, str(process), left, bench, partial(_conducting, job, process)) as pair:
         return _collect(pair, left)
 
 
@@ -110,12 +112,12 @@ def _collect(pair: Pair, timeout_s: float) -> dict[str, Any]:
     return result
 
 
-def bench_main(job: GpuJob, end: socket.socket, inbox: Slot, outbox: Slot) -> None:
+def bench_main(job: GpuJob, hold: bytes | None, end: socket.socket, inbox: Slot, outbox: Slot) -> None:
     """The life of a bench: confined before its first CUDA call, then at the conductor's service."""
     use_device(job, _bench_cache(job))
     spool = Path(job.spool)
     confined = confine(Confinement(own_folder(spool), _bench_cache(job), job.hidden, job.spool), job.layers)
-    bench = Bench(inbox, outbox, job.load_baseline, job.load_candidate, job.device, confined, job.load_plans)
+    bench = Bench(inbox, outbox, job.load_baseline, job.load_candidate, job.device, confined, job.load_plans, hold)
     serve_bench(Channel(end), bench)
 
 

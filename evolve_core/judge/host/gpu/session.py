@@ -16,6 +16,7 @@ from typing import Any
 from .channel import BadMessage, Channel, PeerGone, PeerSilent
 from .conductor import Conductor
 from .forking import fork_child
+from .hold import kept_hold
 from .job import GpuJob
 from .lock import DeviceBusy, device_lock
 from .pair import Fork, Pair
@@ -96,7 +97,8 @@ class Session:
 
     def _forked(self) -> Pair:
         job = self._job
-        return Pair(self._fork, "warm", _FOREVER_S, partial(bench_main, job), partial(_conducting, job))
+        hold = kept_hold(Path(job.cache_folder), job.device_uuid)
+        return Pair(self._fork, "warm", _FOREVER_S, partial(bench_main, job, hold), partial(_conducting, job))
 
 
 def _odd(result: dict[str, Any]) -> bool:
