@@ -8,12 +8,13 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from test_gpu_rounds import double, job, recorded_once
+from test_gpu_rounds import Watch, double, job, recorded_once
 
 from evolve_core.judge.host.gpu import cases, rivals
 from evolve_core.judge.host.gpu.channel import Channel
@@ -95,7 +96,7 @@ def test_our_own_last_work_is_not_waited_for(session: Session, monkeypatch: pyte
         own = [] if pair is None else [pair.bench.pid, pair.conductor.pid]
         return {"busy_percent": 90 if own or others else 0, "processes": [*others, *own], "throttle": []}
 
-    monkeypatch.setattr(rivals, "device_state", busy)
+    monkeypatch.setattr(rivals, "DeviceWatch", partial(Watch, busy))
     monkeypatch.setattr(rivals, "_LOAD_PERIOD_S", 0.0)
     assert all(is_right(judged(session, "double")) for _ in range(2))
     others.append(4242)

@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import time
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ from .lock import DeviceBusy, device_lock
 from .nvml import SLOWING
 from .pair import Fork, Pair
 from .phases import completed, summed
-from .rivals import OwnProcesses, rivals
+from .rivals import Neighbours
 from .serving import serve_bench
 from .slots import Slot
 
@@ -51,8 +52,9 @@ def judge_on_gpu(job: GpuJob, fork: Fork = fork_child) -> dict[str, Any]:
 
 
 def _rounds(job: GpuJob, fork: Fork, deadline: float) -> dict[str, Any]:
-    if contended := rivals_failure(job):
-        return contended
+    with closing(Neighbours(job.device_uuid, job.lock_folder)) as neighbours:
+        if contended := rivals_failure(neighbours):
+            return contended
     total, seconds = _nothing(), dict[str, float]()
     for process, planned in enumerate(_rounds_of(job)):
         result = _one_round(planned, fork, process, deadline)
@@ -79,10 +81,9 @@ def _rounds_of(job: GpuJob) -> list[GpuJob]:
     return rounds
 
 
-def rivals_failure(job: GpuJob) -> dict[str, Any] | None:
+def rivals_failure(neighbours: Neighbours) -> dict[str, Any] | None:
     """The observation of a device on which somebody else computes; None where nobody does. Under the device's lock."""
-    found = rivals(job.device_uuid, OwnProcesses(job.device_uuid, job.lock_folder).known())
-    if not found:
+    if not (found := neighbours.rivals()):
         return None
     return failed("contended", f"another process computes on this GPU (pids {found}); end it and run again")
 
