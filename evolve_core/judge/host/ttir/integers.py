@@ -76,7 +76,8 @@ def _floor_divide(left: Array, right: Array) -> Array:
 
 
 def _ceil_divide(left: Array, right: Array) -> Array:
-    return -(-left // right)
+    quotient = left // right
+    return quotient + (quotient * right != left).astype(left.dtype)
 
 
 def _extremum(operation: Binary) -> Binary:
