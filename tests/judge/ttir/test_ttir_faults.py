@@ -16,10 +16,11 @@ from evolve_core.judge.host.ttir.work import Budget
 
 
 def marked_line(name: str) -> int:
-    lines = (Path(__file__).parent / "ttir_kernels.py").read_text(encoding="utf-8").splitlines()
+    lines = (Path(__file__).parent / "ttir_faulty_kernels.py").read_text(encoding="utf-8").splitlines()
     return next(number for number, text in enumerate(lines, 1) if text.endswith(f"# HERE: {name}"))
 
 
+FAULTY = "ttir_faulty_kernels"
 FAULTS = {
     "load_past_the_end": ('{"x": torch.randn(100)}', "out-of-bounds", "load without a mask", 28),
     "store_before_the_start": ('{"x": torch.randn(100)}', "out-of-bounds", "shifted store", 3),
@@ -31,40 +32,40 @@ FAULTS = {
 @pytest.mark.parametrize("entry", FAULTS)
 def test_a_fault_is_found_where_it_is(as_ttir: Callable, entry: str) -> None:
     inputs, kind, mark, count = FAULTS[entry]
-    (finding,) = as_ttir(entry, inputs).findings
+    (finding,) = as_ttir(entry, inputs, FAULTY).findings
     assert (finding["kind"], finding["line"], finding["count"]) == (kind, marked_line(mark), count)
-    assert finding["file"].endswith("ttir_kernels.py")
+    assert finding["file"].endswith("ttir_faulty_kernels.py")
 
 
 def test_out_of_bounds_names_buffer_index_and_program(as_ttir: Callable) -> None:
-    (finding,) = as_ttir("load_past_the_end", '{"x": torch.randn(100)}').findings
+    (finding,) = as_ttir("load_past_the_end", '{"x": torch.randn(100)}', FAULTY).findings
     assert (finding["buffer"], finding["index"], finding["program"]) == ("x_ptr", 100, [1, 0, 0])
     assert finding["message"] == "reads element 100 of x_ptr, which has 100"
 
 
 @pytest.mark.parametrize(
-    ("entry", "inputs"),
+    ("entry", "inputs", "module"),
     [
-        ("blocks_side_by_side", "{}"),
-        ("many_set_one_flag", '{"x": torch.randn(50)}'),
-        ("last_program_adds_up", '{"x": torch.randn(16, 32)}'),
-        ("load_past_the_end", '{"x": torch.randn(128)}'),
-        ("divides_by", '{"by": 2}'),
+        ("blocks_side_by_side", "{}", FAULTY),
+        ("many_set_one_flag", '{"x": torch.randn(50)}', FAULTY),
+        ("last_program_adds_up", '{"x": torch.randn(16, 32)}', "ttir_kernels"),
+        ("load_past_the_end", '{"x": torch.randn(128)}', FAULTY),
+        ("divides_by", '{"by": 2}', FAULTY),
     ],
 )
-def test_what_only_looks_like_a_fault_is_none(as_ttir: Callable, entry: str, inputs: str) -> None:
-    ran = as_ttir(entry, inputs)
+def test_what_only_looks_like_a_fault_is_none(as_ttir: Callable, entry: str, inputs: str, module: str) -> None:
+    ran = as_ttir(entry, inputs, module)
     assert (ran.error, ran.findings) == (None, [])
 
 
 def test_division_truncates_and_by_zero_is_reported(as_ttir: Callable) -> None:
-    assert as_ttir("divides_by", '{"by": 2}').outputs[0] == -3
-    ran = as_ttir("divides_by", '{"by": 0}')
+    assert as_ttir("divides_by", '{"by": 2}', FAULTY).outputs[0] == -3
+    ran = as_ttir("divides_by", '{"by": 0}', FAULTY)
     assert [(one["kind"], one["line"]) for one in ran.findings] == [("division-by-zero", marked_line("division"))]
 
 
 def test_waiting_for_a_later_program_is_not_supported(as_ttir: Callable) -> None:
-    ran = as_ttir("waits_for_a_later_program")
+    ran = as_ttir("waits_for_a_later_program", "{}", FAULTY)
     assert ran.error is not None
     assert ran.error.startswith("Unsupported: scf.while that waits for another program")
 

@@ -32,7 +32,7 @@ def storage_of(tensor: torch.Tensor) -> np.ndarray:
 
 
 class Launches:
-    """Reports of the launches so far, and the seconds spent in them without compiling."""
+    """Reports of the launches so far, and the processor seconds spent in them without compiling."""
 
     def __init__(self) -> None:
         self.reports: list[LaunchReport] = []
@@ -43,7 +43,7 @@ class Launches:
     def run(self, compiled: Any, name: str, grid: tuple[int, ...], values: dict[str, Any]) -> None:
         text = compiled.asm["ttir"]
         self.texts.append(text)
-        start = time.perf_counter()
+        start = time.process_time()
         module = self._parsed.setdefault(text, None) or parse(text)
         self._parsed[text] = module
         memory, buffers, arguments = Memory(), {}, []
@@ -59,7 +59,7 @@ class Launches:
             else:
                 arguments.append(value)
         self.reports.append(run_launch(module, name, grid, arguments, memory))
-        self.seconds += time.perf_counter() - start
+        self.seconds += time.process_time() - start
 
 
 @contextmanager

@@ -10,19 +10,19 @@ after a finding (a read out of bounds gives 0, a write there does nothing), so t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .errors import BadLaunch
+from .errors import BadLaunch, Unsupported
 from .findings import Finding, Findings, Kind
 from .formats import Array, held_dtype, is_float, rounded
 from .ir import Argument, Descriptor, Function, Module, Operation, Pointer, Scalar, Tensor, size_of
 from .machine import Machine
 from .memory import Buffer, Memory
 from .parser import parse
-from .plan import operations_of
+from .plan import most_alive, operations_of
 from .races import Order
 from .state import Launch
 from .values import Held, Value, View
@@ -30,10 +30,15 @@ from .work import Budget, Spending, Work
 from .writes import written_arguments
 
 TILE = 1 << 18
-"""Elements of the largest tensor over all programs that run together: about what a core's caches hold of a few values
-in float32. benchmarks/ttir_speed.py measures it."""
-_MOST_PROGRAMS = 1 << 31
-"""CUDA's own limit on the grid's x axis (CUDA C++ Programming Guide, "Technical Specifications")."""
+"""Elements of the largest tensor over all programs that run together: 1 MiB of float32, so that a few stay in a core's
+caches."""
+MOST_BYTES = 2 << 30
+"""Memory for the values of the programs that run together, by the worst case of ``plan.most_alive``."""
+_BYTES_AN_ELEMENT = 8
+_WORKING_COPIES = 8
+"""Arrays as large as the largest tensor that an access makes on its way: addresses, indices, masks, programs."""
+_MOST_PROGRAMS = 1 << 30
+"""What the shadows of buffers can number. CUDA's own limit is 2^31 − 1 on the x axis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,13 +196,18 @@ def _written(module: Module, function: Function, arguments: Sequence[LaunchArgum
     return frozenset(one.buffer.number for one in pointers if isinstance(one, BufferArgument))
 
 
-def _groups(module: Module, programs: int) -> list[Array]:
+def _groups(module: Module, programs: int) -> Iterator[Array]:
     """Programs that run together. One by one where a loop waits on an atomic operation: a lock is free by then."""
     operations = [one for function in module.functions.values() for one in operations_of(function.body)]
+    largest = max((size_of(kind) for one in operations for kind in one.result_types), default=1)
+    alive = sum(most_alive(function.body) for function in module.functions.values())
+    bytes_each = _BYTES_AN_ELEMENT * (alive + _WORKING_COPIES * largest)
+    if bytes_each > MOST_BYTES:
+        raise Unsupported("the kernel", f"holds {bytes_each >> 30} GiB at once, more than is interpreted")
     loops = [inner.name for one in operations if one.name == "scf.while" for inner in operations_of(one.regions[0])]
     if any(name.startswith("tt.atomic_") for name in loops):
         together = 1
     else:
-        largest = max((size_of(kind) for one in operations for kind in one.result_types), default=1)
-        together = max(1, TILE // largest)
-    return [np.arange(start, min(start + together, programs)) for start in range(0, programs, together)]
+        together = max(1, min(TILE // largest, MOST_BYTES // bytes_each))
+    for start in range(0, programs, together):
+        yield np.arange(start, min(start + together, programs))

@@ -12,7 +12,7 @@ from .constants import constant
 from .errors import BadIr
 from .formats import Array, held_dtype, is_float
 from .ir import TERMINATORS, Block, Function, Module, Operation, Region, shape_of, size_of
-from .plan import IGNORED, Cost, Step, steps_of
+from .plan import IGNORED, Cost, Step, read_in_several, steps_of
 from .state import Frame, Launch
 from .structured import Piece, hand_over, together
 from .values import Held, Value, number
@@ -57,11 +57,12 @@ class Machine:
     def _blocks(self, region: Region, frame: Frame) -> list[Piece]:
         """Follows the branches; a group whose programs branch differently goes on as two."""
         places = {block.label: block for block in region.blocks}
+        kept = read_in_several(region)
         waiting: list[tuple[Block, Frame, Array]] = [(region.blocks[0], frame, np.arange(len(frame.ids)))]
         returned: list[Piece] = []
         while waiting:
             block, group, positions = waiting.pop()
-            last = self.block(block, group, keep=len(places) > 1)
+            last = self.block(block, group, kept)
             if last is None or last.name not in ("tt.return", "cf.br", "cf.cond_br"):
                 raise BadIr("a block of a function that neither returns nor branches", 0)
             if last.name == "tt.return":
@@ -89,11 +90,11 @@ class Machine:
 
     # ── blocks ──
 
-    def block(self, block: Block, frame: Frame, *, keep: bool = False) -> Operation | None:
+    def block(self, block: Block, frame: Frame, kept: frozenset[str] = frozenset()) -> Operation | None:
         """Runs to the block's end, and gives the operation that ends it; None where it just stops."""
         steps = self._steps.get(id(block))
         if steps is None:
-            steps = self._steps[id(block)] = steps_of(block, keep=keep)
+            steps = self._steps[id(block)] = steps_of(block, kept)
         spending, work, programs = self._launch.spending, self._launch.work, len(frame.ids)
         spending.spend(programs)
         for step in steps:
@@ -175,7 +176,7 @@ class Machine:
         inside, block = frame.inner(), region.blocks[0]
         steps = self._steps.get(id(block))
         if steps is None:
-            steps = self._steps[id(block)] = steps_of(block, keep=False)
+            steps = self._steps[id(block)] = steps_of(block)
         for (name, _), value in zip(block.arguments, values, strict=True):
             inside.set(name, value)
         for step in steps[:-1]:

@@ -9,8 +9,9 @@ from .cursor import Cursor
 from .errors import BadIr
 from .forms import constant, for_loop, if_else, successors, while_loop
 from .ir import NOTHING, TERMINATORS, Block, Operation, Region, Type
+from .rules import Listed
 from .scopes import Scopes
-from .signatures import Listed, types_of
+from .signatures import types_of
 
 
 class Parser:

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from . import atomics, elementwise, floats, integers, pointers, shaping
+from . import atomics, elementwise, floats, inline, integers, pointers, shaping
 from .errors import BadIr, Unsupported
 from .formats import is_float, name_of
 from .ir import Block, Operation, Region, Scalar, Tensor, Type, size_of
@@ -19,6 +19,7 @@ HANDLERS: dict[str, Handler] = {
     **shaping.HANDLERS,
     **pointers.HANDLERS,
     **atomics.HANDLERS,
+    "tt.elementwise_inline_asm": inline.inline_assembly,
 }
 _CONTROL = frozenset(
     (
@@ -48,7 +49,7 @@ IGNORED = frozenset(
         "tt.grid_dependency_launch_dependents",
     )
 )
-"""What has no effect on values: programs run after each other as far as anyone can see, so a barrier holds already."""
+"""What has no effect on values. The elements of a program go in lock step, so a barrier holds already."""
 
 
 _ON_FLOATS = frozenset(
@@ -59,6 +60,11 @@ _ON_INTEGERS = frozenset(
     (*integers.BINARY, *integers.DIVISIONS, "arith.cmpi", "arith.extsi", "arith.extui", "arith.trunci", "arith.sitofp",
      "arith.uitofp", "arith.index_cast", "arith.index_castui", "math.absi", "math.ctpop", "math.ctlz", "math.cttz",
      "tt.int_to_ptr", "tt.histogram", "arith.addui_extended", "arith.mulsi_extended", "arith.mului_extended")
+)  # fmt: skip
+_TO_FLOATS = frozenset(("arith.extf", "arith.truncf", "tt.fp_to_fp", "arith.sitofp", "arith.uitofp"))
+_TO_INTEGERS = frozenset(
+    ("arith.fptosi", "arith.fptoui", "arith.extsi", "arith.extui", "arith.trunci", "arith.index_cast",
+     "arith.index_castui", "tt.ptr_to_int", "tt.histogram")
 )  # fmt: skip
 _FLOATS = frozenset(name for name in SCALARS if is_float(Scalar(name)))
 _INTEGERS = SCALARS - _FLOATS
@@ -92,8 +98,8 @@ class Step:
     views: bool
 
 
-def steps_of(block: Block, *, keep: bool) -> tuple[Step, ...]:
-    """``keep``: other blocks of the region may read what this one defines, so nothing dies. Raises Unsupported."""
+def steps_of(block: Block, kept: frozenset[str] = frozenset()) -> tuple[Step, ...]:
+    """``kept``: what other blocks of the region read, which does not die here. Raises Unsupported and BadIr."""
     last_use: dict[str, int] = {}
     defined: set[str] = set()
     for place, operation in enumerate(block.operations):
@@ -102,7 +108,7 @@ def steps_of(block: Block, *, keep: bool) -> tuple[Step, ...]:
             last_use[name] = place
     dead: list[list[str]] = [[] for _ in block.operations]
     for name, place in last_use.items():
-        if name in defined and not keep:
+        if name in defined and name not in kept:
             dead[place].append(name)
     made = []
     for place, operation in enumerate(block.operations):
@@ -121,6 +127,34 @@ def steps_of(block: Block, *, keep: bool) -> tuple[Step, ...]:
             )
         )
     return tuple(made)
+
+
+def read_in_several(region: Region) -> frozenset[str]:
+    """Values that a block of the region reads and another one defines."""
+    if len(region.blocks) == 1:
+        return frozenset()
+    found: set[str] = set()
+    for block in region.blocks:
+        reads = {name for operation in block.operations for name in _reads(operation)}
+        found |= reads.difference(name for operation in block.operations for name in operation.results)
+    return frozenset(found)
+
+
+def most_alive(region: Region) -> int:
+    """Elements of the values that one program holds at once, at most, in a region and those inside it."""
+    kept = read_in_several(region)
+    across = peak = 0
+    for block in region.blocks:
+        alive = sum(size_of(kind) for _, kind in block.arguments)
+        sizes: dict[str, int] = {}
+        for step in steps_of(block, kept):
+            operation = step.operation
+            sizes |= dict(zip(operation.results, map(size_of, operation.result_types), strict=True))
+            alive += sum(size_of(kind) for kind in operation.result_types)
+            peak = max(peak, alive + sum(most_alive(inner) for inner in operation.regions))
+            alive -= sum(sizes[name] for name in step.dead)
+        across += sum(size for name, size in sizes.items() if name in kept)
+    return peak + across
 
 
 def _reads(operation: Operation) -> Iterator[str]:
@@ -147,10 +181,14 @@ def operations_of(region: Region) -> Iterator[Operation]:
 def _check_elements(operation: Operation) -> None:
     """Arithmetic on floats has floats, on integers integers. Raises BadIr."""
     name = operation.name
-    for kind in operation.operand_types:
-        wanted = _FLOATS if name in _ON_FLOATS else _INTEGERS if name in _ON_INTEGERS else None
-        if wanted is not None and name_of(kind) not in wanted:
-            raise BadIr(f"{name} of {kind}", operation.text_line)
+    for kinds, on_floats, on_integers in (
+        (operation.operand_types, _ON_FLOATS, _ON_INTEGERS),
+        (operation.result_types, _TO_FLOATS, _TO_INTEGERS),
+    ):
+        wanted = _FLOATS if name in on_floats else _INTEGERS if name in on_integers else None
+        for kind in kinds:
+            if wanted is not None and name_of(kind) not in wanted:
+                raise BadIr(f"{name} of {kind}", operation.text_line)
 
 
 def _size(operation: Operation) -> int:
@@ -162,7 +200,7 @@ def _cost(operation: Operation) -> Cost:
     name = operation.name
     if name in floats.PLAIN or name in ("arith.cmpf", "tt.clampf"):
         return Cost.FLOAT
-    if name in floats.UNARY or name in floats.BINARY or name == "tt.extern_elementwise":
+    if name in floats.UNARY or name in floats.BINARY or name in ("tt.extern_elementwise", "tt.elementwise_inline_asm"):
         return Cost.SPECIAL
     if name in integers.BINARY or name in integers.DIVISIONS or name in ("arith.cmpi", "tt.addptr"):
         return Cost.INTEGER

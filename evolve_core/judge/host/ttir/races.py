@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from .errors import Unsupported
 from .formats import Array
 
 NOBODY = -1
 _SEVERAL = -2
 _ATOMIC = 1 << 30
 """Added to the number of a program that wrote atomically."""
+_MOST_PROGRAMS = 1 << 26
+"""With atomic operations: three times of 8 bytes are kept for each."""
 
 
 class Order:
@@ -25,28 +28,37 @@ class Order:
 
     def __init__(self, programs: int) -> None:
         self.now = 0
-        self._first: Array = np.full(programs, -1, np.int64)
-        self._last: Array = np.full(programs, -1, np.int64)
-        self._acquired: Array = np.full(programs, -1, np.int64)
+        self._programs = programs
+        self._times: tuple[Array, Array, Array] | None = None
 
     def atomic(self, programs: Array, semantics: str) -> None:
-        """``programs`` did an atomic operation after each other, in this order."""
+        """``programs`` did an atomic operation after each other, in this order. Raises Unsupported beyond 2^26."""
+        if self._times is None:
+            if self._programs > _MOST_PROGRAMS:
+                raise Unsupported("a grid", f"of {self._programs} programs with atomic operations is not interpreted")
+            never: Array = np.full(self._programs, -1, np.int64)
+            self._times = never.copy(), never.copy(), never
+        first, last, acquired = self._times
         times: Array = self.now + 1 + np.arange(len(programs))
         self.now += len(programs) + 1
         if semantics in ("acq_rel", "release"):
-            unset = self._first[programs] < 0
-            self._first[programs[unset]] = times[unset]
-            self._last[programs] = times
+            unset = first[programs] < 0
+            first[programs[unset]] = times[unset]
+            last[programs] = times
         if semantics in ("acq_rel", "acquire"):
-            self._acquired[programs] = times
+            acquired[programs] = times
 
     def has_acquired(self, programs: Array) -> Array:
-        return self._acquired[programs] >= 0
+        """Whether each ever acquired."""
+        if self._times is None:
+            return np.zeros(programs.shape, np.bool_)
+        return self._times[2][programs] >= 0
 
     def ordered(self, first: Array, since: Array | int, second: Array) -> Array:
         """Whether ``first`` released after ``since`` and before ``second`` last acquired."""
-        until = self._acquired[second]
-        early, late = self._first[first], self._last[first]
+        if self._times is None:
+            return np.zeros(first.shape, np.bool_)
+        early, late, until = self._times[0][first], self._times[1][first], self._times[2][second]
         return ((early > since) & (early < until)) | ((late > since) & (late < until))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from .errors import BadIr, Unsupported
 from .formats import Array, name_of
-from .ir import Operation, Region, shape_of
+from .ir import Operation, Region, element_of, shape_of
 from .state import Frame
 from .values import Value
 
@@ -47,8 +47,9 @@ def _region(operation: Operation, values: list[Value]) -> Region:
     last = block.operations[-1] if block.operations else None
     if last is None or last.name != f"{operation.name}.return" or len(last.operands) != len(values):
         raise BadIr(f"{operation.name} whose region returns something else", operation.text_line)
-    if len(block.arguments) != 2 * len(values):
-        raise BadIr(f"{operation.name} whose region takes something else", operation.text_line)
+    elements = tuple(element_of(value.type) for value in values)
+    if tuple(kind for _, kind in block.arguments) != elements * 2 or last.operand_types != elements:
+        raise BadIr(f"{operation.name} whose region combines something else", operation.text_line)
     for inner in block.operations:
         if not inner.name.startswith(_PURE) or inner.regions:
             raise Unsupported(inner.name, f"in a {operation.name} is not interpreted", inner.text_line)
@@ -87,7 +88,9 @@ def _combiner(frame: Frame, operation: Operation, values: list[Value], run: RunR
 
     def combine(left: list[Array], right: list[Array]) -> list[Array]:
         given = [Value(kind, data) for kind, data in zip(types, [*left, *right], strict=True)]
-        return [made.data for made in run(frame, region, given)]
+        # A region that gives a constant gives it for every element.
+        shape = np.broadcast_shapes(*(value.data.shape for value in given))
+        return [np.broadcast_to(made.data, shape) for made in run(frame, region, given)]
 
     return combine
 

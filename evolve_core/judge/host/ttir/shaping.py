@@ -9,7 +9,7 @@ import numpy as np
 from .errors import BadIr, Unsupported
 from .findings import Kind
 from .formats import Array, held_dtype, rounded
-from .ir import Operation, shape_of, size_of
+from .ir import Operation, Scalar, Tensor, shape_of, size_of
 from .state import Frame
 from .values import Value
 
@@ -34,6 +34,8 @@ def _axis(operation: Operation, rank: int) -> int:
 
 def splat(frame: Frame, operation: Operation, values: list[Value]) -> Value:
     rank = len(shape_of(operation.result_types[0]))
+    if isinstance(values[0].type, Tensor) or isinstance(operation.result_types[0], Scalar):
+        raise BadIr(f"splat of {values[0].type}", operation.text_line)
     return _moved(operation, values[0], lambda data: data.reshape(data.shape[0], *(1,) * rank))
 
 
