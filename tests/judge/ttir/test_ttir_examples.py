@@ -7,8 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-# name: (inputs, units in the last place of the output's type, bytes loaded, flops of products).
-HALF = "torch.randn({}).half()"
+# name: (inputs, units in the last place of the output's type).
 EXAMPLES = {
     "vector_add": ('{"x": torch.randn(1000), "y": torch.randn(1000)}', 0),
     "swiglu": ('{"gate": torch.randn(5, 301).half(), "up": torch.randn(5, 301).half()}', 0),
@@ -40,3 +39,18 @@ def test_an_example_gives_what_tritons_interpreter_gives(as_ttir: Callable, in_t
     ours, theirs = as_ttir(name, inputs, name), in_triton(name, inputs, name)
     assert (ours.error, theirs.error, ours.findings) == (None, None, [])
     assert units_apart(ours.outputs[0], theirs.outputs[0]) <= units
+
+
+def test_the_work_of_a_product_is_what_its_blocks_do(as_ttir: Callable) -> None:
+    """70 × 90 by 90 × 33 in blocks of 64 × 64 and steps of 32: two programs of three steps."""
+    (work,) = as_ttir("matmul", *EXAMPLES["matmul"][:1], "matmul").work
+    assert work["dot_flops"] == 2 * 3 * (2 * 64 * 64 * 32)
+    assert work["bytes_loaded"] == 2 * (70 * 90 + 2 * 90 * 33)
+    assert work["bytes_stored"] == 2 * 70 * 33
+
+
+def test_the_work_of_an_addition(as_ttir: Callable) -> None:
+    (work,) = as_ttir("vector_add", EXAMPLES["vector_add"][0], "vector_add").work
+    assert (work["bytes_loaded"], work["bytes_stored"]) == (2 * 4000, 4000)
+    assert work["float_operations"] == 1024
+    assert work["special_operations"] == work["atomics"] == work["dot_flops"] == 0

@@ -25,6 +25,8 @@ FAULTS = {
     "load_past_the_end": ('{"x": torch.randn(100)}', "out-of-bounds", "load without a mask", 28),
     "store_before_the_start": ('{"x": torch.randn(100)}', "out-of-bounds", "shifted store", 3),
     "blocks_that_overlap": ("{}", "race", "racing store", 12),
+    "last_program_adds_up_in_order": ('{"x": torch.ones(8), "order": "relaxed"}', "race", "load without an order", 7),
+    "atomic_beside_a_plain_store": ("{}", "race", "atomic beside a plain store", 2),
     "neighbours_in_place": ('{"x": torch.randn(8)}', "race", "store that a neighbour read", 8),
 }
 
@@ -49,6 +51,7 @@ def test_out_of_bounds_names_buffer_index_and_program(as_ttir: Callable) -> None
         ("blocks_side_by_side", "{}", FAULTY),
         ("many_set_one_flag", '{"x": torch.randn(50)}', FAULTY),
         ("last_program_adds_up", '{"x": torch.randn(16, 32)}', "ttir_kernels"),
+        ("last_program_adds_up_in_order", '{"x": torch.ones(8), "order": "acq_rel"}', FAULTY),
         ("load_past_the_end", '{"x": torch.randn(128)}', FAULTY),
         ("divides_by", '{"by": 2}', FAULTY),
     ],

@@ -101,3 +101,33 @@ def divides_by(by):
     x, out = torch.tensor([-7], dtype=torch.int32), torch.zeros(1, dtype=torch.int32)
     _divide_kernel[(1,)](x, out, by)
     return out
+
+
+@triton.jit
+def _relaxed_kernel(x_ptr, parts_ptr, count_ptr, total_ptr, PROGRAMS: tl.constexpr, ORDER: tl.constexpr):
+    program = tl.program_id(0)
+    tl.store(parts_ptr + program, tl.load(x_ptr + program))
+    if tl.atomic_add(count_ptr, 1, sem=ORDER) == PROGRAMS - 1:
+        parts = tl.load(parts_ptr + tl.arange(0, PROGRAMS))  # HERE: load without an order
+        tl.store(total_ptr, tl.sum(parts, axis=0))
+
+
+def last_program_adds_up_in_order(x, order):
+    total, count = torch.zeros(1), torch.zeros(1, dtype=torch.int32)
+    _relaxed_kernel[(x.numel(),)](x, torch.zeros(x.numel()), count, total, PROGRAMS=x.numel(), ORDER=order)
+    return total
+
+
+@triton.jit
+def _mixed_kernel(x_ptr):
+    program = tl.program_id(0)
+    if program == 0:
+        tl.store(x_ptr, 5)
+    else:
+        tl.atomic_add(x_ptr, 1, sem="relaxed")  # HERE: atomic beside a plain store
+
+
+def atomic_beside_a_plain_store():
+    x = torch.zeros(1, dtype=torch.int32)
+    _mixed_kernel[(3,)](x)
+    return x
