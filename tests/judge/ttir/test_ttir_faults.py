@@ -27,6 +27,7 @@ FAULTS = {
     "blocks_that_overlap": ("{}", "race", "racing store", 12),
     "last_program_adds_up_in_order": ('{"x": torch.ones(8), "order": "relaxed"}', "race", "load without an order", 7),
     "atomic_beside_a_plain_store": ("{}", "race", "atomic beside a plain store", 2),
+    "all_read_what_the_last_writes": ("{}", "race", "store that all read", 1),
     "neighbours_in_place": ('{"x": torch.randn(8)}', "race", "store that a neighbour read", 8),
 }
 
@@ -37,6 +38,13 @@ def test_a_fault_is_found_where_it_is(as_ttir: Callable, entry: str) -> None:
     (finding,) = as_ttir(entry, inputs, FAULTY).findings
     assert (finding["kind"], finding["line"], finding["count"]) == (kind, marked_line(mark), count)
     assert finding["file"].endswith("ttir_faulty_kernels.py")
+
+
+@pytest.mark.parametrize("order", ["relaxed", "acquire", "release"])
+def test_half_an_order_is_none(as_ttir: Callable, order: str) -> None:
+    inputs = f'{{"x": torch.ones(8), "order": "{order}"}}'
+    (finding,) = as_ttir("last_program_adds_up_in_order", inputs, FAULTY).findings
+    assert (finding["kind"], finding["line"]) == ("race", marked_line("load without an order"))
 
 
 def test_out_of_bounds_names_buffer_index_and_program(as_ttir: Callable) -> None:

@@ -131,3 +131,18 @@ def atomic_beside_a_plain_store():
     x = torch.zeros(1, dtype=torch.int32)
     _mixed_kernel[(3,)](x)
     return x
+
+
+@triton.jit
+def _last_writes_kernel(x_ptr, out_ptr, PROGRAMS: tl.constexpr):
+    program = tl.program_id(0)
+    first = tl.load(x_ptr)
+    tl.store(out_ptr + program, first)
+    if program == PROGRAMS - 1:
+        tl.store(x_ptr, first + 1)  # HERE: store that all read
+
+
+def all_read_what_the_last_writes():
+    out = torch.zeros(8)
+    _last_writes_kernel[(8,)](torch.zeros(1), out, PROGRAMS=8)
+    return out
