@@ -16,7 +16,7 @@ from evolve_core.judge.client import OpenedTask
 from evolve_core.judge.correctness import Accepted, Rejected, judge_checks
 from evolve_core.judge.floor import LeastWork
 from evolve_core.judge.launched import idle_kernels, unlaunched
-from evolve_core.judge.library import done_by_library
+from evolve_core.judge.library import done_by_library, planned_for_library
 from evolve_core.judge.observation import Check, Observation, Outcome, SeenFailure
 from evolve_core.judge.reproduce import reproduction
 from evolve_core.judge.timing import Measured, Samples, measure, null_delta
@@ -54,6 +54,8 @@ def compose(
     if idle is not None:
         return _unverified(opened, observed, idle.reason, stage)
     if reason := idle_kernels(observed.checks) or done_by_library(observed.checks):
+        return _launchless(observed, reason, stage)
+    if reason := planned_for_library(opened, observed):
         return _launchless(observed, reason, stage)
     if observed.timing:
         return _measured(opened, observed, stage, finalists, yardstick)

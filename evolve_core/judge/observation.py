@@ -169,6 +169,8 @@ class Observation:
     trust: Trust = Trust.HOST_CODE
     traced: bool = False
     """``launches`` is all of them: the host code ran to its end on every timed workload."""
+    planned_operators: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """By workload that has a launch plan: torch's operators in it, and the elements handed to each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +225,9 @@ def parse_observation(data: Mapping[str, Any]) -> Observation:
         raw=dict(data),
         trust=trust,
         traced=bool(data.get("traced")),
+        planned_operators={
+            str(name): _operators(said["operators"]) for name, said in data.get("plans", {}).items() if "plan" in said
+        },
     )
 
 

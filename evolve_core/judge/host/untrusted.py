@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .plan import plan_from
+from .planreading import plan_from
 
 MAX_ITEMS = 4096
 
@@ -82,7 +82,8 @@ def _compile(value: dict[str, Any], folder: Path) -> dict[str, Any]:
 def _plan(one: dict[str, Any]) -> dict[str, Any]:
     if one.get("plan") is None:
         return {"why_not": str(one["why_not"])[:300]}
-    return {"plan": plan_from(one["plan"]).as_json()}
+    plan = plan_from(one["plan"])
+    return {"plan": plan.as_json(), "operators": plan.operators}
 
 
 def _facts(one: dict[str, Any]) -> dict[str, Any]:

@@ -95,20 +95,22 @@ class Bench:
         return {}
 
     def do_run(self, request: dict[str, Any]) -> dict[str, Any]:
-        """One untimed call; exports the outputs and then the inputs as the call left them. ``idle``: of host code, with
+        """One untimed call; exports the outputs and then the inputs as the call left them. ``idle``: with
         launches that do nothing.
         """
         self._take(request)
         which = request["which"]
         inputs, runner, before = clone_inputs(self._inputs), self._runners[which], self._launches.seen()
-        operators = RecordedOperators()
+        idly = bool(request.get("idle"))
         if isinstance(runner, PlannedRunner):
-            inputs, outputs = runner.guarded(inputs, request["poison"])
+            inputs, outputs = runner.guarded(inputs, request["poison"], idle=idly)
+            operators = runner.operators
         else:
-            with poisoned(request["poison"]), operators, idle() if request.get("idle") else nullcontext():
+            with poisoned(request["poison"]), RecordedOperators() as record, idle() if idly else nullcontext():
                 outputs = runner(inputs)
+            operators = record.elements
         wait_for_device()
-        said = {"operators": operators.elements, "launches": self._launched(which, before)}
+        said = {"operators": operators, "launches": self._launched(which, before)}
         return {**self._export(inputs, outputs, with_inputs=True), **said}
 
     def do_warm(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,8 @@ from .poison import POISONS
 from .slots import Slot
 
 _LEAST_DRAWS = 3
+_IDLE = "zero"
+"""What fresh memory holds where no kernel writes it: an index out of it must lie inside a tensor."""
 _REPEATS = 4
 """Runs with each poison before the memory is blamed: a kernel with two equally likely results is, once in 256 times."""
 
@@ -148,7 +150,7 @@ class Conductor:
             return self._link.ask(request, timeout_s)
 
     def _check(self, workload: str) -> None:
-        case = self._cases.drawn(workload, recorded=not self._job.is_planned)
+        case = self._cases.drawn(workload, recorded=True)
         results: dict[str, Named] = {}
         for poison in POISONS:
             answer = self._run(case, poison, first_call=not results)
@@ -185,34 +187,46 @@ class Conductor:
         return False
 
     def _check_idle(self) -> None:
-        """A candidate's host code once more, then where its launches do nothing: what is the same was no kernel's work.
+        """A candidate once more, then where its launches do nothing: what is the same was no kernel's work.
 
-        Asked last, because host code may wait for its kernels for ever.
+        Asked last, because host code may wait for its kernels for ever. A plan without operators of torch leaves
+        nothing to ask.
         """
-        if self._job.load_candidate is None or self._job.is_planned or not self._job.checked or _wrong(self._checks):
+        if self._job.load_candidate is None or not self._job.checked or _wrong(self._checks):
+            return
+        if self._job.is_planned and not any(check.get("host_operators") for check in self._checks):
             return
         case = self._cases.drawn(self._job.checked[-1])
-        own = own_idle_equal(self._cases.native, case)
-        answer = self._run(case, POISONS[0], first_call=False)
+        own = self._own_idle_equal(case)
+        answer = self._run(case, _IDLE, first_call=False)
         # Without launches that are seen, none could be held back.
         if own is None or not answer.get("launches"):
             return
         outputs = self._answers.outputs(answer, case)
         compared = self._answers.compared(outputs, answer, case, quantiles=True)
-        extra = {"poison": POISONS[0], "inputs_changed": self._answers.changed(answer, case), "timed": False}
+        extra = {"poison": _IDLE, "inputs_changed": self._answers.changed(answer, case), "timed": False}
         seen = {"idle_equal": self._idle_equal(case, outputs), "native_idle_equal": own}
         self._checks.append({**compared, **extra, **seen})
 
+    def _own_idle_equal(self, case: Case) -> bool | None:
+        """The same of the user's own kernel: by its plan where plans are carried out, else by its host code."""
+        if not self._job.is_planned:
+            return own_idle_equal(self._cases.native, case)
+        answer = self._run(case, _IDLE, first_call=False, idle=True, which="baseline")
+        return idle_equal(self._answers.outputs(answer, case), case.native, case)
+
     def _idle_equal(self, case: Case, outputs: Named) -> bool | None:
         try:
-            answer = self._run(case, POISONS[0], first_call=False, idle=True)
+            answer = self._run(case, _IDLE, first_call=False, idle=True)
         except BenchFailed:
             return None
         return idle_equal(self._answers.outputs(answer, case), outputs, case)
 
-    def _run(self, case: Case, poison: str, *, first_call: bool, idle: bool = False) -> dict[str, Any]:
+    def _run(
+        self, case: Case, poison: str, *, first_call: bool, idle: bool = False, which: str = "candidate"
+    ) -> dict[str, Any]:
         deadline = self._job.compile_timeout_s if first_call else None
-        request = {"do": "run", "which": "candidate", "poison": poison, "idle": idle}
+        request = {"do": "run", "which": which, "poison": poison, "idle": idle}
         with self._phases.phase(Phase.WAIT):
             return self._link.ask({**request, **pack(case.inputs, self._to)}, deadline)
 

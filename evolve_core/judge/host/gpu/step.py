@@ -12,7 +12,7 @@ import torch
 from .. import tasks
 from ..buffers import flatten_outputs
 from ..loading import entry_of, load_source
-from ..plan import plan_from
+from ..planreading import plan_from
 from ..truths import reference_truth
 from .confinement import Layer, own_folder
 from .cuda_task import cuda_runner
