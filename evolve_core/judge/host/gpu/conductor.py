@@ -31,8 +31,6 @@ from .poison import POISONS
 from .slots import Slot
 
 _LEAST_DRAWS = 3
-_IDLE = "zero"
-"""What fresh memory holds where no kernel writes it: an index out of it must lie inside a tensor."""
 _REPEATS = 4
 """Runs with each poison before the memory is blamed: a kernel with two equally likely results is, once in 256 times."""
 
@@ -198,26 +196,33 @@ class Conductor:
             return
         case = self._cases.drawn(self._job.checked[-1])
         own = self._own_idle_equal(case)
-        answer = self._run(case, _IDLE, first_call=False)
+        answer = self._run(case, self._idle_poison, first_call=False)
         # Without launches that are seen, none could be held back.
         if own is None or not answer.get("launches"):
             return
         outputs = self._answers.outputs(answer, case)
         compared = self._answers.compared(outputs, answer, case, quantiles=True)
-        extra = {"poison": _IDLE, "inputs_changed": self._answers.changed(answer, case), "timed": False}
+        extra = {"poison": self._idle_poison, "inputs_changed": self._answers.changed(answer, case), "timed": False}
         seen = {"idle_equal": self._idle_equal(case, outputs), "native_idle_equal": own}
         self._checks.append({**compared, **extra, **seen})
+
+    @property
+    def _idle_poison(self) -> str:
+        """What fresh memory holds where no kernel writes it. An index out of it must lie inside a tensor where a plan's
+        operators go by it: the device would fault, and host code raises.
+        """
+        return "zero" if self._job.is_planned else POISONS[0]
 
     def _own_idle_equal(self, case: Case) -> bool | None:
         """The same of the user's own kernel: by its plan where plans are carried out, else by its host code."""
         if not self._job.is_planned:
             return own_idle_equal(self._cases.native, case)
-        answer = self._run(case, _IDLE, first_call=False, idle=True, which="baseline")
+        answer = self._run(case, self._idle_poison, first_call=False, idle=True, which="baseline")
         return idle_equal(self._answers.outputs(answer, case), case.native, case)
 
     def _idle_equal(self, case: Case, outputs: Named) -> bool | None:
         try:
-            answer = self._run(case, _IDLE, first_call=False, idle=True)
+            answer = self._run(case, self._idle_poison, first_call=False, idle=True)
         except BenchFailed:
             return None
         return idle_equal(self._answers.outputs(answer, case), outputs, case)
