@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 from evolve_core.errors import CannotWrite
 
@@ -34,13 +36,15 @@ def write_new(path: Path, text: str) -> None:
 
     A file that is there already, also one that somebody writes in the meantime, is left as it is. Raises CannotWrite.
     """
-    if path.exists():
-        raise CannotWrite(_exists(path))
     try:
+        if path.exists():
+            raise CannotWrite(_exists(path))
         with _written_beside(path, path, text) as scratch:
             _give_name(scratch, path)
     except FileExistsError:
         raise CannotWrite(_exists(path)) from None
+    except OSError as error:
+        raise CannotWrite(not_written(path, error)) from error
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -51,7 +55,7 @@ def write_whole(path: Path, text: str) -> None:
     """
     if path.exists() and not path.is_file():
         try:
-            _write(path, text)
+            _write(path, text, "wb")
         except OSError as error:
             raise CannotWrite(not_written(path, error)) from error
         return
@@ -79,7 +83,8 @@ def shortage(folder: Path) -> str:
     except OSError:
         return ""
     free = status.f_bavail * status.f_frsize
-    if free >= NEARLY_FULL_BYTES:
+    # No blocks at all: a file system that keeps no such count, as a tmpfs without a limit.
+    if not status.f_blocks or free >= NEARLY_FULL_BYTES:
         return ""
     mount = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_mount())
     return f"The disk is full: {free / 1e6:.0f} MB are left on {mount}."
@@ -93,9 +98,10 @@ def _reason(error: OSError) -> str:
 @contextmanager
 def _written_beside(path: Path, target: Path, text: str) -> Iterator[Path]:
     """A file with ``text`` in the folder of ``target``, to be given its name; gone again afterwards."""
-    scratch = target.with_name(f".{target.name}.kernel-evolve-{os.getpid()}")
+    # A name of this call's own: another thread may write the same file, and in a shared folder a link may be waiting.
+    scratch = target.with_name(f".{target.name}.kernel-evolve-{secrets.token_hex(8)}")
     try:
-        _write(scratch, text)
+        _write(scratch, text, "xb")
         yield scratch
     except FileExistsError:
         raise
@@ -107,9 +113,9 @@ def _written_beside(path: Path, target: Path, text: str) -> Iterator[Path]:
             scratch.unlink()
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str, mode: Literal["wb", "xb"]) -> None:
     # Without a buffer: what cannot be written fails here, and not once more when the file is closed.
-    with path.open("wb", buffering=0) as stream:
+    with path.open(mode, buffering=0) as stream:
         data = memoryview(text.encode("utf-8"))
         while data:
             data = data[stream.write(data) or 0 :]

@@ -17,6 +17,8 @@ from evolve_core.errors import RunError
 
 SETTING = "setting"
 """``--python`` on the command line, ``kernelEvolve.python`` in an editor."""
+NAMED_BY = "--python, or the setting kernelEvolve.python in an editor"
+"""How messages name that setting: whoever reads one may have come by either way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,10 @@ def resolve(
         steps.append(step)
         if place == SETTING and value and step.why_not:
             # Whoever names one wants no other: judged by another torch, every number would be about something else.
-            raise RunError(f"The interpreter that was asked for cannot be used: {step.why_not}.")
+            raise RunError(
+                f"The interpreter that was asked for cannot be used: {step.why_not}. Name another with {NAMED_BY}, "
+                "or leave it out and one is looked for (kernel-evolve doctor shows where)."
+            )
         if step.python is not None and not step.why_not:
             return Resolution(step.python, tuple(steps))
     looked = "; ".join(f"{step.place}: {step.why_not}" for step in steps)

@@ -1,4 +1,4 @@
-"""A second opinion on a winner that shares no code with the judge.
+"""A second opinion on a winner. Of the judge's code it shares only what lets every Triton's interpreter count loops.
 
 Fresh draws of the domain, Triton's interpreter, fp64 references, one plain tolerance per dtype. Runs in a process
 of its own, ``recheck.py TASK SOURCE WINNER DRAWS SEED``, and prints one JSON line:
@@ -18,6 +18,8 @@ import sys
 from types import ModuleType
 
 import torch
+
+from evolve_core.judge.host.interpret.compat import indexable_tensors
 
 # About ten times the rounding of the output's dtype, relative to the largest true value.
 TOLERANCE = {torch.float16: 1e-2, torch.bfloat16: 8e-2, torch.float32: 1e-5}
@@ -43,7 +45,8 @@ def main(task_file: str, source_file: str, winner_file: str, draws: int, seed: i
             k: v.double() if isinstance(v, torch.Tensor) and v.is_floating_point() else v for k, v in inputs.items()
         }
         truth = task.reference(**wide)
-        found = getattr(winner, task.entry)(**inputs)
+        with indexable_tensors():
+            found = getattr(winner, task.entry)(**inputs)
         scale = max(float(truth.abs().max()), 1e-30)
         error = float((found.double() - truth).abs().max()) / scale / TOLERANCE[found.dtype]
         worst = max(worst, error)

@@ -97,9 +97,10 @@ class JournalReader:
     def _open(self) -> sqlite3.Connection | None:
         path = journal_file(self.workspace)
         file = _identity(path)
+        if file != self._file:
+            self._seen = None
         if self._is_copy or file != self._file:
             self.close()
-            self._seen = None
         if self._connection is None:
             self._connection, self._file = self._opened(), file
             return self._connection

@@ -82,14 +82,26 @@ def copy_for_reading(workspace: Path) -> sqlite3.Connection:
     """A copy of the journal in memory, for a disk that has no room for the index that SQLite's readers share.
 
     A connection that has the file to itself keeps that index in its own memory; it is closed at once, so that nobody
-    waits for it. Raises JournalFull, JournalError.
+    waits for it. Raises JournalFull, also while another process has the journal open, and JournalError.
     """
     path = journal_file(workspace)
+
+    def give_up(status: int, remaining: int, total: int) -> None:
+        # Left alone, sqlite3 tries for as long as the other process lives.
+        if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise JournalFull(
+                f"{shortage(path.parent) or 'The disk may be full.'} The journal {path} cannot be read while a run has "
+                "it open. Free some space on that disk, then try again."
+            )
+
     copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     try:
         with closing(_connect(path, create=False)) as alone:
             alone.execute("PRAGMA locking_mode = EXCLUSIVE")
-            alone.backup(copy)
+            alone.backup(copy, progress=give_up)
+    except JournalFull:
+        copy.close()
+        raise
     except sqlite3.Error as error:
         copy.close()
         raise translate(error, path) from error

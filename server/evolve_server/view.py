@@ -162,10 +162,15 @@ class KernelView:
     @property
     def interruption(self) -> str:
         """Why the runner is gone (a full disk, a kill), "" where it is not, or where nobody waits for it."""
+        return self.run.record.reason if self.run is not None and self.is_resumable else ""
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether the run shown waits for a new runner: its own is gone, and nobody cancelled it or edited since."""
         record = self.run.record if self.run is not None else None
         if record is None or record.state is not RunState.INTERRUPTED or self.freshness is Freshness.EDITED:
-            return ""
-        return "" if record.control is Control.CANCEL else record.reason
+            return False
+        return record.control is not Control.CANCEL
 
     @property
     def kernel(self) -> Kernel:

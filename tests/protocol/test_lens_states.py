@@ -151,6 +151,11 @@ async def test_a_runner_that_died_can_be_resumed(serve: Serve, workspace: Path, 
     assert [(lens["command"]["title"], lens["command"]["command"]) for lens in lenses] == snapshot(
         [("interrupted after 0/200: resume", "kernelEvolve.resume"), ("cancel", "kernelEvolve.cancel")]
     )
+    actions = await client.actions(uri, lenses[0]["range"]["start"]["line"])
+    assert {(a["title"], a["command"]["command"]) for a in actions if "command" in a} >= {
+        ("Resume evolving `softmax_kernel`", "kernelEvolve.resume"),
+        ("Cancel evolving `softmax_kernel`", "kernelEvolve.cancel"),
+    }
 
 
 async def test_a_cancelled_run_leaves_the_kernel_as_it_was(serve: Serve, workspace: Path, source: Path) -> None:

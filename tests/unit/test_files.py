@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from evolve_core.errors import CannotWrite
-from evolve_core.files import not_written, write_new
+from evolve_core.files import not_written, shortage, write_new
 
 
 def names(folder: Path) -> list[str]:
@@ -107,3 +107,31 @@ def test_a_device_that_is_full() -> None:
 def test_a_folder_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(CannotWrite, match=r"it, or its folder, is not there\. Check the name"):
         write_new(tmp_path / "gone" / "k.evolve.py", "text")
+
+
+def test_two_threads_that_write_one_file_do_not_share_what_they_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "softmax.evolve.py"
+    fsync = os.fsync
+
+    def and_the_other_one_writes_all(descriptor: int) -> None:
+        monkeypatch.setattr(os, "fsync", fsync)
+        write_new(path, "the other's")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", and_the_other_one_writes_all)
+    with pytest.raises(CannotWrite, match="exists already"):
+        write_new(path, "mine, which is longer")
+    assert path.read_text() == "the other's"
+    assert names(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize(("blocks", "said"), [(0, ""), (1000, "The disk is full: 0 MB are left on ")])
+def test_a_file_system_that_does_not_count_its_blocks_is_not_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blocks: int, said: str
+) -> None:
+    counted = os.statvfs_result((4096, 4096, blocks, 0, 0, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: counted)
+    found = shortage(tmp_path)
+    assert found.startswith(said) and bool(found) == bool(said)

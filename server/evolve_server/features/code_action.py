@@ -100,6 +100,10 @@ def _about(app: App, document: Document, view: KernelView) -> list[types.CodeAct
                 found.append(_command(f"{word} evolving `{view.name}`", EVOLVE_KIND, command, **target))
         found.append(_command(f"Cancel evolving `{view.name}`", EVOLVE_KIND, Command.CANCEL, **target))
         return found
+    if view.is_resumable and not view.journal_problem:
+        # What the lens offers: not every editor shows lenses.
+        found.append(_command(f"Resume evolving `{view.name}`", EVOLVE_KIND, Command.RESUME, **target))
+        found.append(_command(f"Cancel evolving `{view.name}`", EVOLVE_KIND, Command.CANCEL, **target))
     if isinstance(view.task, TaskProblem):
         found.extend(_for_task_problem(app, view, view.task))
     elif not view.journal_problem:

@@ -115,6 +115,29 @@ def test_changed_tells_commits_of_others(tmp_path, writer):
         assert not reader.changed()
 
 
+@pytest.fixture
+def without_room(monkeypatch):
+    def refuse(workspace: Path) -> sqlite3.Connection:
+        raise JournalFull("no room for SQLite's index")
+
+    monkeypatch.setattr("evolve_core.journal.reader.open_for_reading", refuse)
+
+
+def test_a_copy_in_memory_has_changed_once(tmp_path, without_room):
+    with closing(JournalWriter(tmp_path)) as journal:
+        journal.create_run("r1", SPEC, 1)
+    with closing(JournalReader(tmp_path)) as reader:
+        assert reader.changed()
+        assert not reader.changed()
+        assert [run.run_id for run in reader.runs()] == ["r1"]
+
+
+def test_no_copy_is_waited_for_while_a_run_has_the_journal(tmp_path, writer, without_room):
+    writer.create_run("r1", SPEC, 1)
+    with closing(JournalReader(tmp_path)) as reader, pytest.raises(JournalFull, match="while a run has it open"):
+        reader.changed()
+
+
 def test_missing_journal_is_empty_and_found_later(tmp_path):
     with closing(JournalReader(tmp_path)) as reader:
         assert reader.runs() == () and not reader.changed()

@@ -62,3 +62,21 @@ def test_the_processes_of_a_session_that_died_are_nobodys(listed: list[int], tmp
     listed.append(8)
     assert Neighbours("GPU-x", str(tmp_path)).rivals() == [7]
     assert [file.name for file in tmp_path.iterdir()] == [f"GPU-x.{os.getpid()}.own"]
+
+
+def test_a_session_that_ends_while_another_looks_is_no_longer_known(
+    listed: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Neighbours("GPU-x", str(tmp_path))
+    (tmp_path / f"GPU-x.{os.getpid()}.own").write_text("7")
+    assert session.rivals() == []
+    exists = Path.exists
+
+    def and_then_it_ends(path: Path, **options: Any) -> bool:
+        found = exists(path, **options)
+        if path.is_relative_to("/proc"):
+            session.remove_own()
+        return found
+
+    monkeypatch.setattr(Path, "exists", and_then_it_ends)
+    assert session.rivals() == [7]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,11 @@ class Neighbours:
         found: set[int] = set()
         for file in self._folder.glob(f"{self._uuid}.*.own"):
             if Path("/proc", file.suffixes[-2][1:]).exists():
-                found.update(map(int, file.read_text().split()))
+                # A session that ends takes its file away without the lock.
+                with suppress(FileNotFoundError):
+                    found.update(map(int, file.read_text().split()))
             else:
-                file.unlink()
+                file.unlink(missing_ok=True)
         return frozenset(found)
 
     def _state(self) -> dict[str, Any] | None:

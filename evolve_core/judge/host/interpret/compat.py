@@ -152,33 +152,45 @@ def _counting_range(observer: Observer) -> Callable[..., Iterator[Any]]:
 
 
 @contextlib.contextmanager
+def indexable_tensors() -> Iterator[None]:
+    """A tensor of one element is an index, as in ``range(0, tl.cdiv(K, BLOCK_K))``.
+
+    Triton 3.6 converts the array inside to an integer in a way that NumPy 2.4 refuses.
+    """
+    patch = interpreter._patch_lang_tensor
+
+    def tensor(cls: Any, *scope: Any) -> None:
+        patch(cls, *scope)
+        cls.__index__ = _as_index
+
+    interpreter._patch_lang_tensor = tensor
+    try:
+        yield
+    finally:
+        interpreter._patch_lang_tensor = patch
+
+
+@contextlib.contextmanager
 def _adjusted_language(observer: Observer) -> Iterator[None]:
     """Has its last word whenever the interpreter patches the language, which it does at each launch and each call."""
-    patch_core, patch_tensor = interpreter._patch_lang_core, interpreter._patch_lang_tensor
-    convert = interpreter._implicit_cvt
+    patch_core, convert = interpreter._patch_lang_core, interpreter._implicit_cvt
     counted = _counting_range(observer)
 
     def core(language: Any, *scope: Any) -> None:
         patch_core(language, *scope)
         language.range = counted
 
-    def tensor(cls: Any, *scope: Any) -> None:
-        patch_tensor(cls, *scope)
-        # Triton 3.6 converts a one-element array to an index in a way that NumPy 2.4 refuses.
-        cls.__index__ = _as_index
-
     def argument(value: Any) -> Any:
         if not isinstance(value, float):
             return convert(value)
         return tl.tensor(TensorHandle(numpy.array([value], dtype=numpy.float32), tl.float32), tl.float32)
 
-    interpreter._patch_lang_core, interpreter._patch_lang_tensor = core, tensor
-    interpreter._implicit_cvt = argument
+    interpreter._patch_lang_core, interpreter._implicit_cvt = core, argument
     try:
-        yield
+        with indexable_tensors():
+            yield
     finally:
-        interpreter._patch_lang_core, interpreter._patch_lang_tensor = patch_core, patch_tensor
-        interpreter._implicit_cvt = convert
+        interpreter._patch_lang_core, interpreter._implicit_cvt = patch_core, convert
 
 
 @contextlib.contextmanager
