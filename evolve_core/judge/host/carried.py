@@ -66,14 +66,14 @@ def lower(
     wanted = [{"id": one.id, "label": one.label, "entries": one.entries} for one in firsts]
     payload = {**code_of(task.text, source), "workloads": wanted}
     result = judge.step("lower", payload, cancel, patience, folder)
-    found = {first.id: _lowered(result, first.id, folder) for first in firsts}
+    found = {first.id: _lowered(result, first.id, folder, Path(task.text.source_file).name) for first in firsts}
     remove_folder(folder)
     return {one.id: found[same[0].id] for same in alike.values() for one in same}
 
 
-def _lowered(result: StepResult, workload: str, folder: Path) -> Lowered:
+def _lowered(result: StepResult, workload: str, folder: Path, file: str) -> Lowered:
     if result.value is None:
-        return Lowered(why_not=str(failure_of(result)["message"]))
+        return Lowered(why_not=_failure(result, file))
     said = result.value["plans"].get(workload, {})
     if "plan" not in said:
         return Lowered(why_not=str(said.get("why_not") or "it could not be followed"))
@@ -84,6 +84,16 @@ def _lowered(result: StepResult, workload: str, folder: Path) -> Lowered:
             return Lowered(why_not="the TTIR of a kernel is missing")
         kernels[name] = content.decode("utf-8", "replace")
     return Lowered(said["plan"], kernels)
+
+
+def _failure(result: StepResult, file: str) -> str:
+    """How the host code failed, with the line of ``file``."""
+    failure = failure_of(result)
+    message, line = str(failure["message"]), failure["line"]
+    if not line:
+        return message
+    said = message.removeprefix(f"line {line}: ").partition(": its launches are unknown")[0]
+    return f"{said} ({file}:{line})"
 
 
 @dataclass(frozen=True)

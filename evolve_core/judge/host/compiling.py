@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -167,8 +167,9 @@ class Follower:
         try:
             with trace, ShapesOnly(trace):
                 return self.entry(**inputs)
-        except StepError:
-            raise
+        except StepError as refused:
+            line = refused.line or line_in(refused, self.copy)
+            raise replace(refused, file=refused.file or str(self.original), line=line) from None
         except Exception as error:  # noqa: BLE001 - host code of a candidate may raise anything
             by_compiler = error is self.recorder.refused
             raise _failure(error, by_compiler, self.copy, self.original, workload["label"]) from None

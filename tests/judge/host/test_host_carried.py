@@ -43,17 +43,21 @@ def test_a_candidate_is_checked_without_its_python(bench: Bench, doubling: Opene
     assert hidden.trust is Trust.KERNEL_ONLY
 
 
+ADDS_FIRST = f"    tl.atomic_add(out_ptr + offsets, x, mask=mask)\n{STORE}"
+BY_ZERO = f"    y = 1 // (n * 0)\n{STORE.replace('x * 2', 'x * y')}"
+TWICE = ("[(triton.cdiv(n, 256),)]", "[(triton.cdiv(n, 256), 2)]")
+
+
 @pytest.mark.parametrize(
     ("changes", "outcome", "said"),
     [
         ([(", mask=mask)\n\n", ")\n\n")], Outcome.OUT_OF_BOUNDS, "writes element"),
-        ([(STORE, f"    tl.atomic_add(out_ptr + offsets, x, mask=mask)\n{STORE}")], Outcome.MISMATCH, "which nothing wrote"),
-        ([("[(triton.cdiv(n, 256),)]", "[(triton.cdiv(n, 256), 2)]"), ("x * 2 +", "x * (2 + tl.program_id(1)) +")],
-         Outcome.MISMATCH, "race"),
-        ([(STORE, f"    y = 1 // (n * 0)\n{STORE.replace('x * 2', 'x * y')}")], Outcome.MISMATCH, "division"),
+        ([(STORE, ADDS_FIRST)], Outcome.MISMATCH, "which nothing wrote"),
+        ([TWICE, ("x * 2 +", "x * (2 + tl.program_id(1)) +")], Outcome.MISMATCH, "race"),
+        ([(STORE, BY_ZERO)], Outcome.MISMATCH, "division"),
     ],
     ids=["out-of-bounds", "uninitialised", "race", "division"],
-)  # fmt: skip
+)
 def test_what_a_kernel_does_wrong_decides(
     bench: Bench, doubling: OpenedTask, changes: list[tuple[str, str]], outcome: Outcome, said: str
 ) -> None:
@@ -72,7 +76,7 @@ def test_host_code_that_no_plan_holds_proves_nothing_beside_a_kernel_that_has_on
     observed = bench.judge(doubling, looks)
     verdict = verdict_on(doubling, observed)
     assert (verdict.correctness, verdict.trust) == (Correctness.UNVERIFIED, Trust.HOST_CODE)
-    assert "kernels.py:" in verdict.reason or "line " in verdict.reason, verdict.reason
+    assert "contents on the host (kernels.py:18)" in verdict.reason
     assert all(check.outcome is Outcome.COMPARED for check in observed.checks)
 
 
@@ -85,7 +89,9 @@ def test_where_your_own_kernel_has_no_plan_the_host_code_is_run(bench: Bench) ->
 
 
 def test_a_finding_in_your_own_kernel_is_a_note(bench: Bench) -> None:
-    racy = edited(DOUBLE, ("[(triton.cdiv(n, 256),)]", "[(triton.cdiv(n, 256), 2)]"), ("x * 2 +", "x * (2 + 0 * tl.load(out_ptr + offsets, mask=mask, other=0.0).to(tl.int32)) +"))  # fmt: skip
+    twice = "[(triton.cdiv(n, 256), 2)]"
+    # The right value is written last where programs run in turn.
+    racy = edited(DOUBLE, ("[(triton.cdiv(n, 256),)]", twice), ("x * 2 +", "x * (3 - tl.program_id(1)) +"))
     opened = bench.open(racy, DOUBLE_TASK)
     assert any("your own kernel" in note and "kernels.py:" in note for note in opened.notes), opened.notes
     observed = bench.judge(opened, DOUBLE)
@@ -116,12 +122,12 @@ def plan_of(text: str) -> LaunchPlan:
     )
 
 
-def interpreted(folder: Path, text: str, plan: LaunchPlan, **changes: Any) -> dict[str, Any]:
+def interpreted(folder: Path, text: str, made: LaunchPlan, **changes: Any) -> dict[str, Any]:
     file = folder / "inputs.bin"
     header = write_values([("x", torch.arange(4, dtype=torch.float32) + 1)], file)
     name = hashlib.sha256(text.encode()).hexdigest()
     payload = {
-        "plan": plan.as_json(),
+        "plan": made.as_json(),
         "kernels": {name: text},
         "inputs": {"file": str(file), "header": header},
         "poisons": ["nan", "zero"],
@@ -157,9 +163,8 @@ def test_a_plan_without_its_kernel_is_refused(tmp_path: Path) -> None:
 
 
 def test_scratch_is_refused(tmp_path: Path) -> None:
-    plan = plan_of(COPY)
-    data = plan.as_json()
+    data = plan_of(COPY).as_json()
     data["steps"][0]["scratch_bytes"] = 1 << 40
-    answer = interpreted(tmp_path, COPY, plan, plan=data)
+    answer = interpreted(tmp_path, COPY, plan_of(COPY), plan=data)
     assert answer["outcome"] == "raised"
     assert "scratch" in answer["message"]
