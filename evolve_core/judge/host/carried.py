@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .binaries import regular_content
+from .errors import log
 from .opened import Draw, OpenTask, code_of
 from .outcomes import failure_of
 from .pool import Cancel, StepResult, remove_folder
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_TEXT_BYTES = 4 << 20
 """Of one kernel's TTIR: those of the examples have some tens of KiB."""
+_SHARE = 0.8
+"""Of the patience, for the launches: before the child is killed it can say which of them took too long."""
 _LOSES_NOTHING = ("unsupported", "too-long")
 """Ends of the trusted interpreter that say nothing about a kernel."""
 
@@ -128,12 +131,13 @@ def interpret(
         "inputs": drawn.inputs,
         "poisons": list(poisons),
         "idle": idle,
-        "seconds": patience,
+        "seconds": _SHARE * patience,
         "file": Path(task.text.source_file).name,
     }
     result = judge.step("interpret", payload, cancel, patience, folder)
     if result.value is None:
-        return Interpreted(result, failure_of(result)["message"])
+        log(f"step interpret:\n{result.log}")
+        return Interpreted(result, f"the judge's own interpreter did not end: {failure_of(result)['message']}")
     outcome, message = result.value["outcome"], str(result.value.get("message", ""))
     if outcome in _LOSES_NOTHING:
         return Interpreted(result, message)

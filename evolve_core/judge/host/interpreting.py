@@ -6,6 +6,7 @@ oracle's file. Outputs go into files like those of running.py, so that the oracl
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ from .ttir.errors import BadIr, BadLaunch, TooLong, TtirError
 from .ttir.findings import Finding, Kind
 from .ttir.ir import Module
 from .ttir.parser import parse
-from .ttir.work import Budget
 from .ttirlaunches import Seen, TtirLaunches
 
 IDLE = "idle"
@@ -54,16 +54,17 @@ def interpret_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     where the plan cannot be carried out, ``forged`` where text or plan contradict themselves, ``unsupported`` where
     nothing is said about the kernels.
 
-    ``seconds`` is each launch's budget. ``file`` is the name of the source, for the lines.
+    ``seconds``: all launches together may take so long. ``file`` is the name of the source, for the lines.
     """
     torch.set_num_threads(1)
     plan = plan_from(payload["plan"])
+    until = time.monotonic() + float(payload["seconds"])
     poison = ""
     try:
         modules = {name: parse(text) for name, text in payload["kernels"].items()}
         runs = []
         for poison in payload["poisons"]:
-            seen = _carried_out(plan, modules, payload, poison, folder)
+            seen = _carried_out(plan, modules, payload, poison, until, folder)
             if isinstance(seen, dict):
                 runs.append(seen)
             else:
@@ -88,10 +89,10 @@ def _outcome_of(error: TtirError) -> str:
 
 
 def _carried_out(
-    plan: LaunchPlan, modules: dict[str, Module], payload: dict[str, Any], poison: str, folder: Path
+    plan: LaunchPlan, modules: dict[str, Module], payload: dict[str, Any], poison: str, until: float, folder: Path
 ) -> dict[str, Any] | tuple[Seen, ...]:
     """The exported run, or what its kernels did wrong."""
-    launches = TtirLaunches(plan, modules, Budget(seconds=float(payload["seconds"])))
+    launches = TtirLaunches(plan, modules, until)
     inputs = _read(payload["inputs"])
     carrier = Carrier(plan, "cpu", launches.launch)
     if not carrier.fits(inputs):
@@ -102,7 +103,7 @@ def _carried_out(
 
 def _idle(plan: LaunchPlan, payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     inputs = _read(payload["inputs"])
-    launches = TtirLaunches(plan, {}, Budget())
+    launches = TtirLaunches(plan, {}, 0.0)
     poison = str(payload["poisons"][0])
     result = Carrier(plan, "cpu", launches.launch).prepared(inputs, PoisonedRoom(poison), idle=True)()
     return _exported(plan, result, inputs, IDLE, folder)

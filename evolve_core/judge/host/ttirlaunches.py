@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,13 +33,13 @@ class Seen:
 class TtirLaunches:
     """``launch`` is what a Carrier calls, once for each launch of ``plan`` in order.
 
-    ``modules`` by the ``binary`` of the launches. ``budget`` is each launch's. Which elements were written is kept from
-    launch to launch, and the plan's other steps in between count as writing all of what they mention: what torch reads
-    before anything wrote it shows in the poison.
+    ``modules`` by the ``binary`` of the launches. ``until``: when all must have ended, by ``time.monotonic``. Which
+    elements were written is kept from launch to launch, and the plan's other steps in between count as writing all of
+    what they mention: what torch reads before anything wrote it shows in the poison.
     """
 
-    def __init__(self, plan: LaunchPlan, modules: Mapping[str, Module], budget: Budget) -> None:
-        self._plan, self._modules, self._budget = plan, modules, budget
+    def __init__(self, plan: LaunchPlan, modules: Mapping[str, Module], until: float) -> None:
+        self._plan, self._modules, self._until = plan, modules, until
         self._steps = iter((*plan.prelude, *plan.steps))
         self._memory = Memory()
         self._buffers: dict[int, Buffer] = {}
@@ -67,7 +68,8 @@ class TtirLaunches:
                 base = buffers[one.memory]
                 start = base.storage_offset() * base.element_size()
                 arguments.append(BufferArgument(found[one.memory], start + one.offset))
-        report = run_launch(module, step.function, step.grid, arguments, self._memory, self._budget)
+        budget = Budget(seconds=self._until - time.monotonic())
+        report = run_launch(module, step.function, step.grid, arguments, self._memory, budget)
         self._seen.extend(Seen(step.function, finding) for finding in report.findings)
 
     def _buffer(self, number: int, buffers: Mapping[int, torch.Tensor]) -> Buffer:
