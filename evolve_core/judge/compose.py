@@ -20,7 +20,7 @@ from evolve_core.judge.library import done_by_library, planned_for_library
 from evolve_core.judge.observation import Check, Observation, Outcome, SeenFailure
 from evolve_core.judge.reproduce import reproduction
 from evolve_core.judge.timing import Measured, Samples, measure, null_delta
-from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Verdict, WorkloadVerdict
+from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Trust, Verdict, WorkloadVerdict
 from evolve_core.judge.yardstick import NOTHING_KNOWN, Yardstick
 from evolve_core.targets import Target, load
 from evolve_core.task.model import TaskKind
@@ -57,6 +57,8 @@ def compose(
         return _launchless(observed, reason, stage)
     if reason := planned_for_library(opened, observed):
         return _launchless(observed, reason, stage)
+    if observed.unplanned:
+        return _unverified(opened, observed, _unplanned(observed.unplanned), stage)
     if observed.timing:
         return _measured(opened, observed, stage, finalists, yardstick)
     return _estimated(opened, observed, load(target), stage)
@@ -147,6 +149,13 @@ def _unverified(opened: OpenedTask, observed: Observation, reason: str, stage: S
     )
 
 
+def _unplanned(why: str) -> str:
+    return (
+        f"its kernels could only be checked by its own host code, because {why}; what your own host code does is "
+        "carried out as a plan, so keep to launches and to what a plan can hold"
+    )
+
+
 def _error_workloads(opened: OpenedTask, observed: Observation) -> tuple[WorkloadVerdict, ...]:
     """One row per checked workload: the largest error seen, beside the user's own kernel's."""
     rows: dict[str, WorkloadVerdict] = {}
@@ -217,7 +226,8 @@ def _seen_delta(opened: OpenedTask) -> float:
 def _estimated(opened: OpenedTask, observed: Observation, target: Target, stage: Stage) -> Verdict:
     # Varied values are more checks of a workload that counts already.
     checked = len({check.workload for check in observed.checks if not check.distribution})
-    proof = f"correct on {checked} small workload{'s' if checked != 1 else ''} in Triton's interpreter"
+    by = "by trusted code from its TTIR" if observed.trust is Trust.KERNEL_ONLY else "in Triton's interpreter"
+    proof = f"correct on {checked} small workload{'s' if checked != 1 else ''} {by}"
     if refused := _refused(opened, observed, target):
         return Verdict(
             correctness=Correctness.UNVERIFIED,

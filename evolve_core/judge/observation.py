@@ -169,6 +169,8 @@ class Observation:
     trust: Trust = Trust.HOST_CODE
     traced: bool = False
     """``launches`` is all of them: the host code ran to its end on every timed workload."""
+    unplanned: str = ""
+    """Why this source's kernels could not be checked without its host code, where the user's own could; "" else."""
     planned_operators: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """By workload that has a launch plan: torch's operators in it, and the elements handed to each."""
 
@@ -225,6 +227,7 @@ def parse_observation(data: Mapping[str, Any]) -> Observation:
         raw=dict(data),
         trust=trust,
         traced=bool(data.get("traced")),
+        unplanned=str(data.get("unplanned") or ""),
         planned_operators={
             str(name): _operators(said["operators"]) for name, said in data.get("plans", {}).items() if "plan" in said
         },

@@ -107,6 +107,7 @@ def _empty_observation(judge: Judge) -> dict[str, Any]:
         "launches": [],
         "plans": {},
         "traced": False,
+        "unplanned": "",
         "work": [],
         "checks": [],
         "timing": [],

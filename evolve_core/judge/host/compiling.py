@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -45,6 +45,8 @@ class Recorder:
     plans: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By workload: ``{"plan": …}``, or ``{"why_not": …}``."""
     binaries: dict[str, bytes] = field(default_factory=dict)
+    with_facts: bool = True
+    """Whether the compiler went far enough for facts, and launches are to be shown."""
     refused: BaseException | None = None
     """What the compiler raised last: the entry's own exceptions are of the same types, but are not its."""
     _index: dict[str, int] = field(default_factory=dict)
@@ -54,7 +56,7 @@ class Recorder:
         self.trace.launched(function, compiled, grid, values)
         if "cubin" in compiled.asm:
             self.binaries[digest(compiled)] = bytes(compiled.asm["cubin"])
-        if self.workload is None:
+        if self.workload is None or not self.with_facts:
             return
         constexprs = {one.name: values[one.name] for one in function.params if one.is_constexpr}
         key = f"{function.__name__}:{compiled.hash}"
@@ -84,6 +86,19 @@ def compile_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
 
     What does not compile is a StepError with the line.
     """
+    recorder = followed(payload, folder)
+    for name, binary in recorder.binaries.items():
+        (folder / f"{name}.cubin").write_bytes(binary)
+    return {
+        "kernels": recorder.kernels,
+        "launches": recorder.launches,
+        "plans": recorder.plans,
+        "notes": sorted(set(chosen)),
+    }
+
+
+def followed(payload: dict[str, Any], folder: Path, *, with_facts: bool = True) -> Recorder:
+    """What the entry does on every workload of ``payload``, as far as it could be followed. Raises StepError."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     install_stub_driver(payload["target"], "cuda")
@@ -92,7 +107,7 @@ def compile_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     addresses = Addresses()
     addresses.install()
     trace = PlanTrace(addresses, folder / original.name)
-    recorder = Recorder(payload["target"], trace)
+    recorder = Recorder(payload["target"], trace, with_facts=with_facts)
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     with pretended_cuda(payload["target"]):
         JITFunction.run = _recording_run(recorder, JITFunction.run)
@@ -102,14 +117,7 @@ def compile_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
         )
         for workload in payload["workloads"]:
             follower.follow(workload)
-    for name, binary in recorder.binaries.items():
-        (folder / f"{name}.cubin").write_bytes(binary)
-    return {
-        "kernels": recorder.kernels,
-        "launches": recorder.launches,
-        "plans": recorder.plans,
-        "notes": sorted(set(chosen)),
-    }
+    return recorder
 
 
 def _imported(source: str, original: Path, folder: Path, shapes: ShapesOnGpu) -> ModuleType:
@@ -159,8 +167,9 @@ class Follower:
         try:
             with trace, ShapesOnly(trace):
                 return self.entry(**inputs)
-        except StepError:
-            raise
+        except StepError as refused:
+            line = refused.line or line_in(refused, self.copy)
+            raise replace(refused, file=refused.file or str(self.original), line=line) from None
         except Exception as error:  # noqa: BLE001 - host code of a candidate may raise anything
             by_compiler = error is self.recorder.refused
             raise _failure(error, by_compiler, self.copy, self.original, workload["label"]) from None

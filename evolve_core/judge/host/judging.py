@@ -16,7 +16,8 @@ from typing import Any
 
 from .analysing import compiled, profile
 from .binaries import BinaryStore
-from .checking import check_candidate, check_own
+from .candidates import check_candidate
+from .checking import check_own
 from .complaints import blamed_on_placeholders, nothing_to_check, task_failed
 from .errors import StepError, log
 from .kinds import Kind
@@ -166,7 +167,11 @@ class Judge:
         if stage == "confirmation":
             # Inputs that no candidate of this run was ever judged on, of newly drawn shapes where there is a domain.
             checked, _ = check_own(self, task, self._describe(task, cancel)["checked"], cancel)
-        observation["checks"], observation["failure"] = check_candidate(self, task, checked, source, deadline, cancel)
+        found = check_candidate(self, task, checked, source, deadline, cancel)
+        observation["checks"], observation["failure"] = found.checks, found.failure
+        observation["environment"]["trust"] = found.trust
+        observation["environment"]["host code ran because"] = found.by_host
+        observation["unplanned"] = found.unplanned
         if observation["failure"] or any(check["outcome"] != "compared" for check in observation["checks"]):
             return observation
         profile(self, task, source, observation, deadline, cancel)

@@ -62,6 +62,13 @@ class CheckedWorkload:
     """What the user's own host code gives where launches do nothing."""
     idle_equal: bool | None = None
     """Whether that is what it gives with them."""
+    by_host: dict[str, Any] | None = None
+    """Where ``native`` is of the trusted interpreter: what the user's own host code gave in Triton's."""
+
+    @property
+    def is_carried(self) -> bool:
+        """Whether the user's own kernel was run from its plan and TTIR here, and nothing was found."""
+        return self.by_host is not None
 
     @property
     def is_varied(self) -> bool:

@@ -20,6 +20,8 @@ _STEPS = {
     "probe": "teeth:probe",
     "compile": "compiling:compile_step",
     "compile-cuda": "compiling_cuda:compile_step",
+    "lower": "lowering:lower_step",
+    "interpret": "interpreting:interpret_step",
     "run": "running:run_step",
     "profile": "running:profile_step",
     "gpu": "gpu.step:judge_step",
@@ -30,7 +32,7 @@ _STEPS = {
 }
 
 
-UNTRUSTED = {"compile", "compile-cuda", "run", "profile", "gpu"}
+UNTRUSTED = {"compile", "compile-cuda", "lower", "run", "profile", "gpu"}
 """Steps that execute a candidate: whatever escapes from them is the candidate's doing."""
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from .kinds import Kind
 
 _MODULES = {
-    Kind.PLAIN: ("loading", "oracle", "teeth", "compiling"),
+    Kind.PLAIN: ("loading", "oracle", "teeth", "compiling", "lowering", "interpreting"),
     Kind.INTERPRETING: (
         "loading",
         "buffers",
