@@ -12,9 +12,10 @@ import tempfile
 import time
 import traceback
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
-from .errors import StepError, disk_full
+from .errors import DEADLINE_REPORT, StepError, disk_full
 from .sandbox import Limits, apply_limits, confine, die_with_parent
 from .steps import UNTRUSTED, find_step
 
@@ -48,10 +49,17 @@ def run_step(message: dict[str, Any], limits: Limits, zygote: int, result_pipe: 
 def _report_place_before(deadline_s: float) -> None:
     """Shortly before the child is killed, the log gets the Python lines that it is at.
 
-    Only now: a process with two threads cannot enter a namespace of its own.
+    By an alarm that Python itself serves between two instructions: faulthandler's own watchdog reads the frames of a
+    thread that goes on running, which crashes the process every so often.
     """
     if deadline_s <= LONGEST_REPORTED_S:
-        faulthandler.dump_traceback_later(deadline_s - min(1.0, deadline_s / 10), file=2)
+        signal.signal(signal.SIGALRM, _report_place)
+        signal.setitimer(signal.ITIMER_REAL, deadline_s - min(1.0, deadline_s / 10))
+
+
+def _report_place(number: int, frame: FrameType | None) -> None:
+    os.write(2, f"{DEADLINE_REPORT}\n".encode())
+    faulthandler.dump_traceback(file=2)
 
 
 def _redirect_streams(log_pipe: int) -> None:

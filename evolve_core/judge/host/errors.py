@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+DEADLINE_REPORT = "Where it was shortly before its deadline:"
+"""How a child heads, in its log, the Python lines that it was at; ``outcomes`` looks for the user's among them."""
+
 
 def log(text: str) -> None:
     """A line in the run's log. A log that cannot be written, on a full disk say, must not cost anybody an answer."""

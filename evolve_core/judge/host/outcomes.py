@@ -6,6 +6,7 @@ import re
 import signal
 from typing import Any
 
+from .errors import DEADLINE_REPORT
 from .pool import StepResult
 
 _AGREEMENT = {16: 2.0**-5, 32: 2.0**-9, 64: 2.0**-20}
@@ -14,8 +15,6 @@ functions: bf16 has 8 bits of precision and TF32 11, and both get a few rounding
 must meet is measured against the user's kernel, not against this."""
 _TIMEOUT_WORDS = "did not finish in"
 _FAULT_REPORT = "Fatal Python error: "
-_TIMEOUT_REPORT = re.compile(r"^Timeout \(\d+:\d\d:\d\d", re.MULTILINE)
-"""How faulthandler heads what a child was doing shortly before its deadline."""
 _FAULT_FRAME = re.compile(r'^  File "(?P<file>[^"]+)", line (?P<line>\d+) in ', re.MULTILINE)
 _MEMORY_WORDS = ("can't allocate memory", "not enough memory", "MemoryError", "std::bad_alloc", "Unable to allocate")
 
@@ -36,8 +35,8 @@ def failure_of(result: StepResult, *, of_task: bool = False) -> dict[str, Any]:
 
 
 def _timed_out(result: StepResult, message: str, of_task: bool = False) -> dict[str, Any]:
-    report = _TIMEOUT_REPORT.search(result.log)
-    line = _fault_line(result.log[report.start() :], str(result.folder), of_task) if report else None
+    _, _, report = result.log.partition(DEADLINE_REPORT)
+    line = _fault_line(report, str(result.folder), of_task)
     return {**_failure("timeout", f"line {line}: {message}" if line else message), "line": line}
 
 
