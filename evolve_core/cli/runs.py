@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from evolve_core.cli.watch import headline
 from evolve_core.journal.codec import to_plain
@@ -44,7 +45,8 @@ def command(workspace: Path | None, as_json: bool) -> None:
     for run in runs:
         started = datetime.fromtimestamp(run.created_at).strftime("%Y-%m-%d %H:%M")
         kernel = f"{Path(run.spec.source_file).name}::{run.spec.kernels[0]}"
-        table.add_row(run.run_id, started, kernel, headline(run), run.reason)
+        # As Text: a reason may hold [tool.kernel-evolve], which a plain string would lose as markup.
+        table.add_row(*(Text(cell) for cell in (run.run_id, started, kernel, headline(run), run.reason)))
     console = Console()
     # A pipe has no width to fit into, and a wrapped table cannot be searched.
     Console(width=None if console.is_terminal else 200).print(table)

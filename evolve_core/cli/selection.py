@@ -1,7 +1,8 @@
-"""From ``FILE[::KERNEL]`` on the command line to parsed source, kernels and task."""
+"""From ``FILE[::KERNEL]`` or ``FILE:LINE`` on the command line to parsed source, kernels and task."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from evolve_core.source.model import Kernel, ParsedSource, SyntaxProblem
 from evolve_core.source.parse import language_of, parse
 from evolve_core.task.model import Task, TaskProblem
 from evolve_core.task.native import tasks_for
+
+_PLACE = re.compile(r"(?P<file>.+?):(?P<line>\d+)(:\d+)?")
+"""A place as compilers and editors write it; a column is of no use here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +36,14 @@ def read_source(path: Path) -> str:
 
 
 def select(argument: str, text_from: Path | None = None) -> Selection:
-    """Read ``FILE`` or ``FILE::KERNEL``; ``text_from`` holds an editor's unsaved text of FILE. Raises UsageError."""
+    """Read ``FILE``, ``FILE::KERNEL`` or ``FILE:LINE``, as ``kernels`` prints it. Raises UsageError.
+
+    ``text_from`` holds an editor's unsaved text of FILE.
+    """
     name, _, wanted = argument.partition("::")
+    placed = None if Path(argument).exists() else _PLACE.fullmatch(argument)
+    if placed:
+        name, wanted = placed["file"], ""
     path = Path(name).absolute()
     language = language_of(path)
     if language is None:
@@ -45,7 +55,17 @@ def select(argument: str, text_from: Path | None = None) -> Selection:
         raise UsageError(f"The path {shown} is not UTF-8, and a journal cannot hold it; rename it.") from None
     text = read_source(text_from or path)
     parsed = parse(text, language)
-    return narrowed(Selection(path, text, parsed, parsed.kernels), wanted)
+    selection = Selection(path, text, parsed, parsed.kernels)
+    return _at_line(selection, int(placed["line"])) if placed else narrowed(selection, wanted)
+
+
+def _at_line(selection: Selection, line: int) -> Selection:
+    """The innermost kernel on a line, counted from one. Raises UsageError where none is."""
+    found = [k for k in selection.parsed.kernels if k.span.start_line < line <= k.span.end_line + 1]
+    if not found:
+        there = ", ".join(f"{k.qualified_name} at {k.name_span.start_line + 1}" for k in selection.parsed.kernels)
+        raise UsageError(f"Line {line} of {selection.path.name} is in no kernel (kernels there: {there or 'none'}).")
+    return replace(selection, kernels=(max(found, key=lambda k: k.span.start_byte),))
 
 
 def narrowed(selection: Selection, wanted: str) -> Selection:

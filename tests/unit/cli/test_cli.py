@@ -81,12 +81,21 @@ def test_kernels_as_text_and_json(workspace):
     assert file["kernels"][0]["qualified_name"] == "softmax_kernel" and file["language"] == "triton"
 
 
+def test_the_place_that_kernels_prints_names_a_kernel(workspace):
+    place, _, named = cli("kernels", "softmax.py", cwd=workspace).stdout.partition(": ")
+    selected = select(place)
+    assert [k.name for k in selected.kernels] == ["softmax_kernel"] and named.startswith("softmax_kernel")
+    last = selected.kernels[0].span.end_line + 1
+    assert select(f"{workspace / 'softmax.py'}:{last}:5").kernels == selected.kernels
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("kernels", "nothere.py"), "nothere.py: No such file or directory; check the path"),
         (("kernels", "notes.txt"), "notes.txt is neither Python (.py) nor CUDA (.cu, .cuh)."),
         (("kernels", "binary.py"), "binary.py holds NUL bytes: it is not source text"),
+        (("run", "softmax.py:2"), "Line 2 of softmax.py is in no kernel (kernels there: softmax_kernel at 9)."),
         (("run", "softmax.py::nope"), "There is no kernel nope in softmax.py (kernels there: softmax_kernel)."),
         (("run", "softmax.py", "--budget", "soon"), "'soon' is no budget."),
         (("run", "softmax.py", "--budget", "0c"), "A budget of 0c leaves nothing to search with."),
@@ -162,6 +171,12 @@ def test_runs_and_show_say_estimated(finished):
     diff = cli("show", "r1", "--diff", cwd=finished).stdout
     assert "+    softmax_kernel" in diff and "num_warps=8" in diff
     assert json.loads(cli("show", "r1", "--evidence", "r1-1", cwd=finished).stdout) == {"seeds": [3]}
+
+
+def test_reasons_keep_their_brackets(finished):
+    with closing(JournalWriter(finished)) as journal:
+        journal.set_state("r1", RunState.FAILED, "or [tool.kernel-evolve] python")
+    assert "or [tool.kernel-evolve] python" in cli("runs", cwd=finished).stdout
 
 
 def test_runs_without_any(workspace):
