@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from evolve_core.cli.main import COULD_NOT_RUN, FINE, FOUND
+from evolve_core.errors import UsageError
 from evolve_core.interpreter import resolve
 from evolve_core.journal.codec import to_plain
 from evolve_core.judge.evidence import read_evidence
@@ -37,6 +38,10 @@ def command(evidence: Path, python: str, as_json: bool) -> None:
 
     Exit code 0: reproduced. 1: not reproduced. 2: other hardware, or it could not be judged here.
     """
+    if not evidence.exists():
+        raise UsageError(
+            f"There is no file {evidence}. A run's evidence: kernel-evolve show RUN --evidence N > file.json"
+        )
     record = read_evidence(evidence)
     root = find_workspace(Path.cwd())
     resolution = resolve(root, os.environ, explicit=python, beside=Path.cwd())

@@ -170,7 +170,8 @@ def test_runs_and_show_say_estimated(finished):
     assert shown["run"]["best_estimated"] is True and len(shown["candidates"]) == 1
     diff = cli("show", "r1", "--diff", cwd=finished).stdout
     assert "+    softmax_kernel" in diff and "num_warps=8" in diff
-    assert json.loads(cli("show", "r1", "--evidence", "r1-1", cwd=finished).stdout) == {"seeds": [3]}
+    for name in ("1", "r1-1"):
+        assert json.loads(cli("show", "r1", "--evidence", name, cwd=finished).stdout) == {"seeds": [3]}
 
 
 def test_reasons_keep_their_brackets(finished):
@@ -266,7 +267,12 @@ def test_a_workspace_that_cannot_be_written_is_one_message(finished):
 
 def test_evidence_of_nothing(finished):
     ended = cli("show", "r1", "--evidence", "r1-99", cwd=finished)
-    assert ended.returncode == 2 and "no evidence" in ended.stderr
+    assert ended.returncode == 2 and "no evidence on a candidate r1-99 (1 judged;" in ended.stderr
+
+
+def test_verifying_a_run_is_told_how_to_get_its_evidence(finished):
+    ended = cli("verify", "r1", cwd=finished)
+    assert ended.returncode == 2 and "kernel-evolve show RUN --evidence N > file.json" in ended.stderr
 
 
 def test_a_cancelled_run_gives_what_it_had_confirmed(finished):
