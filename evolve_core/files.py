@@ -17,8 +17,10 @@ NEARLY_FULL_BYTES = 32 << 20
 """With less than this free a failure says nothing about who failed: one tensor of 4096 by 1024 floats is half of it,
 and what a step wrote before it failed may be gone again when somebody looks."""
 
+FULL = "the disk is full"
+
 _WORDS = {
-    errno.ENOSPC: ("the disk is full", "Free some space"),
+    errno.ENOSPC: (FULL, "Free some space"),
     errno.EDQUOT: ("your disk quota is used up", "Free some of it"),
     errno.EFBIG: ("it would be larger than files may be here (ulimit -f)", "Raise that limit"),
     errno.EROFS: ("the file system is read-only", "Name a place that can be written"),
@@ -71,9 +73,18 @@ def not_written(path: Path, error: OSError) -> str:
     return f"{path} was not written: {_reason(error)}"
 
 
-def explain(error: OSError) -> str:
-    """The cause and the next step of an error of the operating system, as one message for the user."""
-    return f"{error.filename}: {_reason(error)}" if error.filename else _reason(error)
+def explain(error: OSError, place: Path | None = None) -> str:
+    """The cause and the next step of an error of the operating system, as one message for the user.
+
+    ``place`` is named where the error itself names no file: a write into an open one does not.
+    """
+    named = error.filename or place
+    return f"{named}: {_reason(error)}" if named else _reason(error)
+
+
+def names_full_disk(message: str) -> bool:
+    """Whether a message is about a full disk already: it needs no second sentence on it, and a lens two words."""
+    return FULL in message.lower() or os.strerror(errno.ENOSPC) in message
 
 
 def shortage(folder: Path) -> str:
@@ -87,7 +98,7 @@ def shortage(folder: Path) -> str:
     if not status.f_blocks or free >= NEARLY_FULL_BYTES:
         return ""
     mount = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_mount())
-    return f"The disk is full: {free / 1e6:.0f} MB are left on {mount}."
+    return f"{FULL.capitalize()}: {free / 1e6:.0f} MB are left on {mount}."
 
 
 def _reason(error: OSError) -> str:

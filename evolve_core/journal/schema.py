@@ -140,10 +140,11 @@ def translate(error: sqlite3.Error, path: Path) -> JournalError:
             "Make it writable, then try again."
         )
     if "full" in text or "disk I/O" in text:
-        return JournalFull(
-            f"{shortage(path.parent) or 'The disk may be full.'} The journal {path} cannot be written ({text}). "
-            "Everything judged so far is kept. Free some space on that disk, then try again."
-        )
+        # One of the two says why: both would say that the disk is full twice.
+        short = shortage(path.parent)
+        why = "" if short else f" ({text})"
+        what = f"{short} The journal {path} cannot be written{why}.".lstrip()
+        return JournalFull(f"{what} Everything judged so far is kept. Free some space on that disk, then try again.")
     if "not a database" in text or "malformed" in text:
         return JournalError(
             f"{path} is not a readable journal ({text}). Move it away to start a new one; earlier runs are in it."
