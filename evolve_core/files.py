@@ -18,14 +18,15 @@ NEARLY_FULL_BYTES = 32 << 20
 and what a step wrote before it failed may be gone again when somebody looks."""
 
 FULL = "the disk is full"
+_MEND_PERMISSION = "Change the permissions of the file or its folder, or work in a copy elsewhere"
 
 _WORDS = {
     errno.ENOSPC: (FULL, "Free some space"),
     errno.EDQUOT: ("your disk quota is used up", "Free some of it"),
     errno.EFBIG: ("it would be larger than files may be here (ulimit -f)", "Raise that limit"),
-    errno.EROFS: ("the file system is read-only", "Name a place that can be written"),
-    errno.EACCES: ("it may not be accessed", "Change the permissions of the file or its folder"),
-    errno.EPERM: ("it may not be accessed", "Change the permissions of the file or its folder"),
+    errno.EROFS: ("its file system is read-only", "Make that writable, or work in a copy elsewhere"),
+    errno.EACCES: ("there is no permission to read or write it", _MEND_PERMISSION),
+    errno.EPERM: ("there is no permission to read or write it", _MEND_PERMISSION),
     errno.ENOENT: ("it, or its folder, is not there", "Check the name"),
     errno.EISDIR: ("it is a folder", "Name a file in it"),
     errno.ENOTDIR: ("a part of that path is a file", "Check the name"),

@@ -6,6 +6,7 @@ One SQLite file per workspace in WAL mode: any number of readers (servers), one 
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -138,6 +139,12 @@ def translate(error: sqlite3.Error, path: Path) -> JournalError:
         return JournalFull(
             f"The journal {path} cannot be written (it is read-only for this user). Everything judged so far is kept. "
             "Make it writable, then try again."
+        )
+    if "unable to open" in text and not os.access(path.parent, os.W_OK):
+        # Also for reading: SQLite keeps its readers' shared index beside the journal.
+        return JournalError(
+            f"The journal {path} cannot be used, as its folder cannot be written (a read-only file system, or no "
+            "permission). Make the folder writable, or work in a copy elsewhere."
         )
     if "full" in text or "disk I/O" in text:
         # One of the two says why: both would say that the disk is full twice.

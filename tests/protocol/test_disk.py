@@ -1,4 +1,4 @@
-"""A workspace on a disk that is full: a real one, of a few megabytes in memory, which takes root to mount."""
+"""A workspace on a disk that is full, or read-only: a real one, of a few megabytes in memory, mounted by root."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from journals import ended_run, spec
-from lsp_client import Lsp, ResponseError
+from lsp_client import PLAIN, Lsp, ResponseError
 
 from evolve_core.journal.model import RunState
 
@@ -46,6 +46,10 @@ def fill(disk: Path, *, blocks_left: int = 0) -> None:
         while True:
             stream.write(BLOCK)
     spare.unlink()
+
+
+def protect(disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
 
 
 async def test_a_run_that_cannot_start_says_why_once(serve: Serve, workspace: Path, source: Path) -> None:
@@ -89,4 +93,42 @@ async def test_a_run_that_cannot_be_resumed(serve: Serve, workspace: Path, sourc
         f"The disk is full: 0 MB are left on {workspace}. "
         f"The journal {workspace}/.kernel-evolve/journal.sqlite cannot be written. Everything judged so far is kept. "
         "Free some space on that disk, then go on with `kernel-evolve run --resume run-1`."
+    )
+
+
+async def test_nothing_starts_in_a_read_only_workspace(serve: Serve, workspace: Path, source: Path) -> None:
+    protect(workspace)
+    client = await serve()
+    uri = client.open(source)
+    with pytest.raises(ResponseError) as failed:
+        await client.command("start", uri=uri, kernel="softmax_kernel")
+    assert failed.value.message == (
+        f"Nothing was started. {workspace}/.kernel-evolve: its file system is read-only. "
+        "Make that writable, or work in a copy elsewhere, then try again."
+    )
+
+
+async def test_a_task_file_in_a_read_only_workspace(serve: Serve, workspace: Path, source: Path) -> None:
+    task_file = workspace / "softmax.evolve.py"
+    task_file.unlink()
+    protect(workspace)
+    client = await serve(PLAIN)
+    uri = client.open(source)
+    with pytest.raises(ResponseError) as failed:
+        await client.command("createTask", uri=uri, kernel="softmax_kernel")
+    assert failed.value.message == (
+        f"{task_file} was not written: its file system is read-only. "
+        "Make that writable, or work in a copy elsewhere, then try again."
+    )
+
+
+async def test_the_journal_of_a_read_only_workspace(serve: Serve, workspace: Path, source: Path) -> None:
+    ended_run(workspace, spec(source))
+    protect(workspace)
+    client = await serve()
+    uri = client.open(source)
+    [found] = await client.until_diagnostics(uri, bool)
+    assert found["message"] == (
+        f"The journal {workspace}/.kernel-evolve/journal.sqlite cannot be used, as its folder cannot be written "
+        "(a read-only file system, or no permission). Make the folder writable, or work in a copy elsewhere."
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from evolve_core.errors import CannotWrite
-from evolve_core.files import not_written, shortage, write_new
+from evolve_core.files import _MEND_PERMISSION, not_written, shortage, write_new
 
 
 def names(folder: Path) -> list[str]:
@@ -89,6 +89,12 @@ def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.Mo
     [
         (errno.ENOSPC, "the disk is full. Free some space, then try again."),
         (errno.EDQUOT, "your disk quota is used up. Free some of it, then try again."),
+        (
+            errno.EROFS,
+            "its file system is read-only. Make that writable, or work in a copy elsewhere, then try again.",
+        ),
+        (errno.EACCES, f"there is no permission to read or write it. {_MEND_PERMISSION}, then try again."),
+        (errno.EPERM, f"there is no permission to read or write it. {_MEND_PERMISSION}, then try again."),
         (errno.EIO, "Input/output error. Mend that, then try again."),
     ],
 )
