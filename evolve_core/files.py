@@ -29,6 +29,7 @@ _WORDS = {
     errno.EPERM: ("there is no permission to read or write it", _MEND_PERMISSION),
     errno.ENOENT: ("it, or its folder, is not there", "Check the name"),
     errno.EISDIR: ("it is a folder", "Name a file in it"),
+    errno.ELOOP: ("its symbolic links lead in a circle", "Remove or mend the link"),
     errno.ENOTDIR: ("a part of that path is a file", "Check the name"),
 }
 """errno → the cause in words, and what to do about it."""
@@ -56,13 +57,13 @@ def write_whole(path: Path, text: str) -> None:
     The old file's permissions stay, a link still leads to it, and a device (/dev/stdout) is written to. Raises
     CannotWrite; then the old file is as it was.
     """
-    if path.exists() and not path.is_file():
-        try:
+    try:
+        if path.exists() and not path.is_file():
             _write(path, text, "wb")
-        except OSError as error:
-            raise CannotWrite(not_written(path, error)) from error
-        return
-    target = path.resolve()
+            return
+        target = _end_of_links(path)
+    except OSError as error:
+        raise CannotWrite(not_written(path, error)) from error
     with _written_beside(path, target, text) as scratch:
         if target.exists():
             scratch.chmod(target.stat().st_mode)
@@ -105,6 +106,15 @@ def shortage(folder: Path) -> str:
 def _reason(error: OSError) -> str:
     cause, step = _WORDS.get(error.errno or 0, (error.strerror or str(error), "Mend that"))
     return f"{cause}. {step}, then try again."
+
+
+def _end_of_links(path: Path) -> Path:
+    """The file itself, behind every link; it need not exist. Raises OSError where links lead in a circle."""
+    # Not Path.resolve: on a circle it raises RuntimeError up to Python 3.12, and nothing after.
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    return target
 
 
 @contextmanager
