@@ -17,15 +17,19 @@ NEARLY_FULL_BYTES = 32 << 20
 """With less than this free a failure says nothing about who failed: one tensor of 4096 by 1024 floats is half of it,
 and what a step wrote before it failed may be gone again when somebody looks."""
 
+FULL = "the disk is full"
+_MEND_PERMISSION = "Change the permissions of the file or its folder, or work in a copy elsewhere"
+
 _WORDS = {
-    errno.ENOSPC: ("the disk is full", "Free some space"),
+    errno.ENOSPC: (FULL, "Free some space"),
     errno.EDQUOT: ("your disk quota is used up", "Free some of it"),
     errno.EFBIG: ("it would be larger than files may be here (ulimit -f)", "Raise that limit"),
-    errno.EROFS: ("the file system is read-only", "Name a place that can be written"),
-    errno.EACCES: ("it may not be accessed", "Change the permissions of the file or its folder"),
-    errno.EPERM: ("it may not be accessed", "Change the permissions of the file or its folder"),
+    errno.EROFS: ("its file system is read-only", "Make that writable, or work in a copy elsewhere"),
+    errno.EACCES: ("there is no permission to read or write it", _MEND_PERMISSION),
+    errno.EPERM: ("there is no permission to read or write it", _MEND_PERMISSION),
     errno.ENOENT: ("it, or its folder, is not there", "Check the name"),
     errno.EISDIR: ("it is a folder", "Name a file in it"),
+    errno.ELOOP: ("its symbolic links lead in a circle", "Remove or mend the link"),
     errno.ENOTDIR: ("a part of that path is a file", "Check the name"),
 }
 """errno → the cause in words, and what to do about it."""
@@ -53,13 +57,13 @@ def write_whole(path: Path, text: str) -> None:
     The old file's permissions stay, a link still leads to it, and a device (/dev/stdout) is written to. Raises
     CannotWrite; then the old file is as it was.
     """
-    if path.exists() and not path.is_file():
-        try:
+    try:
+        if path.exists() and not path.is_file():
             _write(path, text, "wb")
-        except OSError as error:
-            raise CannotWrite(not_written(path, error)) from error
-        return
-    target = path.resolve()
+            return
+        target = _end_of_links(path)
+    except OSError as error:
+        raise CannotWrite(not_written(path, error)) from error
     with _written_beside(path, target, text) as scratch:
         if target.exists():
             scratch.chmod(target.stat().st_mode)
@@ -71,9 +75,18 @@ def not_written(path: Path, error: OSError) -> str:
     return f"{path} was not written: {_reason(error)}"
 
 
-def explain(error: OSError) -> str:
-    """The cause and the next step of an error of the operating system, as one message for the user."""
-    return f"{error.filename}: {_reason(error)}" if error.filename else _reason(error)
+def explain(error: OSError, place: Path | None = None) -> str:
+    """The cause and the next step of an error of the operating system, as one message for the user.
+
+    ``place`` is named where the error itself names no file: a write into an open one does not.
+    """
+    named = error.filename or place
+    return f"{named}: {_reason(error)}" if named else _reason(error)
+
+
+def names_full_disk(message: str) -> bool:
+    """Whether a message is about a full disk already: it needs no second sentence on it, and a lens two words."""
+    return FULL in message.lower() or os.strerror(errno.ENOSPC) in message
 
 
 def shortage(folder: Path) -> str:
@@ -87,12 +100,21 @@ def shortage(folder: Path) -> str:
     if not status.f_blocks or free >= NEARLY_FULL_BYTES:
         return ""
     mount = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_mount())
-    return f"The disk is full: {free / 1e6:.0f} MB are left on {mount}."
+    return f"{FULL.capitalize()}: {free / 1e6:.0f} MB are left on {mount}."
 
 
 def _reason(error: OSError) -> str:
     cause, step = _WORDS.get(error.errno or 0, (error.strerror or str(error), "Mend that"))
     return f"{cause}. {step}, then try again."
+
+
+def _end_of_links(path: Path) -> Path:
+    """The file itself, behind every link; it need not exist. Raises OSError where links lead in a circle."""
+    # Not Path.resolve: on a circle it raises RuntimeError up to Python 3.12, and nothing after.
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    return target
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import os
 import secrets
 import signal
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -84,7 +84,7 @@ def command(
         spec = _spec(kernels, task, selection.text, budget, target, proposers, new_seed() if seed is None else seed)
         resources = _resources(root, selection.path, python, editor_python, workers, models)
         run_id = run_id or secrets.token_hex(4)
-        click.echo(f"run {run_id} in {root}", err=True)
+        _note(f"run {run_id} in {root}")
         _leave_well(root, run_id)
         with watching(root, run_id, quiet=as_json):
             record = carry_out(root, run_id, task, spec, resources)
@@ -122,13 +122,19 @@ def _resources(root: Path, source: Path, python: str, editor_python: str, worker
     if wanted:
         parse_models(wanted)
     chosen = resolution.steps[-1]
-    click.echo(f"judge: {chosen.python} ({chosen.place})", err=True)
+    _note(f"judge: {chosen.python} ({chosen.place})")
     return Resources(
         python=resolution.python,
         workers=workers,
         models=wanted,
         knowledge=os.environ.get("KERNEL_EVOLVE_KNOWLEDGE"),
     )
+
+
+def _note(text: str) -> None:
+    # A log on a full disk: that the run cannot go on, and why, is said where there is room for it.
+    with suppress(OSError):
+        click.echo(text, err=True)
 
 
 def _interrupted(root: Path, run_id: str) -> RunRecord:
@@ -183,7 +189,7 @@ def _leave_well(root: Path, run_id: str) -> None:
         if not _speaks_into(log_file(root, run_id)):
             with log_file(root, run_id).open("a", encoding="utf-8") as log:
                 log.write(f"{LAST_WORDS_MARK}{words}\n")
-            click.echo(f"go on with: kernel-evolve run --resume {run_id}", err=True)
+            _note(f"go on with: kernel-evolve run --resume {run_id}")
         sys.exit(COULD_NOT_RUN)
 
     for number in (signal.SIGTERM, signal.SIGINT):

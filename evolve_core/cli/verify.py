@@ -34,7 +34,8 @@ def command(evidence: Path, python: str, as_json: bool) -> None:
 
     First the record must support its own claim: the verdict is reached again from the recorded samples. Then the
     candidate is judged anew, with new seeds. Importing what the record holds executes it, so verify what you would run.
-    What it imports from its own package is looked for where the file lay, then here.
+    What it imports from its own package is looked for where the file lay, then here. A folder elsewhere counts only
+    while the recorded files lie there as they were.
 
     Exit code 0: reproduced. 1: not reproduced. 2: other hardware, or it could not be judged here.
     """

@@ -35,8 +35,9 @@ def watching(workspace: Path, run_id: str, *, quiet: bool) -> Iterator[None]:
 
 
 def _watch(workspace: Path, run_id: str, stop: threading.Event) -> None:
-    # A journal that cannot be read any more cannot be written either, and that is for the runner to say.
-    with suppress(JournalError):
+    # A journal that cannot be read any more cannot be written either, and that is for the runner to say. Nor does a log
+    # on a full disk stop it.
+    with suppress(JournalError, OSError):
         _show_headlines(workspace, run_id, stop)
 
 

@@ -6,6 +6,7 @@ One SQLite file per workspace in WAL mode: any number of readers (servers), one 
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -139,11 +140,18 @@ def translate(error: sqlite3.Error, path: Path) -> JournalError:
             f"The journal {path} cannot be written (it is read-only for this user). Everything judged so far is kept. "
             "Make it writable, then try again."
         )
-    if "full" in text or "disk I/O" in text:
-        return JournalFull(
-            f"{shortage(path.parent) or 'The disk may be full.'} The journal {path} cannot be written ({text}). "
-            "Everything judged so far is kept. Free some space on that disk, then try again."
+    if "unable to open" in text and not os.access(path.parent, os.W_OK):
+        # Also for reading: SQLite keeps its readers' shared index beside the journal.
+        return JournalError(
+            f"The journal {path} cannot be used, as its folder cannot be written (a read-only file system, or no "
+            "permission). Make the folder writable, or work in a copy elsewhere."
         )
+    if "full" in text or "disk I/O" in text:
+        # One of the two says why: both would say that the disk is full twice.
+        short = shortage(path.parent)
+        why = "" if short else f" ({text})"
+        what = f"{short} The journal {path} cannot be written{why}.".lstrip()
+        return JournalFull(f"{what} Everything judged so far is kept. Free some space on that disk, then try again.")
     if "not a database" in text or "malformed" in text:
         return JournalError(
             f"{path} is not a readable journal ({text}). Move it away to start a new one; earlier runs are in it."

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from evolve_core.errors import KernelEvolveError
-from evolve_core.files import shortage
+from evolve_core.files import names_full_disk, shortage
 from evolve_core.judge.client import HostDied, HostError, JudgeHost, OpenedTask
 from evolve_core.judge.compose import compose
 from evolve_core.judge.evidence import evidence
@@ -127,7 +127,7 @@ class TaskJudge:
     def _doubt_on_a_full_disk(self) -> None:
         """What failed while the disk was full is nobody's fault: no verdict, and the candidate is judged on resume."""
         if short := shortage(self._start.spool):
-            raise JudgeFailed(f"{short} Free some space there, then try again. Nothing that was judged is lost.")
+            raise JudgeFailed(f"{short} Nothing that was judged is lost. Free some space there, then try again.")
 
     def _host_fault(self, error: HostError, stage: Stage) -> Judgement:
         """The host, not the candidate, failed: the candidate stays unproven, and the search stops if it goes on so."""
@@ -135,7 +135,7 @@ class TaskJudge:
         if self._faults >= HOST_FAULTS_UNTIL_FAILED:
             raise JudgeFailed(
                 f"The judge host failed on {self._faults} candidates in a row: {error.message} "
-                "Mend the cause, then resume the run."
+                "Mend the cause, then try again."
             )
         return _unjudged(f"not judged: {error.message}", None, stage)
 
@@ -149,7 +149,7 @@ class TaskJudge:
                 raise JudgeFailed("The judge was closed.")
             try:
                 self._sitting = self._start.begin(self._task, self._source)
-            except (JudgeRefused, JudgeFailed) as error:
+            except JudgeRefused as error:
                 raise JudgeFailed(f"The judge host died and could not be started again: {error}") from None
 
 
@@ -180,7 +180,9 @@ class _HostStart:
         """The task's fault ends a run; a full disk only interrupts it. Asked before the host frees what it holds."""
         missing = isinstance(error, HostError) and error.kind in ("missing-torch", "missing-triton")
         if not missing and (short := shortage(self.spool)):
-            return JudgeFailed(f"{short} The judge could not start ({error}). Free some, then try again.")
+            # What failed may have another cause, which would come back when there is room: then it is said, too.
+            what = "" if names_full_disk(str(error)) else f": {str(error).rstrip('.')}"
+            return JudgeFailed(f"{short} The judge could not start{what}. Free some space there, then try again.")
         return JudgeRefused(str(error))
 
 

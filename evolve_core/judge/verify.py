@@ -40,17 +40,22 @@ class Verification:
 def verify(record: Record, folder: Path, python: Path, log: IO[bytes], roots: Sequence[Path] = ()) -> Verification:
     """Judge ``record``'s candidate again, with files written into ``folder``.
 
-    What the file imports from around it is looked for where the file lay, then under ``roots``. Raises JudgeRefused as
-    the judge does, and where the package of the file is nowhere.
+    What the file imports from around it is looked for where the file lay, if that is under ``roots`` or holds the
+    files of the record as they were, then under ``roots``. Raises JudgeRefused as the judge does, and where the package
+    of the file is nowhere.
     """
     if why := unsupported(record):
         return Verification(Outcome.UNSUPPORTED, f"the evidence does not support itself: {why}")
-    task = _written(record, folder / "code", _surroundings(record, roots))
+    around = _surroundings(record, roots)
+    task = _written(record, folder / "code", around)
     spool = folder / "spool"
     spool.mkdir()
-    judge = TaskJudge.open(
-        task, record.opened.source, python=python, spool=spool, target=record.target, workers=1, log=log
-    )
+    try:
+        judge = TaskJudge.open(
+            task, record.opened.source, python=python, spool=spool, target=record.target, workers=1, log=log
+        )
+    except JudgeRefused as refusal:
+        raise _with_place(refusal, record, around) from None
     try:
         verdict = judge.submit("candidate", record.source, record.claim.stage, record.finalists).result().verdict
         there, here = dict(record.observed.environment), dict(judge.environment)
@@ -86,16 +91,50 @@ def difference(record: Record, verdict: Verdict) -> str:
 
 def _surroundings(record: Record, roots: Sequence[Path]) -> Path | None:
     """The folder of the user's that the file belongs into; None where none is there, and none is needed."""
-    then = Path(record.folder)
+    then = _recorded_folder(record, roots)
     if not record.package:
-        return then if record.folder and then.is_dir() else None
-    for folder in (then, *(root.joinpath(*record.package) for root in roots)):
+        return then
+    here = [root.joinpath(*record.package) for root in roots]
+    for folder in [then, *here] if then is not None else here:
         if (folder / "__init__.py").is_file():
             return folder
     raise JudgeRefused(
         f"{record.opened.task.source_file.name} lies in the package {'.'.join(record.package)}, which is neither in "
-        f"{then} nor under {' or '.join(map(str, roots)) or 'any other folder given'}. Run `kernel-evolve verify` in "
-        f"the folder that holds {record.package[0]}/."
+        f"{record.folder} as it was nor under {' or '.join(map(str, roots)) or 'any other folder given'}. "
+        f"Run `kernel-evolve verify` in the folder that holds {record.package[0]}/."
+    )
+
+
+def _recorded_folder(record: Record, roots: Sequence[Path]) -> Path | None:
+    """Where the file lay, if that may be used; None where it may not be, or is not there.
+
+    What lies there is executed, and the folder is only a claim of the record. It is believed inside ``roots``, where
+    the user is, and elsewhere where the two files that the record holds still lie there as it has them.
+    """
+    folder = Path(record.folder)
+    if not record.folder or not folder.is_dir():
+        return None
+    inside = any(folder.resolve().is_relative_to(root.resolve()) for root in roots)
+    return folder if inside or _is_as_recorded(record, folder) else None
+
+
+def _is_as_recorded(record: Record, folder: Path) -> bool:
+    opened = record.opened
+    texts = ((opened.task.source_file, opened.source), (opened.task.task_file, opened.task_text))
+    try:
+        return all((folder / name).read_bytes() == text.encode() for name, text in texts)
+    except OSError:
+        return False
+
+
+def _with_place(refusal: JudgeRefused, record: Record, around: Path | None) -> JudgeRefused:
+    """The refusal, and what was left alone that the task may need."""
+    if around is not None or not Path(record.folder).is_dir() or not record.folder:
+        return refusal
+    return JudgeRefused(
+        f"{refusal} What lies in {record.folder} was left alone: {record.opened.task.source_file.name} and "
+        f"{record.opened.task.task_file.name} are not there as in the evidence. If the task needs what is beside "
+        "them, run `kernel-evolve verify` in that folder."
     )
 
 

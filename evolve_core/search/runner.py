@@ -53,7 +53,7 @@ def carry_out(workspace: Path, run_id: str, task: Task, spec: RunSpec, resources
     """
     with runner_lock(workspace, run_id) as leave_words, closing(JournalWriter(workspace)) as journal:
         journal.create_run(run_id, spec, os.getpid())
-        with _saying_why(run_id, leave_words):
+        with _saying_why(workspace, run_id, leave_words):
             return _carry_on(workspace, run_id, task, spec, resources, journal, ())
 
 
@@ -61,7 +61,7 @@ def resume(workspace: Path, run: RunRecord, task: Task, resources: Resources) ->
     """Go on with a run whose runner is gone: nothing judged is judged again. Raises as ``carry_out`` does."""
     with (
         runner_lock(workspace, run.run_id) as leave_words,
-        _saying_why(run.run_id, leave_words),
+        _saying_why(workspace, run.run_id, leave_words),
         closing(JournalWriter(workspace)) as journal,
     ):
         journal.adopt_run(run.run_id, os.getpid())
@@ -71,17 +71,25 @@ def resume(workspace: Path, run: RunRecord, task: Task, resources: Resources) ->
 
 
 @contextlib.contextmanager
-def _saying_why(run_id: str, leave_words: Callable[[str], None]) -> Iterator[None]:
+def _saying_why(workspace: Path, run_id: str, leave_words: Callable[[str], None]) -> Iterator[None]:
     """A runner that cannot go on says why and how to resume, where readers find it even when the disk is full."""
     try:
         yield
     except (KernelEvolveError, OSError) as error:
-        why = explain(error) if isinstance(error, OSError) else str(error)
-        words = f"{why} Go on with `kernel-evolve run --resume {run_id}`."
+        why = explain(error, workspace) if isinstance(error, OSError) else str(error)
+        words = _and_resume(why, run_id)
         with contextlib.suppress(OSError):
             # Where every write is a copy there may be no room even for this; the terminal and the log have it too.
             leave_words(words)
         raise RunError(words) from error
+
+
+def _and_resume(why: str, run_id: str) -> str:
+    """A message whose next step is to resume: "try again" is that already, and is not said beside it."""
+    again, resumed = "then try again.", f"`kernel-evolve run --resume {run_id}`."
+    if why.endswith(again):
+        return f"{why.removesuffix(again)}then go on with {resumed}"
+    return f"{why} Go on with {resumed}"
 
 
 def _carry_on(

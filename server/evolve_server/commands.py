@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
-from evolve_core.files import write_new
+from evolve_core.errors import CannotWrite
+from evolve_core.files import explain, write_new
 from evolve_core.journal.control import request_control
 from evolve_core.journal.model import Control, RunState
 from evolve_core.source.parse import read_source
@@ -158,9 +159,9 @@ async def _review(app: App, subject: Subject, document: Document, view: KernelVi
         await showing.show_diff(app, run, document)
         if await showing.confirm(app, view, run):
             await apply(app, subject)
-    except (JsonRpcException, OSError) as error:
+    except (JsonRpcException, CannotWrite, OSError) as error:
         # The command was answered long ago: a message is the only way left to say this.
-        app.show_error(str(error))
+        app.show_error(explain(error) if isinstance(error, OSError) else str(error))
 
 
 async def show_diff(app: App, subject: Subject) -> dict[str, Any]:

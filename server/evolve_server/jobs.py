@@ -12,10 +12,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evolve_core.errors import RunError
+from evolve_core.files import explain
 from evolve_core.journal.reader import LAST_WORDS_MARK
 from evolve_core.workspace import find_workspace, is_marked, log_file, state_folder
 from evolve_server import processes
@@ -86,22 +90,32 @@ def workspace_of(path: Path, folders: tuple[Path, ...]) -> Path:
 
 
 def start(what: Start, run_id: str) -> Job:
-    """Start a runner and return at once. Raises OSError where the workspace cannot be written or nothing can start."""
-    log = log_file(what.workspace, run_id)
+    """Start a runner and return at once. Raises RunError where the workspace cannot be written or nothing can start."""
     command = [*ENGINE, "run", f"{what.file}::{what.kernel}", "--workspace", str(what.workspace), "--run-id", run_id]
-    if what.text is not None:
-        command += ["--source-text", str(_keep_text(what.workspace, run_id, what.text))]
-    command += _options(what.settings, what.proposers)
-    return Job(run_id, what.workspace, _spawn(command, what.workspace, log), log)
+    with _starting(what.workspace):
+        log = log_file(what.workspace, run_id)
+        if what.text is not None:
+            command += ["--source-text", str(_keep_text(what.workspace, run_id, what.text))]
+        command += _options(what.settings, what.proposers)
+        return Job(run_id, what.workspace, _spawn(command, what.workspace, log), log)
 
 
 def resume(workspace: Path, run_id: str, settings: Settings) -> Job:
-    """Start a new runner for an interrupted run. Raises OSError as ``start`` does."""
-    log = log_file(workspace, run_id)
+    """Start a new runner for an interrupted run. Raises RunError as ``start`` does."""
     command = [*ENGINE, "run", "--resume", run_id, "--workspace", str(workspace), *_interpreter(settings)]
     if settings.models:
         command += ["--models", settings.models]
-    return Job(run_id, workspace, _spawn(command, workspace, log), log)
+    with _starting(workspace):
+        log = log_file(workspace, run_id)
+        return Job(run_id, workspace, _spawn(command, workspace, log), log)
+
+
+@contextmanager
+def _starting(workspace: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"Nothing was started. {explain(error, workspace)}") from error
 
 
 def last_words(job: Job) -> str:

@@ -9,6 +9,7 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
 from evolve_core.errors import KernelEvolveError
+from evolve_core.files import explain
 from evolve_server import commands
 from evolve_server.app import App, folders_of
 from evolve_server.connection import CommandFailed
@@ -73,7 +74,7 @@ async def _cancel(app: App, run_id: str) -> None:
     except CommandFailed as error:
         app.show_error(error.message)
     except (KernelEvolveError, OSError) as error:
-        app.show_error(str(error))
+        app.show_error(explain(error) if isinstance(error, OSError) else str(error))
 
 
 async def _introduce(app: App) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
+from evolve_core.files import write_whole
 from evolve_core.journal.reader import LAST_WORDS_MARK
 from evolve_core.source.edit import unified_diff
 from evolve_core.workspace import state_folder
@@ -47,7 +48,7 @@ async def show_diff(app: App, run: RunView, document: Document) -> str:
     folder = state_folder(app.workspace_of_run(run)) / "diffs"
     folder.mkdir(exist_ok=True)
     path = folder / f"{run.record.run_id}.diff"
-    path.write_text(diff, encoding="utf-8", newline="")
+    write_whole(path, diff)
     return await show_file(app, path)
 
 

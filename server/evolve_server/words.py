@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from evolve_core.files import FULL, names_full_disk
 from evolve_core.journal.model import Control, RunState
 from evolve_core.task.model import TaskProblem, TaskProblemKind
 from evolve_server.view import Freshness, is_cancelled
@@ -13,10 +14,6 @@ if TYPE_CHECKING:
     from evolve_core.journal.model import RunRecord
     from evolve_core.judge.verdict import Interval, Verdict
     from evolve_server.view import KernelView, RunView
-
-
-CANNOT_EVOLVE = "cannot evolve: the journal here cannot be read"
-"""The headline where nothing can start; the reason is in the diagnostic and in what a click answers."""
 
 
 def ratio(value: float, *, estimated: bool) -> str:
@@ -29,7 +26,9 @@ def headline(view: KernelView) -> str:
     if view.pending is not None:
         return "queued…"
     if view.journal_problem and not view.is_busy and (view.run is None or view.run.winner is None):
-        return CANNOT_EVOLVE
+        # The reason is in the diagnostic and in what a click answers.
+        full = names_full_disk(view.journal_problem)
+        return f"cannot evolve: {FULL if full else 'the journal here cannot be read'}"
     if view.run is None or view.start_failure is not None:
         return _without_run(view)
     record = view.run.record
@@ -117,7 +116,7 @@ def first_sentence(text: str) -> str:
 
 def _without_run(view: KernelView) -> str:
     if view.start_failure is not None:
-        return f"failed: {first_sentence(view.start_failure.message)}"
+        return f"failed: {_in_short(view.start_failure.message)}"
     if isinstance(view.task, TaskProblem):
         if view.task.kind is TaskProblemKind.MISSING:
             return "Evolve: write a task file first…"
@@ -138,9 +137,10 @@ def _ended(view: KernelView, run: RunView, record: RunRecord) -> str:
         return _without_run(view)
     match record.state:
         case RunState.FAILED:
-            return f"failed: {first_sentence(view.failure)}"
+            return f"failed: {_in_short(view.failure)}"
         case RunState.INTERRUPTED:
-            return f"interrupted after {_counted(record)}: resume"
+            why = f", {FULL}" if names_full_disk(view.interruption) else ""
+            return f"interrupted after {_counted(record)}{why}: resume"
         case _:
             return f"no gain · {record.judged} candidates judged"
 
@@ -155,6 +155,10 @@ def _best_so_far(record: RunRecord) -> str:
     if record.best_ratio is None or record.best_ratio <= 1.0:
         return ""
     return f" · best ~{record.best_ratio:.2f}× ({'estimated' if record.best_estimated else 'screening'})"
+
+
+def _in_short(message: str) -> str:
+    return FULL if names_full_disk(message) else first_sentence(message)
 
 
 def _clause(reason: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from evolve_core.errors import CannotWrite
-from evolve_core.files import not_written, shortage, write_new
+from evolve_core.files import _MEND_PERMISSION, not_written, shortage, write_new, write_whole
 
 
 def names(folder: Path) -> list[str]:
@@ -89,6 +89,12 @@ def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.Mo
     [
         (errno.ENOSPC, "the disk is full. Free some space, then try again."),
         (errno.EDQUOT, "your disk quota is used up. Free some of it, then try again."),
+        (
+            errno.EROFS,
+            "its file system is read-only. Make that writable, or work in a copy elsewhere, then try again.",
+        ),
+        (errno.EACCES, f"there is no permission to read or write it. {_MEND_PERMISSION}, then try again."),
+        (errno.EPERM, f"there is no permission to read or write it. {_MEND_PERMISSION}, then try again."),
         (errno.EIO, "Input/output error. Mend that, then try again."),
     ],
 )
@@ -125,6 +131,26 @@ def test_two_threads_that_write_one_file_do_not_share_what_they_write(
         write_new(path, "mine, which is longer")
     assert path.read_text() == "the other's"
     assert names(tmp_path) == [path.name]
+
+
+def test_links_that_lead_in_a_circle_are_left_and_named(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.symlink_to(other)
+    other.symlink_to(one)
+    for path in (one, one / "softmax.py"):
+        with pytest.raises(CannotWrite) as caught:
+            write_whole(path, "text")
+        said = "its symbolic links lead in a circle. Remove or mend the link, then try again."
+        assert str(caught.value) == f"{path} was not written: {said}"
+    assert sorted(names(tmp_path)) == ["one", "other"] and one.is_symlink()
+
+
+def test_a_link_still_leads_to_the_file(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("file")
+    for text in ("new", "newer"):
+        write_whole(link, text)
+        assert (tmp_path / "file").read_text() == text and link.is_symlink()
 
 
 @pytest.mark.parametrize(("blocks", "said"), [(0, ""), (1000, "The disk is full: 0 MB are left on ")])

@@ -86,10 +86,11 @@ def raised_at(error: BaseException) -> Place | None:
 
 def _is_library(file: str) -> bool:
     """Whether a frame's file is no user's: this package, an installed one, Python's own, or no file at all."""
-    ours = str(Path(__file__).resolve().parent)
-    return file.startswith((ours, "<", *_STANDARD)) or any(part in file for part in _INSTALLED)
+    return file.startswith((_OURS, "<", *_STANDARD)) or any(part in file for part in _INSTALLED)
 
 
+# With the separator at their ends: a folder that is only called alike is the user's.
+_OURS = f"{Path(__file__).resolve().parent}{os.sep}"
 _STANDARD = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platstdlib"))
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 

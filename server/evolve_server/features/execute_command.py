@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pygls.exceptions import JsonRpcException
 
 from evolve_core.errors import KernelEvolveError
+from evolve_core.files import explain
 from evolve_server import commands
 from evolve_server.connection import CommandFailed
 from evolve_server.protocol import Command
@@ -49,7 +50,7 @@ async def handle(app: App, params: types.ExecuteCommandParams) -> dict[str, Any]
     try:
         return await _COMMANDS[command](app, commands.subject_of(app, params.arguments))
     except (KernelEvolveError, OSError) as error:
-        raise _failed(app, _message(error)) from error
+        raise _failed(app, explain(error) if isinstance(error, OSError) else str(error)) from error
     except CommandFailed as error:
         raise _failed(app, error.message) from None
     except JsonRpcException as error:
@@ -61,11 +62,3 @@ def _failed(app: App, message: str) -> CommandFailed:
     if not app.client.shows_command_errors:
         app.show_error(message)
     return CommandFailed(message)
-
-
-def _message(error: KernelEvolveError | OSError) -> str:
-    if isinstance(error, OSError):
-        place = f" ({error.filename})" if error.filename else ""
-        cause = f"{error.strerror or error}{place}"
-        return f"{cause}. Nothing was started; free space or mend the permissions, then try again."
-    return str(error)

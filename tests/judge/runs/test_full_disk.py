@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -51,7 +52,9 @@ def test_what_fails_on_a_full_disk_gets_no_verdict(softmax, tmp_path, monkeypatc
         broken = softmax.read_text().replace("tl.exp(x)", "tl.no_such_thing(x)")
         with monkeypatch.context() as full:
             full.setattr(files, "NEARLY_FULL_BYTES", NEVER_ENOUGH_BYTES)
-            with pytest.raises(JudgeFailed, match=r"The disk is full: \d+ MB are left on /.*\. Free some space there"):
+            with pytest.raises(
+                JudgeFailed, match=r"The disk is full: \d+ MB are left on /.*\. Free some space there, then try"
+            ):
                 judge.submit("c1", broken, Stage.SCREENING).result()
         again = judge.submit("c1", broken, Stage.SCREENING).result().verdict
         assert again.correctness is not Correctness.CORRECT and again.failure is not None
@@ -63,8 +66,16 @@ def test_a_judge_that_cannot_start_on_a_full_disk_does_not_blame_the_task(softma
     with pytest.raises(JudgeRefused, match="no data"):
         open_judge(softmax, tmp_path / "log")
     monkeypatch.setattr(files, "NEARLY_FULL_BYTES", NEVER_ENOUGH_BYTES)
-    with pytest.raises(JudgeFailed, match=r"The disk is full: .*no data.*\. Free some, then try again"):
+    with pytest.raises(JudgeFailed, match=r"The disk is full: .*no data.*\. Free some space there, then try again"):
         open_judge(softmax, tmp_path / "log")
+    # The disk's own error says nothing that was not said already.
+    task.write_text(task.read_text().replace("ValueError('no data')", "OSError(28, 'No space left on device')"))
+    with pytest.raises(JudgeFailed) as full:
+        open_judge(softmax, tmp_path / "log")
+    said = (
+        r"The disk is full: \d+ MB are left on \S+\. The judge could not start\. Free some space there, then try again."
+    )
+    assert re.fullmatch(said, str(full.value))
 
 
 def read(workspace: Path) -> tuple[RunRecord | None, tuple[CandidateRecord, ...]]:
@@ -102,7 +113,7 @@ def test_a_run_whose_journal_cannot_grow_says_so_and_resumes(softmax, tmp_path):
     run, before = read(tmp_path)
     assert runner.returncode == 2 and run is not None and run.state is RunState.INTERRUPTED
     assert "journal.sqlite cannot be written (disk I/O error)" in run.reason
-    assert run.reason.endswith("Go on with `kernel-evolve run --resume r1`.")
+    assert run.reason.endswith("Free some space on that disk, then go on with `kernel-evolve run --resume r1`.")
     assert said == f"kernel-evolve: {run.reason}"
     with start(tmp_path, "--resume", "r1") as resumed:
         resumed.communicate(timeout=PATIENCE_S)

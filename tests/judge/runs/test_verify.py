@@ -98,6 +98,31 @@ def test_a_kernel_inside_a_package_is_verified_with_its_package(packaged: Path, 
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+def test_a_folder_that_the_evidence_only_names_is_left_alone(tmp_path: Path, recorded: dict[str, Any]) -> None:
+    """Code that lies where a proof says, but beside other files than the proof's, is not executed."""
+    named, here = tmp_path / "named", tmp_path / "here"
+    named.mkdir()
+    here.mkdir()
+    (named / "helper.py").touch()
+    record = copy.deepcopy(recorded)
+    task = f"import helper\n{record['task']['task']}"
+    record["task"].update(folder=str(named), task=task, task_sha256=hashlib.sha256(task.encode()).hexdigest())
+    proof = here / "proof.json"
+    proof.write_text(json.dumps(record))
+    (named / "swiglu.py").write_text(record["baseline"]["source"])
+    (named / "swiglu.evolve.py").write_text("# another task")
+    ended = kernel_evolve(here, "verify", str(proof), *PYTHON)
+    assert ended.returncode == 2 and "No module named 'helper'" in ended.stderr
+    assert f"What lies in {named} was left alone: swiglu.py and swiglu.evolve.py are not there as in" in ended.stderr
+    assert ended.stderr.endswith("run `kernel-evolve verify` in that folder.\n")
+    (named / "swiglu.evolve.py").write_text(task)
+    ended = kernel_evolve(here, "verify", str(proof), *PYTHON)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    (named / "swiglu.evolve.py").unlink()
+    ended = kernel_evolve(named, "verify", str(proof), *PYTHON)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
 def test_a_rejection_inside_a_package_is_reproduced_by_its_script(packaged: Path, tmp_path: Path) -> None:
     source = packaged / "ops" / "fused" / "swiglu.py"
     wrong = tmp_path / "wrong.py"
