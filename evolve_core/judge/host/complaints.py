@@ -8,6 +8,7 @@ from typing import Any
 
 from .errors import Place, StepError
 from .opened import OpenTask, TaskText
+from .packages import lacking
 
 _PLACEHOLDERS = re.compile(r"fill in|guessed|to be filled in", re.IGNORECASE)
 
@@ -51,8 +52,10 @@ def own_failed(what: str, failure: dict[str, Any], text: TaskText) -> StepError:
     if said.endswith(_START_AGAIN):
         return StepError("task-error", said, str(place.file), place.line)
     kind = "out-of-memory" if "out of memory" in said else failure["kind"]
-    step = _NEXT_OF_KERNEL.get(kind, _MEND).format(how=how)
-    return place.error(f"{what}: {said.removeprefix(str(place)).strip('. ')}. {step}")
+    package = lacking(said)
+    step = package or _NEXT_OF_KERNEL.get(kind, _MEND).format(how=how)
+    message = f"{what}: {said.removeprefix(str(place)).strip('. ')}. {step}"
+    return place.error(message, "missing-package" if package else "task-error")
 
 
 def _known(file: str | None, text: TaskText) -> Path:

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from .errors import Place, StepError
+from .packages import lacking
 
 
 def load_source(text: str, original: Path, folder: Path, kind: str) -> ModuleType:
@@ -64,7 +65,10 @@ def located_error(error: BaseException, kind: str, copy: Path, shown: Path, what
         text = f"it calls sys.exit({error.code!r})"
     message = f"{Place(shown, line)} {what}: {text[-2000:]}{_elsewhere(error, copy)}"
     if kind == "task-error":
-        message = f"{message.rstrip('.')}. {_MEND_EXIT if isinstance(error, SystemExit) else _MEND}"
+        step = lacking(text)
+        kind = "missing-package" if step else kind
+        step = step or (_MEND_EXIT if isinstance(error, SystemExit) else _MEND)
+        message = f"{message.rstrip('.')}. {step}"
     return StepError(kind, message, str(shown), line)
 
 

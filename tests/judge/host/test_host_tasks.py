@@ -91,6 +91,53 @@ def test_helper_of_the_task_that_raises(bench: Bench, tmp_path: Path) -> None:
     assert "(raised at helper.py:3)" in caught.value.message
 
 
+def way_out(package: str) -> str:
+    return (
+        f"{package} is not installed in {PYTHON}. Install it there ({PYTHON} -m pip install {package}), or choose the "
+        "interpreter that has it: --python, the setting kernelEvolve.python, [tool.kernel-evolve] python in "
+        "pyproject.toml, or VIRTUAL_ENV. A module of your own is looked for beside that file."
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        (f"import no_einops.layers\n# guessed\n{DOUBLE_TASK}", "kernels.evolve.py:1 does not import: "),
+        (
+            DOUBLE_TASK.replace("    return x * 2.3", "    from no_einops import rearrange\n"),
+            "kernels.evolve.py:12 reference() raised: ",
+        ),
+    ],
+    ids=["import", "reference"],
+)
+def test_package_of_the_task_that_the_interpreter_lacks(bench: Bench, task: str, said: str) -> None:
+    error = refused(bench, DOUBLE, task)
+    assert error.kind == "missing-package"
+    assert error.message == f"{said}ModuleNotFoundError: No module named 'no_einops'. {way_out('no_einops')}"
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        (f"import no_einops\n{DOUBLE}", 1),
+        (DOUBLE.replace("    n = x.numel()", "    import no_einops\n    n = x.numel()"), 16),
+    ],
+    ids=["import", "entry"],
+)
+def test_package_of_the_kernel_that_the_interpreter_lacks(bench: Bench, source: str, line: int) -> None:
+    error = refused(bench, source, DOUBLE_TASK)
+    assert (error.kind, error.line) == ("missing-package", line)
+    assert error.file is not None and error.file.endswith("kernels.py")
+    assert error.message.startswith(f"kernels.py:{line}: your own double cannot be judged: ")
+    assert error.message.endswith(f". {way_out('no_einops')}") and "mend" not in error.message.lower()
+
+
+def test_module_that_a_package_lacks_is_a_mistake_in_the_file(bench: Bench) -> None:
+    error = refused(bench, DOUBLE, f"import torch.no_such_part\n{DOUBLE_TASK}")
+    assert (error.kind, error.line) == ("task-error", 1)
+    assert error.message.endswith("No module named 'torch.no_such_part'. Mend it there, then start again.")
+
+
 def test_no_elements(bench: Bench) -> None:
     error = refused(bench, DOUBLE, DOUBLE_TASK.replace("1 << 20", "0"))
     assert error.kind == "task-error" and "x=float32[0]" in error.message and "at least one element" in error.message
