@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from evolve_core.errors import KernelEvolveError
+from evolve_core.judge.epitaph import HostLog, exit_code, never_answered, not_started
 from evolve_core.judge.observation import Observation, Workload, parse_observation, parse_workload
 from evolve_core.judge.verdict import Stage
 from evolve_core.targets import load, names
@@ -33,6 +34,8 @@ OPEN_PATIENCE_S = 900.0
 ANSWER_GRACE_S = 120.0
 """Beyond a candidate's own deadline, for its place in the queue of children and for the trusted steps around it."""
 CLOSE_PATIENCE_S = 15.0
+END_PATIENCE_S = 2.0
+"""For the exit code of a program that closed its output."""
 _SECRET = re.compile(r"(API_?KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL)", re.IGNORECASE)
 
 
@@ -113,8 +116,11 @@ class _Request(Future[dict[str, Any]]):
 class JudgeHost:
     """One running host. Use ``start``; ``close`` when done."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], log: HostLog) -> None:
         self._process = process
+        self._log = log
+        self._printed = ""
+        """The line on its stdout that was no answer: then it is not our host."""
         self._numbers = itertools.count(1)
         self._waiting: dict[int, _Request] = {}
         self._lock = threading.Lock()
@@ -132,6 +138,7 @@ class JudgeHost:
         or triton is missing is no error here: see ``info.missing``; ``open`` will refuse.
         """
         script = Path(__file__).resolve().parent / "host" / "__main__.py"
+        its_log = HostLog.of(log, spool)
         try:
             process = subprocess.Popen(
                 [str(python), str(script)],
@@ -142,11 +149,8 @@ class JudgeHost:
                 start_new_session=True,
             )
         except OSError as error:
-            raise HostError(
-                "missing-python",
-                f"{python} cannot be started ({error.strerror}); choose another interpreter",
-            ) from None
-        host = cls(process)
+            raise HostError("missing-python", not_started(python, error)) from None
+        host = cls(process, its_log)
         try:
             architecture = load(target).architecture if target in names() else target
             params = {"protocol": PROTOCOL, "spool": str(spool), "target": architecture, "workers": workers}
@@ -233,10 +237,10 @@ class JudgeHost:
         if output is None:
             return
         for line in output:
-            try:
-                message = json.loads(line)
-            except ValueError:
-                break  # Not our host: its stdout carries the protocol alone.
+            message = _message(line)
+            if message is None:
+                self._printed = line.decode(errors="replace").strip()
+                break
             self._take(message)
         with self._lock:
             self._ended = True
@@ -263,7 +267,8 @@ class JudgeHost:
     def _epitaph(self) -> str:
         python = self._process.args[0]  # type: ignore[index]
         if not self._greeted:
-            return f"{python!s} ended before it answered as the judge host: is it a Python? See the run's log"
+            code = exit_code(self._process, END_PATIENCE_S)
+            return never_answered(Path(str(python)), code, self._printed, self._log)
         return f"the judge host ({python!s}) ended unexpectedly; see the run's log"
 
     def cancel_all(self) -> None:
@@ -292,6 +297,15 @@ class JudgeHost:
         self._reader.join(CLOSE_PATIENCE_S)
         if self._process.stdout is not None:
             self._process.stdout.close()
+
+
+def _message(line: bytes) -> dict[str, Any] | None:
+    """None: it is not our host's, whose stdout carries the protocol alone."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) else None
 
 
 class _parsing:  # noqa: N801 - reads as a statement

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from host_bench import DOUBLE, DOUBLE_TASK, EXAMPLES, PYTHON, Bench, as_task
 
-from evolve_core.judge.client import HostError, JudgeHost
+from evolve_core.judge.client import HostDied, HostError, JudgeHost
 from evolve_core.judge.observation import Outcome
 from evolve_core.judge.verdict import Stage
 from evolve_core.task.model import Task, TaskKind
@@ -343,6 +343,40 @@ def test_interpreter_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(HostError) as caught:
         start(tmp_path / "no" / "python", tmp_path)
     assert caught.value.kind == "missing-python"
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("exit 3", "it ended with exit code 3."),
+        ("echo no such option >&2; exit 2", 'it ended with exit code 2 and said "no such option".'),
+        ("kill -9 $$", "it ended with SIGKILL."),
+        ("echo Hello; cat >/dev/null", 'it runs on and said "Hello".'),
+        ("echo 5", 'it ended with exit code 0 and said "5".'),
+    ],
+)
+def test_interpreter_that_is_no_python(tmp_path: Path, script: str, said: str) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o755)
+    with pytest.raises(HostDied) as caught:
+        start(python, tmp_path)
+    assert str(caught.value) == (
+        f"{python} did not answer as a Python interpreter: {said} Its output is in {tmp_path / 'log'}. "
+        "Name another with --python, or the setting kernelEvolve.python in an editor."
+    )
+
+
+def test_interpreter_that_is_no_program(tmp_path: Path) -> None:
+    text = tmp_path / "python"
+    text.write_text("no program\n")
+    text.chmod(0o755)
+    with pytest.raises(HostError) as caught:
+        start(text, tmp_path)
+    assert str(caught.value) == (
+        f"{text} cannot be started (Exec format error). Name another interpreter with --python, or the setting "
+        "kernelEvolve.python in an editor."
+    )
 
 
 def test_secrets_do_not_reach_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
