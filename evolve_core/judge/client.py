@@ -24,6 +24,7 @@ from evolve_core.errors import KernelEvolveError
 from evolve_core.judge.epitaph import HostLog, exit_code, never_answered, not_started
 from evolve_core.judge.observation import Observation, Workload, parse_observation, parse_workload
 from evolve_core.judge.verdict import Stage
+from evolve_core.source.encoding import NotText, text_of
 from evolve_core.targets import load, names
 from evolve_core.task.model import Task
 
@@ -167,11 +168,12 @@ class JudgeHost:
         Raises HostError: ``task-error``, ``no-workloads``, ``missing-torch``, ``missing-triton`` …, with file and line.
         """
         try:
-            task_text = task.task_file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise HostError(
-                "task-error", f"{task.task_file.name} cannot be read: {error}", str(task.task_file)
-            ) from None
+            task_text = text_of(task.task_file.read_bytes(), task.task_file.name)
+        except OSError as error:
+            message = f"{task.task_file.name} cannot be read: {error}"
+            raise HostError("task-error", message, str(task.task_file)) from None
+        except NotText as error:
+            raise HostError("task-error", str(error), str(task.task_file)) from None
         params = {
             "source_file": str(task.source_file.absolute()),
             "source": source,

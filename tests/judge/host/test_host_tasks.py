@@ -28,6 +28,11 @@ def test_task_module_that_raises(bench: Bench) -> None:
     )
 
 
+def test_task_with_a_mark_of_utf_8_in_front(bench: Bench) -> None:
+    opened = bench.open(DOUBLE, f"\ufeff{DOUBLE_TASK}")
+    assert opened.task_text == DOUBLE_TASK and opened.notes == ()
+
+
 def test_task_module_with_a_syntax_error(bench: Bench) -> None:
     error = refused(bench, DOUBLE, DOUBLE_TASK.replace("def reference(x):", "def reference(x:"))
     assert (error.kind, error.line) == ("task-error", 11)
