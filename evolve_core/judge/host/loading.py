@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .errors import Place, StepError
+from .errors import NO_ENTRY, Place, StepError
 from .packages import lacking
 
 
@@ -126,9 +126,8 @@ def entry_of(module: ModuleType, entry: str, file: Path) -> Callable[..., Any]:
     for part in entry.split("."):
         found = getattr(found, part, None)
     if not callable(found):
-        raise StepError(
-            "task-error", f"{file.name} has no function {entry!r}; set `entry` to one that launches the kernels"
-        )
+        message = f"{file.name} has no function {entry!r}; set `entry` to one that launches the kernels"
+        raise StepError(NO_ENTRY, message)
     function: Callable[..., Any] = found
     return function
 

@@ -145,11 +145,17 @@ def test_module_that_a_package_lacks_is_a_mistake_in_the_file(bench: Bench) -> N
 
 def test_no_elements(bench: Bench) -> None:
     error = refused(bench, DOUBLE, DOUBLE_TASK.replace("1 << 20", "0"))
-    assert error.kind == "task-error" and "x=float32[0]" in error.message and "at least one element" in error.message
+    assert (error.kind, error.line) == ("task-error", 8)
+    assert error.message == (
+        "kernels.evolve.py:8: workload x=float32[0] has no elements in 'x'; give every listed workload at least one "
+        "element"
+    )
 
 
 def test_no_workloads(bench: Bench) -> None:
-    assert refused(bench, DOUBLE, DOUBLE_TASK.replace("[1 << 20, 999_999]", "[]")).kind == "no-workloads"
+    error = refused(bench, DOUBLE, DOUBLE_TASK.replace("[1 << 20, 999_999]", "[]"))
+    assert (error.kind, error.line) == ("no-workloads", 6)
+    assert error.message == "kernels.evolve.py:6: workloads() yields nothing; yield at least one workload"
     assert refused(bench, DOUBLE, 'entry = "double"\n').kind == "no-workloads"
 
 
@@ -161,12 +167,35 @@ def test_workload_of_another_type(bench: Bench) -> None:
             '{"x": torch.randn(n, generator=gen, device=device)}\n\n\ndef ref', "torch.randn(n)\n\n\ndef ref"
         ),
     )
-    assert error.kind == "task-error" and "dict" in error.message
+    assert (error.kind, error.line) == ("task-error", 8)
+    assert error.message == (
+        "kernels.evolve.py:8: a workload must return a dict of the entry's arguments, not a Tensor"
+    )
+
+
+def test_workload_that_is_no_function(bench: Bench) -> None:
+    error = refused(bench, DOUBLE, DOUBLE_TASK.replace("    for n in", "    yield 5\n    for n in"))
+    assert (error.kind, error.line) == ("task-error", 7)
+    assert error.message == (
+        "kernels.evolve.py:7: workloads() must yield functions of (gen, device); number 1 is a int"
+    )
+
+
+def test_argument_that_cannot_be_handed_over(bench: Bench) -> None:
+    error = refused(
+        bench, DOUBLE, DOUBLE_TASK.replace('{"x": torch.randn(n, gen', '{"k": {n}, "x": torch.randn(n, gen', 1)
+    )
+    assert (error.kind, error.line) == ("task-error", 8)
+    assert error.message.startswith("kernels.evolve.py:8: 'k' is a set: use tensors, numbers")
 
 
 def test_missing_entry(bench: Bench) -> None:
     error = refused(bench, DOUBLE, DOUBLE_TASK, entry="triple")
-    assert error.kind == "task-error" and "'triple'" in error.message
+    assert (error.kind, error.line) == ("task-error", 3)
+    assert error.message == (
+        "kernels.evolve.py:3: kernels.py has no function 'triple'; set `entry` to one that launches the kernels, "
+        "then start again."
+    )
 
 
 def test_own_kernel_that_is_wrong(bench: Bench) -> None:
