@@ -189,6 +189,42 @@ def test_argument_that_cannot_be_handed_over(bench: Bench) -> None:
     assert error.message.startswith("kernels.evolve.py:8: 'k' is a set: use tensors, numbers")
 
 
+LONG = "(1 << 64)"
+COMPARED = "and those of up to 63 bits and a sign can be compared; return it as a float, a string or in parts"
+
+
+@pytest.mark.parametrize(
+    ("own", "reference", "who"),
+    [("7", LONG, "reference()"), (LONG, "7", "the entry"), (LONG, LONG, "reference()")],
+)
+def test_integer_that_no_tensor_holds(bench: Bench, own: str, reference: str, who: str) -> None:
+    source = DOUBLE.replace("return out", f"return out, {own}")
+    error = refused(bench, source, DOUBLE_TASK.replace("return x * 2.3", f"return x * 2.3, {reference}"))
+    assert (error.kind, error.line) == ("task-error", 11)
+    assert error.message == f"kernels.evolve.py:11: {who} gives an integer of 65 bits for out[1], {COMPARED}"
+
+
+def test_integer_that_cannot_be_written_down(bench: Bench) -> None:
+    task = DOUBLE_TASK.replace('{"x": torch.randn(n, gen', '{"k": 10**5000, "x": torch.randn(n, gen', 1)
+    error = refused(bench, DOUBLE.replace("def double(x)", "def double(x, k)"), task)
+    assert (error.kind, error.line) == ("task-error", 8)
+    said = "is an integer of 16610 bits, more than any kernel takes; use a smaller one"
+    assert error.message == f"kernels.evolve.py:8: 'k' {said}"
+    error = refused(bench, DOUBLE.replace("return out", "return out, 10**5000"), DOUBLE_TASK)
+    assert error.message.startswith("kernels.py: your own kernel does not run on x=float32[")
+    assert f"'out[1]' {said}" in error.message
+
+
+@pytest.mark.parametrize("grid", ["1 << 63,", "1, 1 << 16", "10**5000,"])
+def test_grid_that_no_gpu_takes(bench: Bench, grid: str) -> None:
+    error = refused(bench, DOUBLE.replace("triton.cdiv(n, 256),", grid), DOUBLE_TASK)
+    assert (error.kind, error.line) == ("task-error", 17)
+    assert error.message.startswith(
+        "kernels.py:17: your own double cannot be judged: double_kernel is launched with a larger grid than "
+        "2147483647 × 65535 × 65535, the most that CUDA takes. "
+    )
+
+
 def test_missing_entry(bench: Bench) -> None:
     error = refused(bench, DOUBLE, DOUBLE_TASK, entry="triple")
     assert (error.kind, error.line) == ("task-error", 3)
