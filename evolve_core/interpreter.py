@@ -97,7 +97,7 @@ def _look(place: str, value: str) -> ResolutionStep:
     if not path.is_file():
         return ResolutionStep(place, path, f"{path} does not exist")
     if not os.access(path, os.X_OK):
-        return ResolutionStep(place, path, f"{path} is not a program")
+        return ResolutionStep(place, path, f"{path} is not executable")
     # Not resolved: the path of a virtual environment's python is what makes it one.
     return ResolutionStep(place, path.absolute())
 

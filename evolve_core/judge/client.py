@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from evolve_core.errors import KernelEvolveError
+from evolve_core.judge.epitaph import HostLog, exit_code, never_answered, not_started
 from evolve_core.judge.observation import Observation, Workload, parse_observation, parse_workload
 from evolve_core.judge.verdict import Stage
+from evolve_core.source.encoding import NotText, text_of
 from evolve_core.targets import load, names
 from evolve_core.task.model import Task
 
@@ -33,6 +35,8 @@ OPEN_PATIENCE_S = 900.0
 ANSWER_GRACE_S = 120.0
 """Beyond a candidate's own deadline, for its place in the queue of children and for the trusted steps around it."""
 CLOSE_PATIENCE_S = 15.0
+END_PATIENCE_S = 2.0
+"""For the exit code of a program that closed its output."""
 _SECRET = re.compile(r"(API_?KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL)", re.IGNORECASE)
 
 
@@ -113,8 +117,11 @@ class _Request(Future[dict[str, Any]]):
 class JudgeHost:
     """One running host. Use ``start``; ``close`` when done."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], log: HostLog) -> None:
         self._process = process
+        self._log = log
+        self._printed = ""
+        """The line on its stdout that was no answer: then it is not our host."""
         self._numbers = itertools.count(1)
         self._waiting: dict[int, _Request] = {}
         self._lock = threading.Lock()
@@ -132,6 +139,7 @@ class JudgeHost:
         or triton is missing is no error here: see ``info.missing``; ``open`` will refuse.
         """
         script = Path(__file__).resolve().parent / "host" / "__main__.py"
+        its_log = HostLog.of(log, spool)
         try:
             process = subprocess.Popen(
                 [str(python), str(script)],
@@ -142,11 +150,8 @@ class JudgeHost:
                 start_new_session=True,
             )
         except OSError as error:
-            raise HostError(
-                "missing-python",
-                f"{python} cannot be started ({error.strerror}); choose another interpreter",
-            ) from None
-        host = cls(process)
+            raise HostError("missing-python", not_started(python, error)) from None
+        host = cls(process, its_log)
         try:
             architecture = load(target).architecture if target in names() else target
             params = {"protocol": PROTOCOL, "spool": str(spool), "target": architecture, "workers": workers}
@@ -163,11 +168,12 @@ class JudgeHost:
         Raises HostError: ``task-error``, ``no-workloads``, ``missing-torch``, ``missing-triton`` …, with file and line.
         """
         try:
-            task_text = task.task_file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise HostError(
-                "task-error", f"{task.task_file.name} cannot be read: {error}", str(task.task_file)
-            ) from None
+            task_text = text_of(task.task_file.read_bytes(), task.task_file.name)
+        except OSError as error:
+            message = f"{task.task_file.name} cannot be read: {error}"
+            raise HostError("task-error", message, str(task.task_file)) from None
+        except NotText as error:
+            raise HostError("task-error", str(error), str(task.task_file)) from None
         params = {
             "source_file": str(task.source_file.absolute()),
             "source": source,
@@ -233,10 +239,10 @@ class JudgeHost:
         if output is None:
             return
         for line in output:
-            try:
-                message = json.loads(line)
-            except ValueError:
-                break  # Not our host: its stdout carries the protocol alone.
+            message = _message(line)
+            if message is None:
+                self._printed = line.decode(errors="replace").strip()
+                break
             self._take(message)
         with self._lock:
             self._ended = True
@@ -263,7 +269,8 @@ class JudgeHost:
     def _epitaph(self) -> str:
         python = self._process.args[0]  # type: ignore[index]
         if not self._greeted:
-            return f"{python!s} ended before it answered as the judge host: is it a Python? See the run's log"
+            code = exit_code(self._process, END_PATIENCE_S)
+            return never_answered(Path(str(python)), code, self._printed, self._log)
         return f"the judge host ({python!s}) ended unexpectedly; see the run's log"
 
     def cancel_all(self) -> None:
@@ -292,6 +299,15 @@ class JudgeHost:
         self._reader.join(CLOSE_PATIENCE_S)
         if self._process.stdout is not None:
             self._process.stdout.close()
+
+
+def _message(line: bytes) -> dict[str, Any] | None:
+    """None: it is not our host's, whose stdout carries the protocol alone."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) else None
 
 
 class _parsing:  # noqa: N801 - reads as a statement

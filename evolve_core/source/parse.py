@@ -7,6 +7,7 @@ from pathlib import Path
 from tree_sitter import Tree
 
 from evolve_core.source import cuda
+from evolve_core.source.encoding import NotText, not_utf_8, text_of
 from evolve_core.source.grammar import python_parser
 from evolve_core.source.model import Kernel, Language, ParsedSource, Span, SyntaxProblem
 from evolve_core.source.python_file import MAX_PROBLEMS, UnitReader
@@ -32,16 +33,10 @@ def read_source(path: Path) -> str | SyntaxProblem:
         return SyntaxProblem(
             _NOWHERE, f"cannot read {path}: {error.strerror or error}; check the path and its permissions"
         )
-    if b"\0" in data[:8192]:
-        return _binary(path.name)
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        return SyntaxProblem(
-            _NOWHERE,
-            f"{path.name} is not UTF-8 text (byte {error.start} is {data[error.start]:#04x}); save it as UTF-8, "
-            "or give it another suffix if it is data",
-        )
+        return text_of(data, path.name)
+    except NotText as error:
+        return SyntaxProblem(_NOWHERE, str(error))
 
 
 def parse(text: str, language: Language) -> ParsedSource:
@@ -98,7 +93,7 @@ class SourceTree:
     def _read(self) -> ParsedSource:
         document = self._document
         if b"\0" in document.data:
-            return self._without_kernels(_binary("this file"))
+            return self._without_kernels(SyntaxProblem(_NOWHERE, not_utf_8(document.text, "this file")))
         if len(document.data) > MAX_SOURCE_BYTES:
             megabytes = len(document.data) / 1e6
             limit = MAX_SOURCE_BYTES / 1e6
@@ -142,11 +137,3 @@ def _without_body(kernels: tuple[Kernel, ...]) -> tuple[SyntaxProblem, ...]:
     """Where the parser repaired nothing, a kernel is incomplete only for want of a first statement."""
     message = "syntax error: expected an indented block after this function's head"
     return tuple(SyntaxProblem(k.name_span, message) for k in kernels if not k.complete)[:MAX_PROBLEMS]
-
-
-def _binary(name: str) -> SyntaxProblem:
-    return SyntaxProblem(
-        _NOWHERE,
-        f"{name} holds NUL bytes: it is not source text, so it was not searched for kernels; save it as UTF-8 if it is "
-        "meant to be source, or give it another suffix if it is data",
-    )

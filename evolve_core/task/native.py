@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from evolve_core.source.encoding import NotText, text_of
 from evolve_core.source.model import Kernel, Language, ParsedSource
 from evolve_core.task.model import Task, TaskKind, TaskProblem, TaskProblemKind
 from evolve_core.task.reach import CallGraph
@@ -188,15 +189,13 @@ def _missing(kernel: Kernel, source_file: Path, others: tuple[str, ...]) -> Task
 def _module(task_file: Path, text: str | None) -> ast.Module | TaskProblem:
     if text is None:
         try:
-            text = task_file.read_text(encoding="utf-8-sig")
+            text = text_of(task_file.read_bytes(), task_file.name)
         except OSError as error:
             return TaskProblem(
                 TaskProblemKind.MISSING, f"cannot read {task_file}: {error.strerror}; check the path", task_file
             )
-        except UnicodeDecodeError:
-            return TaskProblem(
-                TaskProblemKind.SYNTAX, f"{task_file.name} is not UTF-8 text; save it as UTF-8", task_file
-            )
+        except NotText as error:
+            return TaskProblem(TaskProblemKind.SYNTAX, str(error), task_file)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

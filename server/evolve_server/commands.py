@@ -214,7 +214,7 @@ async def _start(app: App, document: Document, view: KernelView, proposers: tupl
     _require_trust(app)
     await app.configured()
     task = await _task(app, document, view)
-    unsaved = isinstance(task, Task) and await _is_unsaved(app, task.task_file)
+    unsaved = await _unsaved(app, task.task_file) if isinstance(task, Task) else ""
     # From here to the pending run nothing is awaited: of two starts at once, the second finds the first's.
     _, view = _kernel(app, Subject(document=document, kernel=view.name))
     if view.is_busy:
@@ -224,8 +224,7 @@ async def _start(app: App, document: Document, view: KernelView, proposers: tupl
     if isinstance(task, TaskProblem):
         raise CommandFailed(f"{task.file.name}:{task.line + 1}: {task.message}")
     if unsaved:
-        name = task.task_file.name
-        raise CommandFailed(f"Save {name} first: the run reads it from disk, where it is not as in the editor.")
+        raise CommandFailed(unsaved)
     run_id = jobs.new_run_id()
     workspace = app.workspace(view.path)
     what = jobs.Start(workspace, view.path, view.name, document.text, app.settings, proposers)
@@ -244,15 +243,18 @@ def _already_running(view: KernelView) -> dict[str, Any]:
     return {"runId": run_id, "alreadyRunning": True, "message": f"{view.name} is being evolved already."}
 
 
-async def _is_unsaved(app: App, task_file: Path) -> bool:
-    """Whether a task file is open with another text than on disk, where an editor may have put an empty file."""
+async def _unsaved(app: App, task_file: Path) -> str:
+    """What to do where a task file is open with another text than on disk, where an editor may have put an empty file,
+    or in an encoding that the editor knows and a run does not.
+    """
     document = app.view.document_of(task_file)
     if document is None:
-        return False
+        return ""
+    first = f"Save {task_file.name} first: the run reads it from disk, where it is not as in the editor."
     on_disk = await asyncio.to_thread(read_source, task_file)
     if not isinstance(on_disk, str):
-        return not task_file.exists()
-    return _without_line_ends(on_disk) != _without_line_ends(document.text)
+        return on_disk.message if task_file.exists() else first
+    return first if _without_line_ends(on_disk) != _without_line_ends(document.text) else ""
 
 
 def _without_line_ends(text: str) -> str:

@@ -164,6 +164,22 @@ async def test_a_client_that_never_tells_its_settings_can_start(serve: Serve, so
     await client.until_title(uri, lambda t: t.startswith("failed: 'twelve'"))
 
 
+async def test_a_task_in_utf_16_is_named_as_such(serve: Serve, workspace: Path, source: Path) -> None:
+    """Closed, it is a diagnostic; an editor that decodes it is told when the run would read it."""
+    task_file = workspace / "softmax.evolve.py"
+    text, said = task_file.read_text(), "softmax.evolve.py is not UTF-8 (it looks like UTF-16): save it as UTF-8"
+    task_file.write_text(text, encoding="utf-16")
+    client = await serve(PLAIN, options={"budget": "twelve"})
+    uri = client.open(source)
+    [found] = await client.until_diagnostics(task_file.as_uri(), bool)
+    assert found["message"] == said
+    client.open(task_file, text)
+    await client.until_title(uri, lambda t: t == "Evolve")
+    with pytest.raises(ResponseError) as caught:
+        await client.command("start", uri=uri, kernel="softmax_kernel")
+    assert caught.value.message == said
+
+
 async def test_a_task_that_is_not_saved_is_asked_to_be_saved(serve: Serve, workspace: Path, source: Path) -> None:
     """VS Code writes a new file empty and leaves its text to be saved."""
     client = await serve(PLAIN, options={"budget": "twelve"})

@@ -23,6 +23,8 @@ from .errors import StepError
 _ALIGNMENT = 64
 MAX_TOTAL_BYTES = 2 << 30
 """Checked workloads are small; more than this in a spool file is a mistake or an attack on the disk."""
+_MAX_INTEGER_BITS = 4096
+"""Host code may count beyond 64 bits; beyond 4300 digits Python refuses to write a number down."""
 _PLAIN = (int, float, bool, str, type(None))
 _LARGEST_ALIGNMENT = 512
 """Bytes, of every block that torch's allocator for CUDA hands out."""
@@ -82,6 +84,12 @@ def _entry(name: str, value: Any, storages: _Storages) -> dict[str, Any]:
     if isinstance(value, (tuple, list)):
         kind = "tuple" if isinstance(value, tuple) else "list"
         return {"kind": kind, "items": [_entry(name, item, storages) for item in value]}
+    if isinstance(value, int) and value.bit_length() > _MAX_INTEGER_BITS:
+        raise StepError(
+            "task-error",
+            f"{name.removeprefix('out:')!r} is an integer of {value.bit_length()} bits, more than any kernel takes; "
+            "use a smaller one",
+        )
     if isinstance(value, _PLAIN):
         return {"kind": "value", "value": value}
     raise StepError(

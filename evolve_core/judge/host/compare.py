@@ -71,13 +71,17 @@ def is_numeric(value: Any) -> bool:
     return isinstance(value, (torch.Tensor, bool, int, float))
 
 
+def is_too_long(value: Any) -> bool:
+    return isinstance(value, int) and value.bit_length() >= _INTEGER_BITS
+
+
 def _contract(name: str, value: Any, own: Any, expected: Expected | None) -> dict[str, Any]:
     """The row as far as it can be told without looking at a tensor's values."""
     if expected is None:
         return _same_object(name) if type(value) is type(own) and value == own else _incomparable(name)
     if not is_numeric(value) or isinstance(value, torch.Tensor) != isinstance(own, torch.Tensor):
         return _incomparable(name)
-    if isinstance(value, int) and value.bit_length() >= _INTEGER_BITS:
+    if is_too_long(value):
         return _incomparable(name, type_ok=True, dtype_ok=False)
     out, native = _tensor(value), expected.native
     dtype_ok, shape_ok = out.dtype == native.dtype, out.shape == native.shape

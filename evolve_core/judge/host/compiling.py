@@ -24,6 +24,7 @@ from .buffers import shaped_inputs
 from .errors import StepError
 from .facts import kernel_facts
 from .loading import entry_of, line_in, load_source
+from .plan import MAX_GRID
 from .shapes_only import NEEDS_CONTENTS, ShapesOnGpu, ShapesOnly, lacks_cuda
 from .stub_driver import install_stub_driver, pretended_cuda
 from .tracing import Addresses, PlanTrace, digest
@@ -134,8 +135,9 @@ def _trace(
         try:
             with trace, ShapesOnly(trace):
                 result = entry(**inputs)
-        except StepError:
-            raise
+        except StepError as error:
+            place = error.file or str(original), error.line or line_in(error, copy)
+            raise StepError(error.kind, error.message, *place) from None
         except Exception as error:  # noqa: BLE001 - host code of a candidate may raise anything
             by_compiler = error is recorder.refused
             raise _failure(error, by_compiler, copy, original, workload["label"]) from None
@@ -162,6 +164,13 @@ def _recording_run(recorder: Recorder, original_run: Any) -> Any:
         size = tuple(int(n) for n in (grid(values) if callable(grid) else grid))
         if not size or min(size) <= 0:
             raise StepError("crash", f"{self.__name__} is launched with the grid {size}: no program would run")
+        if recorder.target.startswith("sm_") and any(
+            number > most for number, most in zip(size, MAX_GRID, strict=False)
+        ):
+            limits = " × ".join(map(str, MAX_GRID))
+            raise StepError(
+                "crash", f"{self.__name__} is launched with a larger grid than {limits}, the most that CUDA takes"
+            )
         recorder.add(self, compiled, size, values)
         return compiled
 

@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from .errors import Place, StepError
+from .errors import NO_ENTRY, Place, StepError
 from .opened import OpenTask, TaskText
+from .packages import lacking
 
 _PLACEHOLDERS = re.compile(r"fill in|guessed|to be filled in", re.IGNORECASE)
 
@@ -22,6 +23,7 @@ def blamed_on_placeholders(error: StepError, text: TaskText) -> StepError:
     return StepError(error.kind, hint, error.file, error.line)
 
 
+_ENTRY = re.compile(r"\s*entry\s*(:[^=]*)?=(?!=)")
 _START_AGAIN = "then start again."
 _MEND = f"Mend it there, {_START_AGAIN}"
 _NEXT_OF_TASK = {
@@ -45,14 +47,24 @@ def task_failed(failure: dict[str, Any], text: TaskText) -> StepError:
 
 def own_failed(what: str, failure: dict[str, Any], text: TaskText) -> StepError:
     """The user's own kernel failed; ``what`` says in doing what. Nothing can be judged then."""
+    if failure["kind"] == NO_ENTRY:
+        return _entry_place(text).error(f"{failure['message']}, {_START_AGAIN}")
     how = "on this GPU (CUDA_LAUNCH_BLOCKING=1)" if text.mode == "gpu" else "with TRITON_INTERPRET=1"
     place = Place(_known(failure.get("file"), text), failure["line"])
     said = _without_line(failure)
     if said.endswith(_START_AGAIN):
         return StepError("task-error", said, str(place.file), place.line)
     kind = "out-of-memory" if "out of memory" in said else failure["kind"]
-    step = _NEXT_OF_KERNEL.get(kind, _MEND).format(how=how)
-    return place.error(f"{what}: {said.removeprefix(str(place)).strip('. ')}. {step}")
+    package = lacking(said)
+    step = package or _NEXT_OF_KERNEL.get(kind, _MEND).format(how=how)
+    message = f"{what}: {said.removeprefix(str(place)).strip('. ')}. {step}"
+    return place.error(message, "missing-package" if package else "task-error")
+
+
+def _entry_place(text: TaskText) -> Place:
+    """Where the task names its entry."""
+    lines = enumerate(text.task_text.splitlines(), 1)
+    return Place(Path(text.task_file), next((number for number, line in lines if _ENTRY.match(line)), None))
 
 
 def _known(file: str | None, text: TaskText) -> Path:

@@ -12,6 +12,9 @@ from typing import Any
 DEADLINE_REPORT = "Where it was shortly before its deadline:"
 """How a child heads, in its log, the Python lines that it was at; ``outcomes`` looks for the user's among them."""
 
+NO_ENTRY = "no-entry"
+"""The kind of an error of the user's own source whose place is in the task: where the entry is named."""
+
 
 def log(text: str) -> None:
     """A line in the run's log. A log that cannot be written, on a full disk say, must not cost anybody an answer."""

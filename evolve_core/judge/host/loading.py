@@ -14,7 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .errors import Place, StepError
+from .errors import NO_ENTRY, Place, StepError
+from .packages import lacking
 
 
 def load_source(text: str, original: Path, folder: Path, kind: str) -> ModuleType:
@@ -64,7 +65,10 @@ def located_error(error: BaseException, kind: str, copy: Path, shown: Path, what
         text = f"it calls sys.exit({error.code!r})"
     message = f"{Place(shown, line)} {what}: {text[-2000:]}{_elsewhere(error, copy)}"
     if kind == "task-error":
-        message = f"{message.rstrip('.')}. {_MEND_EXIT if isinstance(error, SystemExit) else _MEND}"
+        step = lacking(text)
+        kind = "missing-package" if step else kind
+        step = step or (_MEND_EXIT if isinstance(error, SystemExit) else _MEND)
+        message = f"{message.rstrip('.')}. {step}"
     return StepError(kind, message, str(shown), line)
 
 
@@ -123,9 +127,8 @@ def entry_of(module: ModuleType, entry: str, file: Path) -> Callable[..., Any]:
     for part in entry.split("."):
         found = getattr(found, part, None)
     if not callable(found):
-        raise StepError(
-            "task-error", f"{file.name} has no function {entry!r}; set `entry` to one that launches the kernels"
-        )
+        message = f"{file.name} has no function {entry!r}; set `entry` to one that launches the kernels"
+        raise StepError(NO_ENTRY, message)
     function: Callable[..., Any] = found
     return function
 

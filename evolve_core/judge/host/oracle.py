@@ -18,7 +18,7 @@ from .buffers import describe as describe_entries
 from .buffers import dtype_name, dtype_named, read_values, write_values
 from .compare import compare_outputs, does_nothing, is_numeric, same_bits
 from .distributions import AS_DRAWN, VARIED, is_sound, vary
-from .errors import StepError
+from .errors import Place, StepError
 from .operators import RecordedOperators
 from .stub_driver import answer_questions
 from .tasks import TaskModule, load_task
@@ -52,9 +52,8 @@ def describe(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
         if payload["small"] and len(checked) < MAX_LISTED_CHECKED:
             checked.extend(_shrunk(task, workload, timed[-1], payload["seed"]))
     if not timed:
-        raise StepError(
-            "no-workloads", f"{task.file.name}: workloads() yields nothing; yield at least one workload", str(task.file)
-        )
+        message = "workloads() yields nothing; yield at least one workload"
+        raise task.where("workloads").error(message, "no-workloads")
     most = DOMAIN_ELEMENTS if payload["small"] else GPU_DOMAIN_ELEMENTS
     numbered = _numbered([*_domain_draws(task, payload["seed"], most), *checked])
     varied = _varied(numbered) if payload["small"] else []
@@ -65,16 +64,14 @@ def _describe(
     task: TaskModule, workload: tasks.Workload, recipe: dict[str, Any], seed: int, folder: Path, name: str
 ) -> dict[str, Any]:
     inputs = _shapes(task, workload, seed)
-    described = _workload(recipe, inputs)
+    described = _workload(task.place_of(workload), recipe, inputs)
     described["id"] = name
     tensors = [(key, value) for key, value in inputs.items() if isinstance(value, torch.Tensor)]
     empty = [key for key, value in tensors if value.numel() == 0]
     if empty:
-        raise StepError(
-            "task-error",
-            f"{task.file.name}: workload {described['label']} has no elements in {empty[0]!r}; "
-            "give every listed workload at least one element",
-            str(task.file),
+        raise task.place_of(workload).error(
+            f"workload {described['label']} has no elements in {empty[0]!r}; "
+            "give every listed workload at least one element"
         )
     integers = [key for key, value in tensors if not value.dtype.is_floating_point and not value.is_complex()]
     if integers and sum(value.nbytes for key, value in tensors if key in integers) <= INTEGER_BYTES:
@@ -98,8 +95,11 @@ def _shapes(task: TaskModule, workload: tasks.Workload, seed: int) -> dict[str, 
         return tasks.draw_from(task, workload, seed, "cpu")
 
 
-def _workload(recipe: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
-    entries = [[name, _shape_entry(name, value)] for name, value in inputs.items()]
+def _workload(place: Place, recipe: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
+    try:
+        entries = [[name, _shape_entry(name, value)] for name, value in inputs.items()]
+    except StepError as error:
+        raise place.error(error.message, error.kind) from None
     return {
         "recipe": recipe,
         "entries": entries,
@@ -142,7 +142,8 @@ def _shrunk(task: TaskModule, workload: tasks.Workload, full: dict[str, Any], se
     for sizes in tasks.shrink_steps(tasks.sizes_of(workload)):
         recipe = {**full["recipe"], "sizes": sizes}
         try:
-            small = _workload(recipe, _shapes(task, tasks.with_sizes(workload, sizes), seed))
+            inputs = _shapes(task, tasks.with_sizes(workload, sizes), seed)
+            small = _workload(task.place_of(workload), recipe, inputs)
         except StepError:
             return  # The parameters do not shrink independently; the domain's draws remain.
         if 0 < small["elements"] <= SMALL_ELEMENTS:
@@ -157,7 +158,9 @@ def _domain_draws(task: TaskModule, seed: int, most: int) -> list[dict[str, Any]
     drawn = []
     for number in range(DOMAIN_DRAWS):
         recipe = {"origin": "domain", "domain_seed": seed + number}
-        drawn.append({**_workload(recipe, _shapes(task, tasks.find(task, recipe), seed)), "origin": "domain"})
+        workload = tasks.find(task, recipe)
+        described = _workload(task.place_of(workload), recipe, _shapes(task, workload, seed))
+        drawn.append({**described, "origin": "domain"})
     fitting = sorted((one for one in drawn if 0 < one["elements"] <= most), key=lambda one: int(one["elements"]))
     last = len(fitting) - 1
     return [fitting[i] for i in sorted({0, last // 2, last})] if fitting else []

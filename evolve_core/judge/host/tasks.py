@@ -48,10 +48,19 @@ class TaskModule:
 
     def place_of(self, function: object) -> Place:
         """Where a function of the task begins; for what lies elsewhere, the task's file."""
+        while isinstance(function, functools.partial):
+            function = function.func
         code = getattr(function, "__code__", None)
         if isinstance(code, types.CodeType) and code.co_filename == str(self.copy):
             return Place(self.file, code.co_firstlineno)
         return Place(self.file)
+
+    def place_of_yield(self, generator: object) -> Place:
+        """The `yield` of workloads() at which a generator stands; else its definition."""
+        frame = getattr(generator, "gi_frame", None)
+        if isinstance(frame, types.FrameType) and frame.f_code.co_filename == str(self.copy):
+            return Place(self.file, frame.f_lineno)
+        return self.where("workloads")
 
     @property
     def has_reference(self) -> bool:
@@ -78,11 +87,8 @@ def listed(task: TaskModule) -> Iterator[tuple[int, Workload]]:
         if workload is missing:
             return
         if not callable(workload):
-            raise StepError(
-                "task-error",
-                f"{task.file.name}: workloads() must yield functions of (gen, device); number {index + 1} is a "
-                f"{type(workload).__name__}",
-                str(task.file),
+            raise task.place_of_yield(generator).error(
+                f"workloads() must yield functions of (gen, device); number {index + 1} is a {type(workload).__name__}"
             )
         yield index, workload
 
@@ -99,17 +105,15 @@ def find(task: TaskModule, recipe: dict[str, Any]) -> Workload:
     for index, workload in listed(task):
         if index == recipe["index"]:
             return with_sizes(workload, recipe.get("sizes") or {})
-    raise StepError("task-error", f"{task.file.name}: workloads() gave fewer workloads than before; it must not change")
+    raise task.where("workloads").error("workloads() gave fewer workloads than before; it must not change")
 
 
 def draw_from(task: TaskModule, workload: Workload, seed: int, device: str) -> dict[str, Any]:
     generator = torch.Generator(device=device).manual_seed(seed)
     inputs = task.guarded("a workload", workload, generator, device)
     if not isinstance(inputs, dict) or not all(isinstance(name, str) for name in inputs):
-        raise StepError(
-            "task-error",
-            f"{task.file.name}: a workload must return a dict of the entry's arguments, not a {type(inputs).__name__}",
-            str(task.file),
+        raise task.place_of(workload).error(
+            f"a workload must return a dict of the entry's arguments, not a {type(inputs).__name__}"
         )
     return inputs
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from .buffers import flatten_outputs
-from .compare import is_numeric
+from .compare import is_numeric, is_too_long
 from .errors import Place, StepError
 from .tasks import TaskModule
 
@@ -18,7 +18,7 @@ def matched(truth: Named, native: Named, reference: Place) -> Named:
     """``truth`` under the names of ``native``, the outputs of the user's own kernel.
 
     Raises StepError ``task-error`` at ``reference`` where the two are no outputs of one function: another number of
-    them, another shape, or None (or a string, a dtype) on one side only.
+    them, another shape, or None (or a string, a dtype) on one side only; or an integer that no tensor holds.
     """
     if len(truth) != len(native):
         raise reference.error(
@@ -26,6 +26,8 @@ def matched(truth: Named, native: Named, reference: Place) -> Named:
             "reference(), in the same order, and None where the entry gives None"
         )
     for (_, ours), (name, theirs) in zip(truth, native, strict=True):
+        _refuse_long("reference()", name, ours, reference)
+        _refuse_long("the entry", name, theirs, reference)
         if is_numeric(ours) != is_numeric(theirs) or (not is_numeric(ours) and ours != theirs):
             raise reference.error(
                 f"reference() gives {_shown(ours)} for {name}, the entry gives {_shown(theirs)}; return the same kind "
@@ -37,6 +39,14 @@ def matched(truth: Named, native: Named, reference: Place) -> Named:
                 f"{list(torch.as_tensor(theirs).shape)}; return the entry's shape from reference()"
             )
     return [(name, ours) for (name, _), (_, ours) in zip(native, truth, strict=True)]
+
+
+def _refuse_long(who: str, name: str, value: Any, reference: Place) -> None:
+    if is_too_long(value):
+        raise reference.error(
+            f"{who} gives an integer of {value.bit_length()} bits for {name}, and those of up to 63 bits and a "
+            "sign can be compared; return it as a float, a string or in parts"
+        )
 
 
 def _nones(named: Named) -> str:

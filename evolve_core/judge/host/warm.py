@@ -7,12 +7,12 @@ import gc
 import importlib
 import os
 import platform
-import sys
 import tempfile
 import warnings
 from typing import Any
 
 from .kinds import Kind
+from .packages import broken, not_installed
 
 _MODULES = {
     Kind.PLAIN: ("loading", "oracle", "compiling"),
@@ -56,24 +56,11 @@ def _import(name: str) -> tuple[str | None, str]:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name == name:
-            return None, f"{name} is not installed in {sys.executable}. {_way_out('Install it there', name)}"
-        return None, _broken(name, error)
+            return None, not_installed(name)
+        return None, broken(name, error)
     except (ImportError, RuntimeError, OSError, AttributeError) as error:
-        return None, _broken(name, error)
+        return None, broken(name, error)
     return str(getattr(module, "__version__", "unknown")), ""
-
-
-def _broken(name: str, error: Exception) -> str:
-    said = f"{name} in {sys.executable} does not import: {type(error).__name__}: {error}"
-    return f"{said.rstrip('.')}. {_way_out('Install it again', '--force-reinstall ' + name)}"
-
-
-def _way_out(install: str, package: str) -> str:
-    """Both next steps; the places are those that evolve_core/interpreter.py looks at, in its order."""
-    return (
-        f"{install} ({sys.executable} -m pip install {package}), or choose the interpreter that has it: --python, the "
-        "setting kernelEvolve.python, [tool.kernel-evolve] python in pyproject.toml, or VIRTUAL_ENV."
-    )
 
 
 def _preload(target: str, kind: Kind) -> None:

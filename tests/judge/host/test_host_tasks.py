@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from host_bench import DOUBLE, DOUBLE_TASK, EXAMPLES, PYTHON, Bench, as_task
 
-from evolve_core.judge.client import HostError, JudgeHost
+from evolve_core.judge.client import HostDied, HostError, JudgeHost
 from evolve_core.judge.observation import Outcome
 from evolve_core.judge.verdict import Stage
 from evolve_core.task.model import Task, TaskKind
@@ -26,6 +26,11 @@ def test_task_module_that_raises(bench: Bench) -> None:
     assert error.message == (
         "kernels.evolve.py:3 does not import: ZeroDivisionError: division by zero. Mend it there, then start again."
     )
+
+
+def test_task_with_a_mark_of_utf_8_in_front(bench: Bench) -> None:
+    opened = bench.open(DOUBLE, f"\ufeff{DOUBLE_TASK}")
+    assert opened.task_text == DOUBLE_TASK and opened.notes == ()
 
 
 def test_task_module_with_a_syntax_error(bench: Bench) -> None:
@@ -91,13 +96,66 @@ def test_helper_of_the_task_that_raises(bench: Bench, tmp_path: Path) -> None:
     assert "(raised at helper.py:3)" in caught.value.message
 
 
+def way_out(package: str) -> str:
+    return (
+        f"{package} is not installed in {PYTHON}. Install it there ({PYTHON} -m pip install {package}), or choose the "
+        "interpreter that has it: --python, the setting kernelEvolve.python, [tool.kernel-evolve] python in "
+        "pyproject.toml, or VIRTUAL_ENV. A module of your own is looked for beside that file."
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        (f"import no_einops.layers\n# guessed\n{DOUBLE_TASK}", "kernels.evolve.py:1 does not import: "),
+        (
+            DOUBLE_TASK.replace("    return x * 2.3", "    from no_einops import rearrange\n"),
+            "kernels.evolve.py:12 reference() raised: ",
+        ),
+    ],
+    ids=["import", "reference"],
+)
+def test_package_of_the_task_that_the_interpreter_lacks(bench: Bench, task: str, said: str) -> None:
+    error = refused(bench, DOUBLE, task)
+    assert error.kind == "missing-package"
+    assert error.message == f"{said}ModuleNotFoundError: No module named 'no_einops'. {way_out('no_einops')}"
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        (f"import no_einops\n{DOUBLE}", 1),
+        (DOUBLE.replace("    n = x.numel()", "    import no_einops\n    n = x.numel()"), 16),
+    ],
+    ids=["import", "entry"],
+)
+def test_package_of_the_kernel_that_the_interpreter_lacks(bench: Bench, source: str, line: int) -> None:
+    error = refused(bench, source, DOUBLE_TASK)
+    assert (error.kind, error.line) == ("missing-package", line)
+    assert error.file is not None and error.file.endswith("kernels.py")
+    assert error.message.startswith(f"kernels.py:{line}: your own double cannot be judged: ")
+    assert error.message.endswith(f". {way_out('no_einops')}") and "mend" not in error.message.lower()
+
+
+def test_module_that_a_package_lacks_is_a_mistake_in_the_file(bench: Bench) -> None:
+    error = refused(bench, DOUBLE, f"import torch.no_such_part\n{DOUBLE_TASK}")
+    assert (error.kind, error.line) == ("task-error", 1)
+    assert error.message.endswith("No module named 'torch.no_such_part'. Mend it there, then start again.")
+
+
 def test_no_elements(bench: Bench) -> None:
     error = refused(bench, DOUBLE, DOUBLE_TASK.replace("1 << 20", "0"))
-    assert error.kind == "task-error" and "x=float32[0]" in error.message and "at least one element" in error.message
+    assert (error.kind, error.line) == ("task-error", 8)
+    assert error.message == (
+        "kernels.evolve.py:8: workload x=float32[0] has no elements in 'x'; give every listed workload at least one "
+        "element"
+    )
 
 
 def test_no_workloads(bench: Bench) -> None:
-    assert refused(bench, DOUBLE, DOUBLE_TASK.replace("[1 << 20, 999_999]", "[]")).kind == "no-workloads"
+    error = refused(bench, DOUBLE, DOUBLE_TASK.replace("[1 << 20, 999_999]", "[]"))
+    assert (error.kind, error.line) == ("no-workloads", 6)
+    assert error.message == "kernels.evolve.py:6: workloads() yields nothing; yield at least one workload"
     assert refused(bench, DOUBLE, 'entry = "double"\n').kind == "no-workloads"
 
 
@@ -109,12 +167,71 @@ def test_workload_of_another_type(bench: Bench) -> None:
             '{"x": torch.randn(n, generator=gen, device=device)}\n\n\ndef ref', "torch.randn(n)\n\n\ndef ref"
         ),
     )
-    assert error.kind == "task-error" and "dict" in error.message
+    assert (error.kind, error.line) == ("task-error", 8)
+    assert error.message == (
+        "kernels.evolve.py:8: a workload must return a dict of the entry's arguments, not a Tensor"
+    )
+
+
+def test_workload_that_is_no_function(bench: Bench) -> None:
+    error = refused(bench, DOUBLE, DOUBLE_TASK.replace("    for n in", "    yield 5\n    for n in"))
+    assert (error.kind, error.line) == ("task-error", 7)
+    assert error.message == (
+        "kernels.evolve.py:7: workloads() must yield functions of (gen, device); number 1 is a int"
+    )
+
+
+def test_argument_that_cannot_be_handed_over(bench: Bench) -> None:
+    error = refused(
+        bench, DOUBLE, DOUBLE_TASK.replace('{"x": torch.randn(n, gen', '{"k": {n}, "x": torch.randn(n, gen', 1)
+    )
+    assert (error.kind, error.line) == ("task-error", 8)
+    assert error.message.startswith("kernels.evolve.py:8: 'k' is a set: use tensors, numbers")
+
+
+LONG = "(1 << 64)"
+COMPARED = "and those of up to 63 bits and a sign can be compared; return it as a float, a string or in parts"
+
+
+@pytest.mark.parametrize(
+    ("own", "reference", "who"),
+    [("7", LONG, "reference()"), (LONG, "7", "the entry"), (LONG, LONG, "reference()")],
+)
+def test_integer_that_no_tensor_holds(bench: Bench, own: str, reference: str, who: str) -> None:
+    source = DOUBLE.replace("return out", f"return out, {own}")
+    error = refused(bench, source, DOUBLE_TASK.replace("return x * 2.3", f"return x * 2.3, {reference}"))
+    assert (error.kind, error.line) == ("task-error", 11)
+    assert error.message == f"kernels.evolve.py:11: {who} gives an integer of 65 bits for out[1], {COMPARED}"
+
+
+def test_integer_that_cannot_be_written_down(bench: Bench) -> None:
+    task = DOUBLE_TASK.replace('{"x": torch.randn(n, gen', '{"k": 10**5000, "x": torch.randn(n, gen', 1)
+    error = refused(bench, DOUBLE.replace("def double(x)", "def double(x, k)"), task)
+    assert (error.kind, error.line) == ("task-error", 8)
+    said = "is an integer of 16610 bits, more than any kernel takes; use a smaller one"
+    assert error.message == f"kernels.evolve.py:8: 'k' {said}"
+    error = refused(bench, DOUBLE.replace("return out", "return out, 10**5000"), DOUBLE_TASK)
+    assert error.message.startswith("kernels.py: your own kernel does not run on x=float32[")
+    assert f"'out[1]' {said}" in error.message
+
+
+@pytest.mark.parametrize("grid", ["1 << 63,", "1, 1 << 16", "10**5000,"])
+def test_grid_that_no_gpu_takes(bench: Bench, grid: str) -> None:
+    error = refused(bench, DOUBLE.replace("triton.cdiv(n, 256),", grid), DOUBLE_TASK)
+    assert (error.kind, error.line) == ("task-error", 17)
+    assert error.message.startswith(
+        "kernels.py:17: your own double cannot be judged: double_kernel is launched with a larger grid than "
+        "2147483647 × 65535 × 65535, the most that CUDA takes. "
+    )
 
 
 def test_missing_entry(bench: Bench) -> None:
     error = refused(bench, DOUBLE, DOUBLE_TASK, entry="triple")
-    assert error.kind == "task-error" and "'triple'" in error.message
+    assert (error.kind, error.line) == ("task-error", 3)
+    assert error.message == (
+        "kernels.evolve.py:3: kernels.py has no function 'triple'; set `entry` to one that launches the kernels, "
+        "then start again."
+    )
 
 
 def test_own_kernel_that_is_wrong(bench: Bench) -> None:
@@ -296,6 +413,40 @@ def test_interpreter_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(HostError) as caught:
         start(tmp_path / "no" / "python", tmp_path)
     assert caught.value.kind == "missing-python"
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("exit 3", "it ended with exit code 3."),
+        ("echo no such option >&2; exit 2", 'it ended with exit code 2 and said "no such option".'),
+        ("kill -9 $$", "it ended with SIGKILL."),
+        ("echo Hello; cat >/dev/null", 'it runs on and said "Hello".'),
+        ("echo 5", 'it ended with exit code 0 and said "5".'),
+    ],
+)
+def test_interpreter_that_is_no_python(tmp_path: Path, script: str, said: str) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o755)
+    with pytest.raises(HostDied) as caught:
+        start(python, tmp_path)
+    assert str(caught.value) == (
+        f"{python} did not answer as a Python interpreter: {said} Its output is in {tmp_path / 'log'}. "
+        "Name another with --python, or the setting kernelEvolve.python in an editor."
+    )
+
+
+def test_interpreter_that_is_no_program(tmp_path: Path) -> None:
+    text = tmp_path / "python"
+    text.write_text("no program\n")
+    text.chmod(0o755)
+    with pytest.raises(HostError) as caught:
+        start(text, tmp_path)
+    assert str(caught.value) == (
+        f"{text} cannot be started (Exec format error). Name another interpreter with --python, or the setting "
+        "kernelEvolve.python in an editor."
+    )
 
 
 def test_secrets_do_not_reach_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,24 @@ def test_an_interpreter_without_torch(evolve, tmp_path):
     assert "torch" in ended.run.reason and str(bare) in ended.run.reason, ended.run.reason
 
 
+def test_an_interpreter_that_is_no_python(evolve, tmp_path):
+    ended = evolve("softmax", "--budget", "2c", "--python", "/bin/false")
+    assert ended.run is not None and ended.run.state is RunState.FAILED
+    log = tmp_path / ".kernel-evolve" / "logs" / "r1.log"
+    assert log.exists() and ended.run.reason == (
+        "/bin/false did not answer as a Python interpreter: it ended with exit code 1. "
+        f"Its output is in {log}. Name another with --python, or the setting kernelEvolve.python in an editor."
+    )
+
+
+def test_an_interpreter_that_may_not_be_executed(evolve, tmp_path):
+    text = tmp_path / "python"
+    text.write_text("print('hello')\n")
+    ended = evolve("softmax", "--budget", "2c", "--python", str(text))
+    assert ended.returncode == 2 and ended.run is None
+    assert f"cannot be used: {text} is not executable. Name another with --python" in ended.stderr
+
+
 def test_a_proposer_that_does_not_exist(evolve):
     ended = evolve("softmax", "--proposers", "magic")
     assert ended.returncode == 2 and ended.run is None

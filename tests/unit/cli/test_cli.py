@@ -340,6 +340,14 @@ def test_nul_bytes_far_behind_are_named_instead_of_missing_kernels(workspace):
     assert "no kernels in far.py: this file holds NUL bytes" in said.stderr and "save it as UTF-8" in said.stderr
 
 
+@pytest.mark.parametrize("name", ["softmax.py", "softmax.evolve.py"])
+def test_a_file_in_utf_16_is_named_as_such(workspace, name):
+    (workspace / name).write_text((workspace / name).read_text(), encoding="utf-16")
+    said = cli("run", "softmax.py", cwd=workspace)
+    assert said.returncode == 2
+    assert f"{name} is not UTF-8 (it looks like UTF-16): save it as UTF-8" in said.stderr
+
+
 FULL_AT = 100
 """Bytes: less than anything that a command writes."""
 

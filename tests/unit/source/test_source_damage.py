@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 
 import pytest
@@ -107,13 +108,35 @@ def test_a_binary_file_is_named_as_such(tmp_path: Path) -> None:
     assert parsed.problems[0].message.startswith("this file holds NUL bytes")
 
 
+@pytest.mark.parametrize(
+    ("codec", "mark", "said"),
+    [
+        ("utf-16-le", codecs.BOM_UTF16_LE, "UTF-16"),
+        ("utf-16-be", codecs.BOM_UTF16_BE, "UTF-16"),
+        ("utf-16-le", b"", "UTF-16"),
+        ("utf-16-be", b"", "UTF-16"),
+        ("utf-32-le", codecs.BOM_UTF32_LE, "UTF-32"),
+    ],
+)
+def test_text_in_wide_characters_is_named_as_such(tmp_path: Path, codec: str, mark: bytes, said: str) -> None:
+    path = tmp_path / "kernel.py"
+    path.write_bytes(mark + f"# é\n{GOOD}".encode(codec))
+    problem = read_source(path)
+    assert isinstance(problem, SyntaxProblem)
+    assert problem.message == f"kernel.py is not UTF-8 (it looks like {said}): save it as UTF-8"
+    if said == "UTF-16":
+        parsed = read(path.read_bytes().decode("latin-1"))
+        assert parsed.kernels == ()
+        assert parsed.problems[0].message == "this file is not UTF-8 (it looks like UTF-16): save it as UTF-8"
+
+
 def test_text_in_another_encoding_is_named_as_such(tmp_path: Path) -> None:
     path = tmp_path / "kernel.py"
     path.write_bytes("# é\n".encode("latin-1"))
     problem = read_source(path)
     assert isinstance(problem, SyntaxProblem)
     assert problem.message == (
-        "kernel.py is not UTF-8 text (byte 2 is 0xe9); save it as UTF-8, or give it another suffix if it is data"
+        "kernel.py is not UTF-8 text (line 1 has the byte 0xe9); save it as UTF-8, or give it another suffix if it is data"
     )
     assert isinstance(read_source(tmp_path / "missing.py"), SyntaxProblem)
     path.write_text("\ufeffx = 'é'\r\n", newline="")

@@ -183,10 +183,14 @@ def test_a_broken_task_file_is_named_before_a_missing_one(source: Path) -> None:
 
 def test_a_task_file_that_is_no_text(source: Path) -> None:
     path = source.with_name("ops.evolve.py")
-    path.write_bytes(b"\xff\xfe\x00")
+    path.write_bytes(GOOD.encode("utf-16"))
     assert load(path, source, parsed()) == TaskProblem(
-        TaskProblemKind.SYNTAX, "ops.evolve.py is not UTF-8 text; save it as UTF-8", path
+        TaskProblemKind.SYNTAX, "ops.evolve.py is not UTF-8 (it looks like UTF-16): save it as UTF-8", path
     )
+    path.write_bytes(f"{GOOD}# é\n".encode("latin-1"))
+    found = load(path, source, parsed())
+    assert isinstance(found, TaskProblem)
+    assert found.message.startswith(f"ops.evolve.py is not UTF-8 text (line {len(GOOD.splitlines()) + 1} has the byte")
 
 
 def test_a_damaged_source_is_the_cause_of_a_hidden_entry(source: Path) -> None:
