@@ -18,9 +18,11 @@ from evolve_core.source.grammar import python_parser
 _COMMA_INSENSITIVE = frozenset({"argument_list", "parameters", "list", "set", "dictionary", "lambda_parameters"})
 _CLOSERS = frozenset({")", "]", "}"})
 _SKIPPED = frozenset({"comment", "line_continuation", ";"})
+_REMEMBERED = 1 << 15
+"""More kernels than a file of 50,000 lines has: with fewer, reading such a file in order finds none of them again."""
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_REMEMBERED)
 def triton_version(source: bytes) -> str:
     """SHA-256 (hex) of a decorated function's normalised source; its first line may be indented."""
     dedented = textwrap.dedent(source.decode("utf-8", "surrogatepass"))
