@@ -18,9 +18,11 @@ from evolve_core.source.grammar import python_parser
 _COMMA_INSENSITIVE = frozenset({"argument_list", "parameters", "list", "set", "dictionary", "lambda_parameters"})
 _CLOSERS = frozenset({")", "]", "}"})
 _SKIPPED = frozenset({"comment", "line_continuation", ";"})
+_REMEMBERED = 1 << 15
+"""More kernels than a file of 50,000 lines has: with fewer, reading such a file in order finds none of them again."""
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_REMEMBERED)
 def triton_version(source: bytes) -> str:
     """SHA-256 (hex) of a decorated function's normalised source; its first line may be indented."""
     dedented = textwrap.dedent(source.decode("utf-8", "surrogatepass"))
@@ -36,30 +38,33 @@ def token_version(tokens: list[bytes]) -> str:
 
 
 def _write(root: Node, pieces: list[bytes]) -> None:
-    stack: list[Node | bytes] = [root]
+    # Most of what reading a file of many kernels costs: nothing is asked of a node that its kind does not call for.
+    stack: list[Node | None] = [root]
     while stack:
         node = stack.pop()
-        if isinstance(node, bytes):
-            pieces.append(node)
+        if node is None:
+            pieces.append(b")")
             continue
         kind = node.type
-        if _is_docstring(node):
+        if kind in _SKIPPED or (kind == "expression_statement" and _is_docstring(node)):
             continue
         if kind == "string":
             pieces.append(_string(node))
             continue
-        if not node.child_count:
+        children = node.children
+        if not children:
             pieces.append(node.text or b"")
             continue
-        children = [c for c in node.children if c.type not in _SKIPPED]
-        if kind == "parenthesized_expression" and len(children) == 3:
-            # The tree keeps the grouping; the characters only ask for it.
-            stack.append(children[1])
-            continue
-        if kind in _COMMA_INSENSITIVE and len(children) > 2 and _ends_with_comma(children):
-            children = [*children[:-2], children[-1]]
+        if kind == "parenthesized_expression" or kind in _COMMA_INSENSITIVE:
+            children = [c for c in children if c.type not in _SKIPPED]
+            if kind == "parenthesized_expression" and len(children) == 3:
+                # The tree keeps the grouping; the characters only ask for it.
+                stack.append(children[1])
+                continue
+            if kind in _COMMA_INSENSITIVE and len(children) > 2 and _ends_with_comma(children):
+                del children[-2]
         pieces.append(b"(" + kind.encode())
-        stack.append(b")")
+        stack.append(None)
         stack.extend(reversed(children))
 
 
@@ -67,11 +72,11 @@ def _ends_with_comma(children: list[Node]) -> bool:
     return children[-1].type in _CLOSERS and children[-2].type == ","
 
 
-def _is_docstring(node: Node) -> bool:
+def _is_docstring(statement: Node) -> bool:
     """A string that stands alone as a statement does nothing, wherever it stands."""
-    if node.type != "expression_statement" or node.child_count != 1:
+    if statement.child_count != 1:
         return False
-    only = node.child(0)
+    only = statement.child(0)
     return only is not None and only.type in ("string", "concatenated_string") and not _interpolates(only)
 
 

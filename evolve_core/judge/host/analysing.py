@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .complaints import own_failed
 from .opened import OpenTask, code_of, task_of
 from .outcomes import failure_of
+from .patience import Patience
 from .pool import Cancel, remove_folder
 from .tier import binaries_of
 
@@ -41,7 +43,7 @@ def compiled(
     workloads = [{key: one[key] for key in ("id", "label", "entries")} for one in [*task.timed, *task.drawn]]
     payload = {**task_of(task.text), **code_of(task.text, source), "workloads": workloads}
     step = "compile-cuda" if task.text.is_cuda else "compile"
-    result = judge.children.submit(judge.step, step, payload, cancel, patience, folder).result()
+    result = judge.children.submit(judge.step, step, payload, cancel, Patience(patience), folder).result()
     if result.value is not None:
         observation["kernels"] = result.value["kernels"]
         observation["launches"] = [one for one in result.value["launches"] if one["workload"] in timed]
@@ -70,7 +72,8 @@ def profile(
     judge: Judge, task: OpenTask, source: str, observation: dict[str, Any], deadline: float | None, cancel: Cancel
 ) -> None:
     """Work of every timed workload. What cannot be profiled is a note: then there is no estimate for it."""
-    patience = PATIENCE_S if deadline is None else max(1.0, deadline - time.monotonic())
+    left = math.inf if deadline is None else max(1.0, deadline - time.monotonic())
+    patience = Patience.computing(PATIENCE_S, left)
     jobs = []
     for one in task.timed:
         payload = {

@@ -17,15 +17,17 @@ from .complaints import none_left, own_failed
 from .errors import StepError
 from .opened import CheckedWorkload, Draw, OpenTask, code_of, is_varied
 from .outcomes import compare_failure, run_failure
+from .patience import Patience
 from .pool import Cancel, remove_folder
 
 if TYPE_CHECKING:
     from .judging import Judge
 
-NATIVE_PATIENCE_S = 30.0
+NATIVE_PATIENCE = Patience.computing(30.0)
 CANDIDATE_SLOWDOWN = 20.0
 CANDIDATE_GRACE_S = 10.0
-"""A candidate may take this many times the user's own kernel's time in the interpreter, plus a grace for first use."""
+"""A candidate may compute this many times as long as the user's own kernel in the interpreter, plus a grace for first
+use."""
 POISONS = ("nan", "zero")
 
 Ran = tuple[CheckedWorkload, list[dict[str, Any]], dict[str, Any] | None]
@@ -91,15 +93,15 @@ def _run_own(
 ) -> CheckedWorkload | _Refused:
     folder = judge.secret / task.name / f"native-{secrets.token_hex(4)}"
     payload = _run_payload(task, task.text.source, workload, drawn, before)
-    result = judge.step("run", payload, cancel, NATIVE_PATIENCE_S, folder, own=True)
-    if failure := run_failure(result, NATIVE_PATIENCE_S):
+    result = judge.step("run", payload, cancel, NATIVE_PATIENCE, folder, own=True)
+    if failure := run_failure(result):
         if failure["kind"] == "task-error":
             raise StepError("task-error", failure["message"], task.text.source_file, failure.get("line"))
         what = f"your own kernel does not run on {workload['label']} (seed {drawn.seed})"
         return _Refused(own_failed(what, failure, task.text), failure["kind"] == "timeout")
-    checked = CheckedWorkload(workload, drawn, result.value["runs"][-1], result.wall_s, before)
+    checked = CheckedWorkload(workload, drawn, result.value["runs"][-1], result.processor_s, before)
     place = judge.secret / task.name / f"idle-{secrets.token_hex(8)}"
-    idle = _idle(judge, task, task.text.source, checked, place, NATIVE_PATIENCE_S, cancel, own=True)
+    idle = _idle(judge, task, task.text.source, checked, place, NATIVE_PATIENCE, cancel, own=True)
     checked = replace(checked, idle=idle)
     return checked if task.has_reference else replace(checked, truth=_upcast_truth(judge, task, checked, cancel))
 
@@ -117,7 +119,7 @@ def _idle(
     source: str,
     one: CheckedWorkload,
     folder: Path,
-    patience: float,
+    patience: Patience,
     cancel: Cancel,
     *,
     own: bool,
@@ -129,8 +131,8 @@ def _idle(
     if one.before is None:
         return None
     payload = {**_run_payload(task, source, one.workload, one.drawn, None), "poisons": POISONS[:1], "idle": True}
-    result = judge.step("run", payload, cancel, max(0.1, patience), folder, own=own)
-    if run_failure(result, patience):
+    result = judge.step("run", payload, cancel, patience, folder, own=own)
+    if run_failure(result):
         return None
     run: dict[str, Any] = result.value["runs"][0]
     return run
@@ -146,8 +148,8 @@ def _upcast_truth(judge: Judge, task: OpenTask, checked: CheckedWorkload, cancel
     folder = judge.secret / task.name / f"truth-{secrets.token_hex(4)}"
     code = code_of(task.text, task.text.source)
     payload = {**code, "inputs": checked.drawn.inputs, "poisons": ("zero",), "upcast": True}
-    result = judge.step("run", payload, cancel, NATIVE_PATIENCE_S, folder, own=True)
-    if run_failure(result, NATIVE_PATIENCE_S):
+    result = judge.step("run", payload, cancel, NATIVE_PATIENCE, folder, own=True)
+    if run_failure(result):
         return None
     truth: dict[str, Any] = result.value["runs"][0]
     return truth
@@ -194,6 +196,10 @@ def _compare(judge: Judge, task: OpenTask, ran: list[Ran], cancel: Cancel) -> li
     return compared
 
 
+def _computing(processor_s: float, deadline: float) -> Patience:
+    return Patience.computing(processor_s, max(0.1, deadline - time.monotonic()))
+
+
 def check_candidate(
     judge: Judge, task: OpenTask, checked: list[CheckedWorkload], source: str, deadline: float, cancel: Cancel
 ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
@@ -203,16 +209,16 @@ def check_candidate(
     failure = None
     folders = []
     for one in checked:
-        patience = min(CANDIDATE_SLOWDOWN * one.native_wall_s + CANDIDATE_GRACE_S, deadline - time.monotonic())
+        patience = _computing(CANDIDATE_SLOWDOWN * one.native_processor_s + CANDIDATE_GRACE_S, deadline)
         folders.append(judge.spool / "steps" / secrets.token_hex(8))
         payload = _run_payload(task, source, one.workload, one.drawn, one.before)
-        job = judge.children.submit(judge.step, "run", payload, cancel, max(0.1, patience), folders[-1])
+        job = judge.children.submit(judge.step, "run", payload, cancel, patience, folders[-1])
         result = job.result()
-        failed = run_failure(result, patience)
+        failed = run_failure(result)
         if failed is None:
-            left = min(CANDIDATE_GRACE_S, deadline - time.monotonic())
+            grace = _computing(CANDIDATE_GRACE_S, deadline)
             folders.append(judge.spool / "steps" / secrets.token_hex(8))
-            idle = _idle(judge, task, source, one, folders[-1], left, cancel, own=False)
+            idle = _idle(judge, task, source, one, folders[-1], grace, cancel, own=False)
             ran.append((one, result.value["runs"], idle))
             continue
         if one.before and (result.value or {}).get("before"):

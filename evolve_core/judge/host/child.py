@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from .errors import DEADLINE_REPORT, StepError, disk_full
+from .patience import Patience
 from .sandbox import Limits, apply_limits, confine, die_with_parent
 from .steps import UNTRUSTED, find_step
 
@@ -41,20 +42,27 @@ def run_step(message: dict[str, Any], limits: Limits, zygote: int, result_pipe: 
         confine(folder, limits)
     else:
         apply_limits(limits)
-    _report_place_before(float(message["deadline_s"]))
+    _report_place_before(Patience(**message["patience"]))
     result = _outcome(message["step"], message["payload"], Path(folder))
     _report(result_pipe, result)
 
 
-def _report_place_before(deadline_s: float) -> None:
+def _report_place_before(patience: Patience) -> None:
     """Shortly before the child is killed, the log gets the Python lines that it is at.
 
-    By an alarm that Python itself serves between two instructions: faulthandler's own watchdog reads the frames of a
+    By alarms that Python itself serves between two instructions: faulthandler's own watchdog reads the frames of a
     thread that goes on running, which crashes the process every so often.
     """
-    if deadline_s <= LONGEST_REPORTED_S:
-        signal.signal(signal.SIGALRM, _report_place)
-        signal.setitimer(signal.ITIMER_REAL, deadline_s - min(1.0, deadline_s / 10))
+    if patience.wall_s <= LONGEST_REPORTED_S:
+        _report_place_at(signal.ITIMER_REAL, signal.SIGALRM, patience.wall_s)
+    if patience.processor_s is not None:
+        # This process's own share: what it leaves to processes that it started has no Python lines here.
+        _report_place_at(signal.ITIMER_PROF, signal.SIGPROF, patience.processor_s)
+
+
+def _report_place_at(timer: int, number: signal.Signals, end_s: float) -> None:
+    signal.signal(number, _report_place)
+    signal.setitimer(timer, end_s - min(1.0, end_s / 10))
 
 
 def _report_place(number: int, frame: FrameType | None) -> None:

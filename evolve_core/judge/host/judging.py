@@ -23,11 +23,12 @@ from .kinds import Kind
 from .measuring import judge_on_gpu, open_on_gpu
 from .opened import OpenTask, TaskText, task_of
 from .outcomes import failure_of
+from .patience import Patience
 from .pool import Cancel, StepResult, Zygote
 from .steps import UNTRUSTED, kind_of
 from .untrusted import Malformed, checked_answer
 
-STEP_PATIENCE_S = 120.0
+STEP_PATIENCE = Patience(120.0)
 """For trusted steps and for the user's own code: generous, because a wrong "timeout" on their own kernel misleads."""
 
 
@@ -56,7 +57,7 @@ class Judge:
         step: str,
         payload: dict[str, Any],
         cancel: Cancel,
-        deadline_s: float = STEP_PATIENCE_S,
+        patience: Patience = STEP_PATIENCE,
         folder: Path | None = None,
         *,
         own: bool = False,
@@ -67,10 +68,10 @@ class Judge:
         """
         zygote = self._zygotes[kind_of(step)]
         where = folder or self.spool / "steps" / secrets.token_hex(8)
-        limits = _limits(step, deadline_s)
+        limits = _limits(step, patience)
         if step in UNTRUSTED and not own:
             limits["hidden"] = self.hidden
-        result = zygote.run(step, {**payload, "target": self.target}, where, deadline_s, limits, cancel)
+        result = zygote.run(step, {**payload, "target": self.target}, where, patience, limits, cancel)
         return _in_shape(step, result) if step in UNTRUSTED else result
 
     def trusted(self, step: str, text: TaskText, payload: dict[str, Any], cancel: Cancel, folder: Path) -> Any:
@@ -151,17 +152,17 @@ class Judge:
         self.children.shutdown(wait=False, cancel_futures=True)
 
 
-def _limits(step: str, deadline_s: float) -> dict[str, Any]:
+def _limits(step: str, patience: Patience) -> dict[str, Any]:
     if kind_of(step) is Kind.GPU:
         # CUDA maps terabytes of address space and spins while it waits. The step's own process and the conductor run
         # no candidate; the bench, which does, confines itself by what a driver works under (gpu/confinement.py).
         return {
-            "cpu_s": int(8 * deadline_s) + 60,
+            "cpu_s": int(8 * patience.wall_s) + 60,
             "memory_bytes": None,
             "file_bytes": 64 << 30,
             "confined": False,
         }
-    limits: dict[str, Any] = {"cpu_s": int(2 * deadline_s) + 2}
+    limits: dict[str, Any] = {"cpu_s": int(2 * patience.least_s) + 2}
     # NVRTC and nvcc map what they like, in processes of their own; they compile text and run none of it.
     return {**limits, "memory_bytes": None} if step == "compile-cuda" else limits
 

@@ -15,6 +15,7 @@ from .devices import find_devices
 from .errors import StepError, log
 from .opened import OpenTask
 from .outcomes import compare_failure, failure_of
+from .patience import Patience
 from .pool import Cancel, remove_folder
 from .tier import HOST_CODE, KERNEL_ONLY, Plans, binaries_of, complete, joint
 from .untrusted import Malformed, checked_answer
@@ -101,7 +102,7 @@ def try_layers(judge: Judge, cancel: Cancel) -> list[str]:
             "deadline_s": LAYERS_PATIENCE_S,
         }
         folder = judge.spool / "steps" / secrets.token_hex(8)
-        result = judge.step("gpu-layers", payload, cancel, LAYERS_PATIENCE_S + GPU_GRACE_S, folder)
+        result = judge.step("gpu-layers", payload, cancel, Patience(LAYERS_PATIENCE_S + GPU_GRACE_S), folder)
         remove_folder(folder)
         if not isinstance(result.value, dict):
             log(f"step gpu-layers: {failure_of(result)['message']}\n{result.log}")
@@ -173,7 +174,7 @@ def _alone(judge: Judge, payload: dict[str, Any], cancel: Cancel) -> dict[str, A
     """In processes of its own."""
     folder = judge.spool / "steps" / secrets.token_hex(8)
     # The step keeps its own deadline and says what it ran out of; the child's is only the backstop behind it.
-    result = judge.step("gpu", payload, cancel, payload["deadline_s"] + GPU_GRACE_S, folder)
+    result = judge.step("gpu", payload, cancel, Patience(payload["deadline_s"] + GPU_GRACE_S), folder)
     remove_folder(folder)
     if isinstance(result.value, dict):
         return result.value
@@ -205,7 +206,7 @@ def _session(judge: Judge, task: OpenTask, payload: dict[str, Any]) -> GpuSessio
 def _serve(judge: Judge, payload: dict[str, Any]) -> None:
     folder = judge.spool / "steps" / secrets.token_hex(8)
     try:
-        result = judge.step("gpu-session", payload, Cancel(), SESSION_S, folder)
+        result = judge.step("gpu-session", payload, Cancel(), Patience(SESSION_S), folder)
     except StepError as error:
         log(f"GPU session: {error.message}")
         return

@@ -53,7 +53,7 @@ class CheckedWorkload:
     workload: dict[str, Any]
     drawn: Draw
     native: dict[str, Any]
-    native_wall_s: float
+    native_processor_s: float
     before: Draw | None = None
     truth: dict[str, Any] | None = None
     idle: dict[str, Any] | None = None

@@ -13,7 +13,6 @@ _AGREEMENT = {16: 2.0**-5, 32: 2.0**-9, 64: 2.0**-20}
 """How far, relative to RMS(truth), the user's own kernel may be from reference() before the two are called different
 functions: bf16 has 8 bits of precision and TF32 11, and both get a few roundings. Deliberately loose: what candidates
 must meet is measured against the user's kernel, not against this."""
-_TIMEOUT_WORDS = "did not finish in"
 _FAULT_REPORT = "Fatal Python error: "
 _FAULT_FRAME = re.compile(r'^  File "(?P<file>[^"]+)", line (?P<line>\d+) in ', re.MULTILINE)
 _MEMORY_WORDS = ("can't allocate memory", "not enough memory", "MemoryError", "std::bad_alloc", "Unable to allocate")
@@ -24,14 +23,20 @@ def failure_of(result: StepResult, *, of_task: bool = False) -> dict[str, Any]:
 
     ``of_task``: lines are the task file's, else the kernel's.
     """
-    if result.how == "timeout":
-        return _timed_out(result, f"{_TIMEOUT_WORDS} {result.wall_s:.1f} s", of_task)
+    if result.overdue:
+        return _timed_out(result, _overdue_words(result), of_task)
     if result.how == "flooded":
         return _failure("crash", "its answer was larger than any honest one")
     if result.error is not None:
         kind = "out-of-memory" if _is_memory(result.error.message) else result.error.kind
         return {**_failure(kind, result.error.message), "file": result.error.file, "line": result.error.line}
     return _ended(result, of_task)
+
+
+def _overdue_words(result: StepResult) -> str:
+    if result.how == "exhausted":
+        return f"did not finish in {result.patience.processor_s:.1f} s of processor time"
+    return f"did not finish in {result.patience.wall_s:.1f} s"
 
 
 def _timed_out(result: StepResult, message: str, of_task: bool = False) -> dict[str, Any]:
@@ -75,10 +80,10 @@ def _last_words(log: str) -> str:
     return f"; its last output: {lines[-1][:200]}" if lines else ""
 
 
-def run_failure(result: StepResult, patience_s: float) -> dict[str, Any] | None:
+def run_failure(result: StepResult) -> dict[str, Any] | None:
     """Why a run in the interpreter has no outputs; None where it has."""
-    if result.how == "timeout":
-        return _timed_out(result, f"{_TIMEOUT_WORDS} {patience_s:.1f} s in Triton's interpreter")
+    if result.overdue:
+        return _timed_out(result, f"{_overdue_words(result)} in Triton's interpreter")
     value = result.value
     if not isinstance(value, dict):
         return failure_of(result)

@@ -12,13 +12,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from . import kernelcalls as kernel
 from .errors import StepError
 from .kinds import Kind
+from .patience import Patience
 from .wire import encode, read_messages
 
 START_PATIENCE_S = 180.0
@@ -27,15 +28,24 @@ START_PATIENCE_S = 180.0
 
 @dataclass
 class StepResult:
-    """How a child ended. ``how``: finished, timeout, cancelled, flooded (its answer was too large)."""
+    """How a child ended.
+
+    ``how``: finished, timeout (by the clock), exhausted (its processor time), cancelled, flooded (its answer was too
+    large). ``processor_s`` holds for one that finished.
+    """
 
     how: str
     exit_code: int
     value: Any
     error: StepError | None
     log: str
-    wall_s: float
+    processor_s: float
     folder: Path
+    patience: Patience
+
+    @property
+    def overdue(self) -> bool:
+        return self.how in ("timeout", "exhausted")
 
     @property
     def died(self) -> bool:
@@ -77,6 +87,7 @@ class Zygote:
         self.ready: dict[str, Any] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
+        self._reader: threading.Thread | None = None
         self._start()
 
     def _start(self) -> None:
@@ -99,7 +110,8 @@ class Zygote:
         )
         theirs.close()
         self._channel = ours
-        threading.Thread(target=self._read, args=(ours,), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(ours,), daemon=True)
+        self._reader.start()
 
     def _read(self, channel: socket.socket) -> None:
         try:
@@ -116,7 +128,7 @@ class Zygote:
         if self._channel is not None and not self.ready.get("missing"):
             self._on_death()
         for event, box in orphans:
-            box.append({"how": "zygote-died", "exit": -1, "result": "", "log": "", "wall_s": 0.0})
+            box.append({"how": "zygote-died", "exit": -1, "result": "", "log": "", "processor_s": 0.0})
             event.set()
 
     def _take(self, message: dict[str, Any]) -> None:
@@ -139,7 +151,7 @@ class Zygote:
         step: str,
         payload: dict[str, Any],
         folder: Path,
-        deadline_s: float,
+        patience: Patience,
         limits: dict[str, Any],
         cancel: Cancel,
     ) -> StepResult:
@@ -155,15 +167,15 @@ class Zygote:
         cancel.check()
         with self._lock:
             self._waiting[number] = (event, box)
-            self._send({**message, "deadline_s": deadline_s, "limits": limits})
+            self._send({**message, "patience": asdict(patience), "limits": limits})
         if cancel.wanted:
             self.cancel(number)
         event.wait()
         with cancel.lock:
             cancel.running.pop(number, None)
-        return self._result(box[0], folder, cancel)
+        return self._result(box[0], folder, patience, cancel)
 
-    def _result(self, answer: dict[str, Any], folder: Path, cancel: Cancel) -> StepResult:
+    def _result(self, answer: dict[str, Any], folder: Path, patience: Patience, cancel: Cancel) -> StepResult:
         if answer["how"] == "cancelled":
             cancel.wanted = True
         cancel.check()
@@ -179,8 +191,9 @@ class Zygote:
             value=result.get("value"),
             error=StepError.from_json(error) if error else None,
             log=answer["log"],
-            wall_s=answer["wall_s"],
+            processor_s=answer["processor_s"],
             folder=folder,
+            patience=patience,
         )
 
     def _send(self, message: dict[str, Any]) -> None:
@@ -198,8 +211,8 @@ class Zygote:
 
     def close(self) -> None:
         """Close the channel: the zygote kills its descendants and ends. Killed itself where it does not."""
-        if self._channel is not None:
-            channel, self._channel = self._channel, None
+        channel, self._channel = self._channel, None
+        if channel is not None:
             channel.shutdown(socket.SHUT_RDWR)
         if self._process is not None:
             try:
@@ -207,6 +220,9 @@ class Zygote:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+        if channel is not None and self._reader is not None:
+            self._reader.join()
+            channel.close()
 
 
 def _last_line(text: str) -> dict[str, Any]:

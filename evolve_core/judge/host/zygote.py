@@ -17,8 +17,9 @@ from typing import Any
 
 from . import kernelcalls as kernel
 from .child import run_step
-from .descendants import kill_everything, kill_group, kill_strays
+from .descendants import kill_everything, kill_group, kill_strays, processor_seconds
 from .kinds import Kind
+from .patience import Patience
 from .sandbox import Limits
 from .warm import warm_up
 from .wire import LineBuffer, encode
@@ -26,6 +27,8 @@ from .wire import LineBuffer, encode
 MAX_RESULT_BYTES = 32 << 20
 LOG_HEAD_BYTES = 16 << 10
 LOG_TAIL_BYTES = 16 << 10
+LEAST_PAUSE_S = 0.1
+"""Between two looks at what a child has computed."""
 
 
 @dataclass
@@ -56,15 +59,21 @@ class Job:
     pid_descriptor: int
     result_pipe: int
     log_pipe: int
-    deadline: float
+    patience: Patience
     started: float
+    due: float
+    """When it is to be looked at whether its patience is used up, on the monotonic clock."""
     how: str = "finished"
     result: bytearray = field(default_factory=bytearray)
     log: Log = field(default_factory=Log)
 
+    @property
+    def deadline(self) -> float:
+        return self.started + self.patience.wall_s
+
 
 class Zygote:
-    """The loop: messages from the host, output of children, deaths of children, deadlines."""
+    """The loop: messages from the host, output of children, deaths of children, their patience."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
@@ -76,23 +85,29 @@ class Zygote:
 
     def run(self) -> None:
         while self._open:
-            for key, _ in self._selector.select(self._patience_s()):
+            for key, _ in self._selector.select(self._pause_s()):
                 # An earlier event of this round may have ended the job that this one belongs to.
                 if self._selector.get_map().get(key.fd) is key:
                     key.data()
-            self._enforce_deadlines()
+            self._end_the_overdue()
         kill_everything()
 
-    def _patience_s(self) -> float | None:
+    def _pause_s(self) -> float | None:
         if not self._jobs:
             return None
-        return max(0.0, min(job.deadline for job in self._jobs.values()) - time.monotonic())
+        return max(0.0, min(job.due for job in self._jobs.values()) - time.monotonic())
 
-    def _enforce_deadlines(self) -> None:
+    def _end_the_overdue(self) -> None:
         now = time.monotonic()
         for job in list(self._jobs.values()):
             if now >= job.deadline:
                 self._kill(job, "timeout")
+            elif now >= job.due and job.patience.processor_s is not None:
+                left = job.patience.processor_s - processor_seconds(job.pid)
+                if left <= 0:
+                    self._kill(job, "exhausted")
+                else:
+                    job.due = min(now + max(left, LEAST_PAUSE_S), job.deadline)
 
     def _on_channel(self) -> None:
         data = self._channel.recv(1 << 16)
@@ -118,14 +133,16 @@ class Zygote:
         os.close(result_writer)
         os.close(log_writer)
         now = time.monotonic()
+        patience = Patience(**message["patience"])
         job = Job(
             number=message["start"],
             pid=pid,
             pid_descriptor=os.pidfd_open(pid),
             result_pipe=result_reader,
             log_pipe=log_reader,
-            deadline=now + float(message["deadline_s"]),
+            patience=patience,
             started=now,
+            due=now + patience.least_s,
         )
         self._jobs[job.number] = job
         self._selector.register(job.result_pipe, selectors.EVENT_READ, lambda: self._on_result(job))
@@ -162,7 +179,7 @@ class Zygote:
         """The child is dead or dying: take the rest of its output, kill what it left, answer."""
         del self._jobs[job.number]
         kill_group(job.pid)
-        exit_code = os.waitstatus_to_exitcode(os.waitpid(job.pid, 0)[1])
+        _, status, used = os.wait4(job.pid, 0)
         kill_strays({other.pid for other in self._jobs.values()})
         job.result += _drain(job.result_pipe, MAX_RESULT_BYTES - len(job.result))
         job.log.add(_drain(job.log_pipe, LOG_TAIL_BYTES))
@@ -175,10 +192,10 @@ class Zygote:
                 {
                     "done": job.number,
                     "how": job.how,
-                    "exit": exit_code,
+                    "exit": os.waitstatus_to_exitcode(status),
                     "result": bytes(job.result).decode("utf-8", "replace"),
                     "log": job.log.text(),
-                    "wall_s": round(time.monotonic() - job.started, 4),
+                    "processor_s": round(used.ru_utime + used.ru_stime, 4),
                 }
             )
         )
