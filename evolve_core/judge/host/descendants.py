@@ -5,8 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import dataclass
 
 _GONE = (-1, 0)
+
+
+@dataclass(frozen=True)
+class Family:
+    """``processor_s`` counts what has ended, too, where somebody waited for it."""
+
+    members: int
+    processor_s: float
 
 
 def children_of(parent: int) -> list[int]:
@@ -14,18 +23,19 @@ def children_of(parent: int) -> list[int]:
     return [process for process, (above, _) in _processes().items() if above == parent]
 
 
-def processor_seconds(leader: int) -> float:
-    """Processor time of a process and all its descendants so far, the dead ones included that were waited for."""
+def family_of(leader: int) -> Family:
+    """A process with all its descendants, as they are now."""
     known = _processes()
     children: dict[int, list[int]] = {}
     for process, (parent, _) in known.items():
         children.setdefault(parent, []).append(process)
-    family, ticks = [leader], 0
-    while family:
-        process = family.pop()
+    waiting, members, ticks = [leader], 0, 0
+    while waiting:
+        process = waiting.pop()
+        members += 1
         ticks += known.get(process, _GONE)[1]
-        family += children.get(process, [])
-    return ticks / os.sysconf("SC_CLK_TCK")
+        waiting += children.get(process, [])
+    return Family(members, ticks / os.sysconf("SC_CLK_TCK"))
 
 
 def _processes() -> dict[int, tuple[int, int]]:

@@ -27,7 +27,10 @@ _NAMESPACES = (
     kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC
 )
 MAX_PROCESSES = 256
-"""Threads and processes of one child, where a user namespace counts them apart from the user's other ones."""
+"""Threads and processes of one child, where a user namespace counts them apart from the user's other ones. It does not
+bind root, as whom containers run."""
+MAX_FAMILY = 128
+"""Processes of one child, beyond which the zygote ends it as a fork bomb; whoever it runs as."""
 
 
 @dataclass(frozen=True)

@@ -17,18 +17,18 @@ from typing import Any
 
 from . import kernelcalls as kernel
 from .child import run_step
-from .descendants import kill_everything, kill_group, kill_strays, processor_seconds
+from .descendants import family_of, kill_everything, kill_group, kill_strays
 from .kinds import Kind
 from .patience import Patience
-from .sandbox import Limits
+from .sandbox import MAX_FAMILY, Limits
 from .warm import warm_up
 from .wire import LineBuffer, encode
 
 MAX_RESULT_BYTES = 32 << 20
 LOG_HEAD_BYTES = 16 << 10
 LOG_TAIL_BYTES = 16 << 10
-LEAST_PAUSE_S = 0.1
-"""Between two looks at what a child has computed."""
+PAUSE_S = 0.5
+"""Between two looks at what a child has computed and started: a fork bomb must not get far before it is seen."""
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Job:
     patience: Patience
     started: float
     due: float
-    """When it is to be looked at whether its patience is used up, on the monotonic clock."""
+    """When it is to be looked at next, on the monotonic clock."""
     how: str = "finished"
     result: bytearray = field(default_factory=bytearray)
     log: Log = field(default_factory=Log)
@@ -98,16 +98,21 @@ class Zygote:
         return max(0.0, min(job.due for job in self._jobs.values()) - time.monotonic())
 
     def _end_the_overdue(self) -> None:
-        now = time.monotonic()
         for job in list(self._jobs.values()):
+            now = time.monotonic()
             if now >= job.deadline:
                 self._kill(job, "timeout")
-            elif now >= job.due and job.patience.processor_s is not None:
-                left = job.patience.processor_s - processor_seconds(job.pid)
-                if left <= 0:
-                    self._kill(job, "exhausted")
-                else:
-                    job.due = min(now + max(left, LEAST_PAUSE_S), job.deadline)
+            elif now >= job.due:
+                self._look_at(job)
+
+    def _look_at(self, job: Job) -> None:
+        family = family_of(job.pid)
+        if family.members > MAX_FAMILY:
+            self._kill(job, "swarming")
+        elif job.patience.processor_s is not None and family.processor_s >= job.patience.processor_s:
+            self._kill(job, "exhausted")
+        else:
+            job.due = min(time.monotonic() + PAUSE_S, job.deadline)
 
     def _on_channel(self) -> None:
         data = self._channel.recv(1 << 16)
@@ -142,7 +147,7 @@ class Zygote:
             log_pipe=log_reader,
             patience=patience,
             started=now,
-            due=now + patience.least_s,
+            due=now + PAUSE_S,
         )
         self._jobs[job.number] = job
         self._selector.register(job.result_pipe, selectors.EVENT_READ, lambda: self._on_result(job))
