@@ -8,4 +8,10 @@ from pathlib import Path
 
 def about_run(command: str, run_id: str, workspace: Path) -> str:
     """``kernel-evolve COMMAND ID`` with the workspace whose journal holds the run."""
-    return shlex.join(["kernel-evolve", command, run_id, "--workspace", str(workspace.absolute())])
+    return shlex.join(["kernel-evolve", command, run_id, "--workspace", str(workspace.resolve())])
+
+
+def to_resume(run_id: str, workspace: Path, python: str) -> str:
+    """What goes on with an interrupted run, judged by the same interpreter; ``python`` is "" where none is known."""
+    judged_by = ["--python", python] if python else []
+    return shlex.join(["kernel-evolve", "run", "--resume", run_id, "--workspace", str(workspace.resolve()), *judged_by])

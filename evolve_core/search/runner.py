@@ -19,6 +19,7 @@ from evolve_core.errors import KernelEvolveError, RunError, UsageError
 from evolve_core.files import explain
 from evolve_core.journal.lock import is_runner_alive, runner_lock
 from evolve_core.journal.model import CandidateRecord, RunRecord, RunSpec, RunState
+from evolve_core.journal.paste import to_resume
 from evolve_core.journal.reader import LAST_WORDS_MARK, JournalReader
 from evolve_core.journal.writer import JournalWriter
 from evolve_core.judge.session import JudgeRefused, TaskJudge
@@ -53,7 +54,7 @@ def carry_out(workspace: Path, run_id: str, task: Task, spec: RunSpec, resources
     """
     with runner_lock(workspace, run_id) as leave_words, closing(JournalWriter(workspace)) as journal:
         journal.create_run(run_id, spec, os.getpid())
-        with _saying_why(run_id, leave_words):
+        with _saying_why(to_resume(run_id, workspace, str(resources.python)), leave_words):
             return _carry_on(workspace, run_id, task, spec, resources, journal, ())
 
 
@@ -61,7 +62,7 @@ def resume(workspace: Path, run: RunRecord, task: Task, resources: Resources) ->
     """Go on with a run whose runner is gone: nothing judged is judged again. Raises as ``carry_out`` does."""
     with (
         runner_lock(workspace, run.run_id) as leave_words,
-        _saying_why(run.run_id, leave_words),
+        _saying_why(to_resume(run.run_id, workspace, str(resources.python)), leave_words),
         closing(JournalWriter(workspace)) as journal,
     ):
         journal.adopt_run(run.run_id, os.getpid())
@@ -71,13 +72,13 @@ def resume(workspace: Path, run: RunRecord, task: Task, resources: Resources) ->
 
 
 @contextlib.contextmanager
-def _saying_why(run_id: str, leave_words: Callable[[str], None]) -> Iterator[None]:
+def _saying_why(go_on: str, leave_words: Callable[[str], None]) -> Iterator[None]:
     """A runner that cannot go on says why and how to resume, where readers find it even when the disk is full."""
     try:
         yield
     except (KernelEvolveError, OSError) as error:
         why = explain(error) if isinstance(error, OSError) else str(error)
-        words = f"{why} Go on with `kernel-evolve run --resume {run_id}`."
+        words = f"{why} Go on with `{go_on}`."
         with contextlib.suppress(OSError):
             # Where every write is a copy there may be no room even for this; the terminal and the log have it too.
             leave_words(words)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
 import subprocess
 import sys
 import time
@@ -102,7 +103,8 @@ def test_a_run_whose_journal_cannot_grow_says_so_and_resumes(softmax, tmp_path):
     run, before = read(tmp_path)
     assert runner.returncode == 2 and run is not None and run.state is RunState.INTERRUPTED
     assert "journal.sqlite cannot be written (disk I/O error)" in run.reason
-    assert run.reason.endswith("Go on with `kernel-evolve run --resume r1`.")
+    go_on = shlex.join(["--workspace", str(tmp_path), "--python", sys.executable])
+    assert run.reason.endswith(f"Go on with `kernel-evolve run --resume r1 {go_on}`.")
     assert said == f"kernel-evolve: {run.reason}"
     with start(tmp_path, "--resume", "r1") as resumed:
         resumed.communicate(timeout=PATIENCE_S)
