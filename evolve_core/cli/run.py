@@ -9,6 +9,7 @@ import secrets
 import signal
 import sys
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -23,6 +24,7 @@ from evolve_core.errors import UsageError
 from evolve_core.interpreter import project_settings, resolve
 from evolve_core.journal.codec import to_plain
 from evolve_core.journal.model import RunRecord, RunSpec, RunState
+from evolve_core.journal.paste import to_resume
 from evolve_core.journal.reader import LAST_WORDS_MARK, JournalReader
 from evolve_core.models.registry import parse_models
 from evolve_core.search.budget import parse_budget
@@ -71,7 +73,7 @@ def command(
         run = _interrupted(root, resume_id)
         task = _task_of(run)
         resources = _resources(root, task.source_file, python, editor_python, workers, models)
-        _leave_well(root, resume_id)
+        _leave_well(root, resume_id, resources.python)
         with watching(root, resume_id, quiet=as_json):
             record = resume(root, run, task, resources)
     elif kernel:
@@ -83,9 +85,10 @@ def command(
             reader.run(run_id)
         spec = _spec(kernels, task, selection.text, budget, target, proposers, new_seed() if seed is None else seed)
         resources = _resources(root, selection.path, python, editor_python, workers, models)
+        spec = replace(spec, python=str(resources.python))
         run_id = run_id or secrets.token_hex(4)
         _note(f"run {run_id} in {root}")
-        _leave_well(root, run_id)
+        _leave_well(root, run_id, resources.python)
         with watching(root, run_id, quiet=as_json):
             record = carry_out(root, run_id, task, spec, resources)
     else:
@@ -179,7 +182,7 @@ def _finish(record: RunRecord, root: Path, *, as_json: bool) -> None:
         click.get_current_context().exit(COULD_NOT_RUN)
 
 
-def _leave_well(root: Path, run_id: str) -> None:
+def _leave_well(root: Path, run_id: str, python: Path) -> None:
     """SIGTERM and Ctrl-C end the runner the clean way: children first. The run can be resumed."""
 
     def leave(number: int, _frame: FrameType | None) -> None:
@@ -189,7 +192,7 @@ def _leave_well(root: Path, run_id: str) -> None:
         if not _speaks_into(log_file(root, run_id)):
             with log_file(root, run_id).open("a", encoding="utf-8") as log:
                 log.write(f"{LAST_WORDS_MARK}{words}\n")
-            _note(f"go on with: kernel-evolve run --resume {run_id}")
+            _note(f"go on with: {to_resume(run_id, root, str(python))}")
         sys.exit(COULD_NOT_RUN)
 
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -8,6 +8,7 @@ from pathlib import Path
 from evolve_core.errors import RunError
 from evolve_core.journal.lock import is_runner_alive
 from evolve_core.journal.model import Control, RunState
+from evolve_core.journal.paste import to_resume
 from evolve_core.journal.reader import JournalReader
 from evolve_core.journal.writer import JournalWriter
 
@@ -26,7 +27,8 @@ def request_control(workspace: Path, run_id: str, control: Control) -> None:
         raise RunError(f"Run {run_id} has already ended ({run.state}).")
     alive = is_runner_alive(workspace, run_id)
     if not alive and control is not Control.CANCEL:
-        raise RunError(f"The runner of {run_id} is gone. Go on with: kernel-evolve run --resume {run_id}")
+        go_on = to_resume(run_id, workspace, run.spec.python)
+        raise RunError(f"The runner of {run_id} is gone. Go on with: {go_on}")
     with closing(JournalWriter(workspace)) as writer:
         if not alive:
             writer.set_state(run_id, RunState.CANCELLED, "Cancelled after its runner was gone.")

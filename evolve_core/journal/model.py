@@ -57,6 +57,8 @@ class RunSpec:
     proposers: tuple[str, ...] = ()
     task_sha256: str = ""
     """Hash of the task file's text: verdicts reached under two tasks cannot be compared."""
+    python: str = ""
+    """The interpreter that judges, however it was found; "" in runs of earlier versions."""
 
 
 @dataclass(frozen=True, slots=True)

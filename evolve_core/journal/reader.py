@@ -128,7 +128,7 @@ class JournalReader:
             raise translate(error, journal_file(self.workspace)) from error
 
     def _run(self, row: sqlite3.Row) -> RunRecord:
-        state, reason = RunState(row["state"]), row["reason"]
+        state, reason = self._state(row), row["reason"]
         if not state.is_final and not is_runner_alive(self.workspace, row["run_id"]):
             state, reason = RunState.INTERRUPTED, _last_words(self.workspace, row["run_id"])
         return RunRecord(
@@ -151,6 +151,16 @@ class JournalReader:
             spent_s=row["spent_s"],
             spent_dollars=row["spent_dollars"],
         )
+
+    def _state(self, row: sqlite3.Row) -> RunState:
+        try:
+            return RunState(row["state"])
+        except ValueError:
+            raise JournalError(
+                f"The journal {journal_file(self.workspace)} cannot be read: its run {row['run_id']} is in the state "
+                f"{row['state']!r}, and there are only {', '.join(RunState)}. Correct that, "
+                "or move journal.sqlite away to start a new one."
+            ) from None
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

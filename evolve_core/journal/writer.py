@@ -11,8 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from evolve_core.journal.codec import encode
+from evolve_core.errors import RunError
+from evolve_core.journal.codec import decode, encode
+from evolve_core.journal.lock import is_runner_alive
 from evolve_core.journal.model import Control, RunSpec, RunState
+from evolve_core.journal.paste import about_run
 from evolve_core.journal.schema import journal_file, open_for_writing, translate
 from evolve_core.judge.verdict import Verdict
 from evolve_core.propose.proposal import Proposal
@@ -31,16 +34,20 @@ class JournalWriter:
         self._connection = open_for_writing(workspace)
 
     def create_run(self, run_id: str, spec: RunSpec, pid: int) -> None:
+        """Write a new run down. Raises RunError, naming it, where another living run has one of its kernels."""
         now = time.time()
         with self._transaction() as connection:
+            self._refuse_second(connection, run_id, spec)
             connection.execute(
                 "INSERT INTO run (run_id, spec, state, reason, created_at, updated_at, pid) VALUES (?,?,?,?,?,?,?)",
                 (run_id, encode(spec), RunState.QUEUED, "", now, now, pid),
             )
 
     def adopt_run(self, run_id: str, pid: int) -> None:
-        """A resumed run gets a new runner: its process id, no pending control, no end."""
+        """A resumed run gets a new runner: its process id, no pending control, no end. Raises as ``create_run``."""
         with self._transaction() as connection:
+            row = connection.execute("SELECT spec FROM run WHERE run_id = ?", (run_id,)).fetchone()
+            self._refuse_second(connection, run_id, decode(row["spec"], RunSpec))
             connection.execute(
                 "UPDATE run SET pid = ?, control = '', ended_at = NULL, updated_at = ? WHERE run_id = ?",
                 (pid, time.time(), run_id),
@@ -140,6 +147,24 @@ class JournalWriter:
 
     def close(self) -> None:
         self._connection.close()
+
+    def _refuse_second(self, connection: sqlite3.Connection, run_id: str, spec: RunSpec) -> None:
+        """One run per kernel, whoever starts it. Two runners at once look one after the other: each holds its own
+        lock by now, and this is inside of the transaction that shows its run to the next.
+        """
+        rows = connection.execute(
+            "SELECT run_id, json_extract(spec, '$.kernels') AS kernels FROM run WHERE run_id != ?"
+            " AND state NOT IN ('done', 'failed', 'cancelled') AND json_extract(spec, '$.source_file') = ?",
+            (run_id, spec.source_file),
+        )
+        for row in rows:
+            shared = [name for name in json.loads(row["kernels"]) if name in spec.kernels]
+            if shared and is_runner_alive(self.workspace, row["run_id"]):
+                watch, cancel = (about_run(word, row["run_id"], self.workspace) for word in ("show", "cancel"))
+                raise RunError(
+                    f"Nothing was started: {shared[0]} is being evolved already by run {row['run_id']}. "
+                    f"See how far it is with `{watch}`, or end it first with `{cancel}`."
+                )
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -19,6 +19,7 @@ from evolve_core.errors import KernelEvolveError, RunError, UsageError
 from evolve_core.files import explain
 from evolve_core.journal.lock import is_runner_alive, runner_lock
 from evolve_core.journal.model import CandidateRecord, RunRecord, RunSpec, RunState
+from evolve_core.journal.paste import to_resume
 from evolve_core.journal.reader import LAST_WORDS_MARK, JournalReader
 from evolve_core.journal.writer import JournalWriter
 from evolve_core.judge.session import JudgeRefused, TaskJudge
@@ -53,7 +54,7 @@ def carry_out(workspace: Path, run_id: str, task: Task, spec: RunSpec, resources
     """
     with runner_lock(workspace, run_id) as leave_words, closing(JournalWriter(workspace)) as journal:
         journal.create_run(run_id, spec, os.getpid())
-        with _saying_why(workspace, run_id, leave_words):
+        with _saying_why(workspace, to_resume(run_id, workspace, str(resources.python)), leave_words):
             return _carry_on(workspace, run_id, task, spec, resources, journal, ())
 
 
@@ -61,7 +62,7 @@ def resume(workspace: Path, run: RunRecord, task: Task, resources: Resources) ->
     """Go on with a run whose runner is gone: nothing judged is judged again. Raises as ``carry_out`` does."""
     with (
         runner_lock(workspace, run.run_id) as leave_words,
-        _saying_why(workspace, run.run_id, leave_words),
+        _saying_why(workspace, to_resume(run.run_id, workspace, str(resources.python)), leave_words),
         closing(JournalWriter(workspace)) as journal,
     ):
         journal.adopt_run(run.run_id, os.getpid())
@@ -71,25 +72,25 @@ def resume(workspace: Path, run: RunRecord, task: Task, resources: Resources) ->
 
 
 @contextlib.contextmanager
-def _saying_why(workspace: Path, run_id: str, leave_words: Callable[[str], None]) -> Iterator[None]:
+def _saying_why(workspace: Path, go_on: str, leave_words: Callable[[str], None]) -> Iterator[None]:
     """A runner that cannot go on says why and how to resume, where readers find it even when the disk is full."""
     try:
         yield
     except (KernelEvolveError, OSError) as error:
         why = explain(error, workspace) if isinstance(error, OSError) else str(error)
-        words = _and_resume(why, run_id)
+        words = _and_resume(why, go_on)
         with contextlib.suppress(OSError):
             # Where every write is a copy there may be no room even for this; the terminal and the log have it too.
             leave_words(words)
         raise RunError(words) from error
 
 
-def _and_resume(why: str, run_id: str) -> str:
+def _and_resume(why: str, go_on: str) -> str:
     """A message whose next step is to resume: "try again" is that already, and is not said beside it."""
-    again, resumed = "then try again.", f"`kernel-evolve run --resume {run_id}`."
+    again = "then try again."
     if why.endswith(again):
-        return f"{why.removesuffix(again)}then go on with {resumed}"
-    return f"{why} Go on with {resumed}"
+        return f"{why.removesuffix(again)}then go on with `{go_on}`."
+    return f"{why} Go on with `{go_on}`."
 
 
 def _carry_on(

@@ -177,8 +177,15 @@ class Background:
         for runs in snapshot.runs.values():
             for run in runs:
                 view.pending.pop(run.record.run_id, None)
+                if run.is_active:
+                    self._forget_failed_starts(run)
                 if self._is_news(before.get(run.record.run_id), run):
                     self._app.notify_run(run_changed(run, time.time()))
+
+    def _forget_failed_starts(self, run: RunView) -> None:
+        """A run that is on is what there is to say of its kernels. It may be why another start was refused."""
+        for name in run.record.spec.kernels:
+            self._app.view.start_failures.pop((run.record.spec.source_file, name), None)
 
     def _is_news(self, before: object, run: RunView) -> bool:
         """Old runs that were over when we first saw them are history, not news."""
@@ -197,6 +204,9 @@ class Background:
                 words = jobs.last_words(job)
                 failure = StartFailure(job.run_id, pending.path, pending.kernels, pending.versions, words)
                 app.view.start_failures[str(pending.path), pending.kernels[0]] = failure
+        if lost:
+            for run in app.view.active_runs():
+                self._forget_failed_starts(run)
         return bool(lost)
 
     async def _compute_offers(self) -> bool:

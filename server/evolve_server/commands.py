@@ -77,12 +77,14 @@ async def start_all(app: App, subject: Subject) -> dict[str, Any]:
     run_ids: list[str] = []
     covered: set[str] = set()
     problems: list[str] = []
+    any_busy = False
     for view in app.view.kernels(document):
         if view.name in covered:
             continue
         task = await _task(app, document, view)
         fresh = app.view.kernel(document, view.name)
         if fresh is None or fresh.is_busy:
+            any_busy |= fresh is not None
             continue
         if isinstance(task, TaskProblem):
             problems.append(task.message)
@@ -90,8 +92,16 @@ async def start_all(app: App, subject: Subject) -> dict[str, Any]:
         covered |= set(task.kernels)
         run_ids.append((await _start(app, document, view, ()))["runId"])
     if not run_ids:
-        raise CommandFailed(problems[0] if problems else "Every kernel of this file is being evolved already.")
+        raise CommandFailed(_why_none_started(document, problems, any_busy=any_busy))
     return {"runIds": run_ids}
+
+
+def _why_none_started(document: Document, problems: list[str], *, any_busy: bool) -> str:
+    if not document.anchored:
+        return "There are no kernels in this file."
+    if any_busy or not problems:
+        return f"Every kernel of this file{' that has a task' if problems else ''} is being evolved already."
+    return f"Nothing was started, as no kernel of this file has a usable task: {problems[0]}"
 
 
 async def cancel(app: App, subject: Subject) -> dict[str, Any]:

@@ -7,13 +7,33 @@ from typing import TYPE_CHECKING
 
 from evolve_core.files import FULL, names_full_disk
 from evolve_core.journal.model import Control, RunState
-from evolve_core.task.model import TaskProblem, TaskProblemKind
+from evolve_core.task.model import Task, TaskProblem, TaskProblemKind
 from evolve_server.view import Freshness, is_cancelled
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from evolve_core.journal.model import RunRecord
     from evolve_core.judge.verdict import Interval, Verdict
     from evolve_server.view import KernelView, RunView
+
+
+MAX_NAMED = 3
+"""How many kernels a title lists."""
+
+
+def evolve_all(views: Sequence[KernelView]) -> str:
+    """What starts every kernel of a file, "" where fewer than two are known to have a task: a title that says which.
+
+    The lens of a single kernel starts that one; one without a task has none to start.
+    """
+    ready = [view.name for view in views if isinstance(view.task, Task)]
+    if len(ready) < 2:
+        return ""
+    if len(ready) == len(views):
+        return f"Evolve all {len(ready)} kernels"
+    more = " …" if len(ready) > MAX_NAMED else ""
+    return f"Evolve the {len(ready)} kernels that have a task: {', '.join(ready[:MAX_NAMED])}{more}"
 
 
 def ratio(value: float, *, estimated: bool) -> str:

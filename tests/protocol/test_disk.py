@@ -15,6 +15,7 @@ from journals import ended_run, spec
 from lsp_client import PLAIN, Lsp, ResponseError
 
 from evolve_core.journal.model import RunState
+from evolve_core.journal.paste import to_resume
 
 Serve = Callable[..., Coroutine[Any, Any, Lsp]]
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -89,11 +90,14 @@ async def test_a_run_that_cannot_be_resumed(serve: Serve, workspace: Path, sourc
     await client.command("resume", uri=uri, kernel="softmax_kernel")
     await client.until_title(uri, lambda title: title == "interrupted after 0/200, the disk is full: resume")
     [found] = await client.until_diagnostics(uri, bool)
-    assert found["message"] == (
+    # The interpreter is the one that the server found.
+    words, _, python = found["message"].partition(" --python ")
+    assert words == (
         f"The disk is full: 0 MB are left on {workspace}. "
         f"The journal {workspace}/.kernel-evolve/journal.sqlite cannot be written. Everything judged so far is kept. "
-        "Free some space on that disk, then go on with `kernel-evolve run --resume run-1`."
+        f"Free some space on that disk, then go on with `{to_resume('run-1', workspace, '')}"
     )
+    assert python.endswith("`.")
 
 
 async def test_nothing_starts_in_a_read_only_workspace(serve: Serve, workspace: Path, source: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from inline_snapshot import snapshot
 from journals import ESTIMATED, MEASURED, Winner, active_run, ended_run, faster, judge_candidates, spec
-from lsp_client import NEOVIM, PLAIN, VSCODE, Lsp
+from lsp_client import NEOVIM, PLAIN, VSCODE, Lsp, ResponseError
 
 from evolve_core.journal.control import request_control
 from evolve_core.journal.model import Control, RunState
@@ -215,14 +215,78 @@ async def test_other_files_and_kernels_have_nothing_to_do_with_it(serve: Serve, 
     assert not any("1.38" in title for title in await client.titles(client.open(other)))
 
 
-async def test_several_kernels_get_a_lens_for_all(serve: Serve, workspace: Path, source: Path) -> None:
-    two = source.read_text() + "\n\n@triton.jit\ndef scale_kernel(x_ptr, n, BLOCK: tl.constexpr):\n    pass\n"
+def with_copies(source: Path, *names: str, without_task: tuple[str, ...] = ()) -> str:
+    """The text of softmax.py with copies of its kernel and entry under other names, and task files for them."""
+    text = source.read_text()
+    copy = text[text.index("@triton.jit") :]
+    for name in names:
+        task = source.with_suffix(".evolve.py").read_text()
+        source.with_name(f"softmax.{name}.evolve.py").write_text(task.replace("softmax", name))
+    return text + "".join("\n\n" + copy.replace("softmax", name) for name in (*names, *without_task))
+
+
+async def test_several_kernels_with_a_task_get_a_lens_and_an_action_for_all(serve: Serve, source: Path) -> None:
     client = await serve()
-    uri = client.open(source, two)
-    lenses = await client.lenses(uri)
-    assert lenses[0]["range"]["start"]["line"] == 0
-    assert lenses[0]["command"]["title"] == "Evolve all 2 kernels"
-    assert lenses[0]["command"]["command"] == "kernelEvolve.startAll"
+    uri = client.open(source, with_copies(source, "other"))
+    await client.until_title(uri, lambda t: t == "Evolve all 2 kernels")
+    [lens, *_] = await client.lenses(uri)
+    assert lens["range"]["start"]["line"] == 0
+    assert lens["command"]["command"] == "kernelEvolve.startAll"
+    assert (await client.action(uri, 8, "Evolve all 2 kernels"))["command"]["command"] == "kernelEvolve.startAll"
+
+
+async def test_what_starts_all_names_the_kernels_that_have_a_task(serve: Serve, source: Path) -> None:
+    client = await serve(options={"budget": "twelve"})
+    uri = client.open(source, with_copies(source, "other", without_task=("third",)))
+    title = "Evolve the 2 kernels that have a task: softmax_kernel, other_kernel"
+    assert await client.until_title(uri, lambda t: "have a task" in t) == [
+        title,
+        "Evolve",
+        "Evolve",
+        "Evolve: write a task file first…",
+    ]
+    assert (await client.actions(uri, 8))[-1]["title"] == title
+    assert len((await client.command("startAll", uri=uri))["runIds"]) == 2
+    # Both runners cannot begin; the lens says so, and the one without a task was left alone.
+    failed = "failed: 'twelve' is no budget"
+    for kernel in ("softmax_kernel", "other_kernel"):
+        await client.until_diagnostics(
+            uri,
+            lambda found, kernel=kernel: any(
+                d["code"] == "run-failed" and d["data"]["kernel"] == kernel for d in found
+            ),
+        )
+    assert await client.titles(uri) == [title, failed, failed, "Evolve: write a task file first…"]
+
+
+async def test_starting_all_where_those_with_a_task_are_evolved_already(
+    serve: Serve, workspace: Path, source: Path
+) -> None:
+    client = await serve()
+    uri = client.open(source, with_copies(source, without_task=("other",)))
+    with active_run(workspace, spec(source)):
+        await client.until_title(uri, lambda t: "evolving" in t)
+        with pytest.raises(ResponseError) as caught:
+            await client.command("startAll", uri=uri)
+    assert caught.value.message == "Every kernel of this file that has a task is being evolved already."
+
+
+async def test_where_no_kernel_has_a_task_nothing_offers_to_start_all(
+    serve: Serve, workspace: Path, source: Path
+) -> None:
+    (workspace / "softmax.evolve.py").unlink()
+    client = await serve()
+    uri = client.open(source, with_copies(source, without_task=("other",)))
+    missing = "Evolve: write a task file first…"
+    assert await client.until_title(uri, lambda t: t == missing) == [missing, missing]
+    titles = [action["title"] for action in await client.actions(uri, 8)]
+    assert titles == ["Write task file for `softmax_kernel`"]
+    # The editors' command for it is there in every file.
+    with pytest.raises(ResponseError) as caught:
+        await client.command("startAll", uri=uri)
+    assert caught.value.message.startswith(
+        "Nothing was started, as no kernel of this file has a usable task: no task covers softmax_kernel. Write "
+    )
 
 
 async def test_no_lenses_where_they_are_turned_off(serve: Serve, source: Path) -> None:

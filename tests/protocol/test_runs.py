@@ -49,11 +49,11 @@ async def test_progress_from_begin_to_end(serve: Serve, workspace: Path, source:
 
 
 async def test_progress_that_ends_with_a_winner_says_estimated(serve: Serve, workspace: Path, source: Path) -> None:
+    ended_run(workspace, spec(source), winner=Winner(faster(source.read_text())))
     client = await serve()
     client.open(source)
     with active_run(workspace, spec(source), run_id="other"):
         await client.until("$/progress", lambda p: p["value"]["kind"] == "begin")
-        ended_run(workspace, spec(source), winner=Winner(faster(source.read_text())))
     changed = await client.until("$/kernelEvolve/runChanged", lambda c: c["runId"] == "other")
     assert (changed["uri"], changed["state"], changed["kernels"]) == (source.as_uri(), "evolving", ["softmax_kernel"])
 

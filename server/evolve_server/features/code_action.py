@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from lsprotocol import types
 
 from evolve_core.journal.model import Control
-from evolve_core.task.model import TaskProblem, TaskProblemKind
+from evolve_core.task.model import Task, TaskProblem, TaskProblemKind
 from evolve_server.connection import CommandFailed
 from evolve_server.edits import current_offer, task_file_edit, workspace_edit
 from evolve_server.offers import offer as offer_for
 from evolve_server.protocol import APPLY_KIND, EVOLVE_KIND, Command
-from evolve_server.words import is_estimate, ratio
+from evolve_server.words import evolve_all, is_estimate, ratio
 
 if TYPE_CHECKING:
     from evolve_server.app import App
@@ -35,8 +35,9 @@ def handle(app: App, params: types.CodeActionParams) -> list[types.CodeAction | 
     views = app.view.kernels(document)
     touched = [v for v in views if v.anchored.line <= last and first <= _last_line(v)]
     found = [action for view in touched for action in _about(app, document, view)]
-    if len(views) > 1 and not views[0].journal_problem:
-        found.append(_command("Evolve all kernels in this file", EVOLVE_KIND, Command.START_ALL, uri=document.uri))
+    title = evolve_all(views)
+    if title and not views[0].journal_problem and any(isinstance(v.task, Task) and not v.is_busy for v in views):
+        found.append(_command(title, EVOLVE_KIND, Command.START_ALL, uri=document.uri))
     if params.context.only:
         found = [a for a in found if a.kind and any(_is_within(str(a.kind), str(k)) for k in params.context.only)]
     if not app.client.literal_actions:

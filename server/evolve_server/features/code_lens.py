@@ -14,7 +14,7 @@ from evolve_core.journal.model import Control, RunState
 from evolve_core.task.model import TaskProblem, TaskProblemKind
 from evolve_server.protocol import Command
 from evolve_server.view import Freshness
-from evolve_server.words import headline
+from evolve_server.words import evolve_all, headline
 
 if TYPE_CHECKING:
     from evolve_server.app import App
@@ -28,10 +28,9 @@ def handle(app: App, params: types.CodeLensParams) -> list[types.CodeLens]:
     app.refresher.answered("lens", document.uri)
     views = app.view.kernels(document)
     found = [lens for view in views for lens in _lenses(view)]
-    if len(views) > 1 and views[0].anchored.line > 0 and not views[0].journal_problem:
-        everything = types.Command(
-            f"Evolve all {len(views)} kernels", Command.START_ALL.value, arguments=[{"uri": document.uri}]
-        )
+    title = evolve_all(views)
+    if title and views[0].anchored.line > 0 and not views[0].journal_problem:
+        everything = types.Command(title, Command.START_ALL.value, arguments=[{"uri": document.uri}])
         found.insert(0, types.CodeLens(_at(0), everything))
     return found
 

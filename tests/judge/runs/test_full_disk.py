@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import resource
+import shlex
 import subprocess
 import sys
 import time
@@ -113,7 +114,9 @@ def test_a_run_whose_journal_cannot_grow_says_so_and_resumes(softmax, tmp_path):
     run, before = read(tmp_path)
     assert runner.returncode == 2 and run is not None and run.state is RunState.INTERRUPTED
     assert "journal.sqlite cannot be written (disk I/O error)" in run.reason
-    assert run.reason.endswith("Free some space on that disk, then go on with `kernel-evolve run --resume r1`.")
+    go_on = shlex.join(["--workspace", str(tmp_path), "--python", sys.executable])
+    ended = f"Free some space on that disk, then go on with `kernel-evolve run --resume r1 {go_on}`."
+    assert run.reason.endswith(ended)
     assert said == f"kernel-evolve: {run.reason}"
     with start(tmp_path, "--resume", "r1") as resumed:
         resumed.communicate(timeout=PATIENCE_S)

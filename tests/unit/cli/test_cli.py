@@ -317,6 +317,21 @@ def test_a_journal_of_a_newer_version_is_said_once(finished, arguments):
     )
 
 
+@pytest.mark.parametrize("arguments", [("runs",), ("show", "r1"), ("cancel", "r1"), ("run", "--resume", "r1")])
+def test_a_state_that_nobody_knows_is_said_with_those_there_are(finished, arguments):
+    path = finished / ".kernel-evolve" / "journal.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE run SET state = 'confused'")
+        connection.commit()
+    said = cli(*arguments, cwd=finished)
+    assert (said.returncode, said.stdout) == (2, "")
+    assert said.stderr == (
+        f"kernel-evolve: The journal {path} cannot be read: its run r1 is in the state 'confused', and there are only "
+        "queued, baseline, evolving, verifying, done, failed, cancelled, paused, interrupted. Correct that, "
+        "or move journal.sqlite away to start a new one.\n"
+    )
+
+
 def test_doctor_looks_at_the_journal(finished):
     def journal() -> tuple[bool | None, str]:
         said = cli("doctor", "--json", "--python", "/nowhere/python", cwd=finished)
