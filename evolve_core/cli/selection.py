@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,9 +42,11 @@ def select(argument: str, text_from: Path | None = None) -> Selection:
     ``text_from`` holds an editor's unsaved text of FILE.
     """
     name, _, wanted = argument.partition("::")
-    placed = None if Path(argument).exists() else _PLACE.fullmatch(argument)
-    if placed:
-        name, wanted = placed["file"], ""
+    line = 0
+    placed = _PLACE.fullmatch(argument)
+    # os.path: a name that no file can have is not there, and no error.
+    if placed and not os.path.exists(argument):  # noqa: PTH110
+        name, wanted, line = placed["file"], "", int(placed["line"])
     path = Path(name).absolute()
     language = language_of(path)
     if language is None:
@@ -56,7 +59,7 @@ def select(argument: str, text_from: Path | None = None) -> Selection:
     text = read_source(text_from or path)
     parsed = parse(text, language)
     selection = Selection(path, text, parsed, parsed.kernels)
-    return _at_line(selection, int(placed["line"])) if placed else narrowed(selection, wanted)
+    return _at_line(selection, line) if line else narrowed(selection, wanted)
 
 
 def _at_line(selection: Selection, line: int) -> Selection:

@@ -98,9 +98,9 @@ def test_helper_of_the_task_that_raises(bench: Bench, tmp_path: Path) -> None:
 
 def way_out(package: str) -> str:
     return (
-        f"{package} is not installed in {PYTHON}. Install it there ({PYTHON} -m pip install {package}), or choose the "
-        "interpreter that has it: --python, the setting kernelEvolve.python, [tool.kernel-evolve] python in "
-        "pyproject.toml, or VIRTUAL_ENV. A module of your own is looked for beside that file."
+        f"If {package} is a module of yours, it is looked for beside that file; if not, install the package that has "
+        f"it ({PYTHON} -m pip install …), or choose the interpreter that has it: --python, the setting "
+        "kernelEvolve.python, [tool.kernel-evolve] python in pyproject.toml, or VIRTUAL_ENV."
     )
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from evolve_core import __version__
 from evolve_core.cli.selection import select
+from evolve_core.errors import UsageError
 from evolve_core.journal.lock import runner_lock
 from evolve_core.journal.model import Control, RunSpec, RunState
 from evolve_core.journal.writer import JournalWriter
@@ -87,6 +88,8 @@ def test_the_place_that_kernels_prints_names_a_kernel(workspace):
     assert [k.name for k in selected.kernels] == ["softmax_kernel"] and named.startswith("softmax_kernel")
     last = selected.kernels[0].span.end_line + 1
     assert select(f"{workspace / 'softmax.py'}:{last}:5").kernels == selected.kernels
+    with pytest.raises(UsageError, match=r"There is no kernel k{300} in"):  # More than a file's name can have.
+        select(f"{workspace / 'softmax.py'}::{'k' * 300}")
 
 
 @pytest.mark.parametrize(
