@@ -10,6 +10,7 @@ from .errors import DEADLINE_REPORT
 from .pool import StepResult
 from .sandbox import MAX_FAMILY
 
+SWARMED = f"it had started more than {MAX_FAMILY} processes, and was ended for it"
 _AGREEMENT = {16: 2.0**-5, 32: 2.0**-9, 64: 2.0**-20}
 """How far, relative to RMS(truth), the user's own kernel may be from reference() before the two are called different
 functions: bf16 has 8 bits of precision and TF32 11, and both get a few roundings. Deliberately loose: what candidates
@@ -27,7 +28,7 @@ def failure_of(result: StepResult, *, of_task: bool = False) -> dict[str, Any]:
     if result.overdue:
         return _timed_out(result, _overdue_words(result), of_task)
     if result.how == "swarming":
-        return _failure("crash", f"it had started more than {MAX_FAMILY} processes, and was ended for it")
+        return _failure("crash", SWARMED)
     if result.how == "flooded":
         return _failure("crash", "its answer was larger than any honest one")
     if result.error is not None:

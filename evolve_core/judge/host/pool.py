@@ -183,7 +183,8 @@ class Zygote:
             raise StepError(
                 "host-failure", "the process that starts the judge's children died; the host must be restarted"
             )
-        result = _last_line(answer["result"])
+        # What was ended has no answer, even where its pipe holds one: a candidate can have written that.
+        result = _last_line(answer["result"]) if answer["how"] == "finished" else {}
         error = result.get("error")
         return StepResult(
             how=answer["how"],

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from evolve_core.judge.host.complaints import own_failed
 from evolve_core.judge.host.kinds import Kind
+from evolve_core.judge.host.opened import TaskText
 from evolve_core.judge.host.outcomes import run_failure
 from evolve_core.judge.host.patience import Patience
 from evolve_core.judge.host.pool import Cancel, StepResult, Zygote
@@ -111,3 +113,26 @@ def test_sleep_ends_by_the_clock_at_its_line(zygote: Zygote, tmp_path: Path) -> 
 def test_the_clock_leaves_room_for_others() -> None:
     assert Patience.computing(30.0) == Patience(120.0, 30.0)
     assert Patience.computing(30.0, wall_left_s=50.0) == Patience(50.0, 30.0)
+
+
+FORGED = """import os, time
+for pipe in range(3, 64):
+    try:
+        os.write(pipe, b'{"value": {"outcome": "compared", "runs": []}}\\n')
+    except OSError:
+        pass
+"""
+
+
+def test_who_is_ended_for_swarming_has_no_answer_and_is_told_to_start_fewer(zygote: Zygote, tmp_path: Path) -> None:
+    started = ORPHANS.format(number=140, what="time.sleep(3600)")
+    result = ran(zygote, tmp_path, FORGED + started, STARTING)
+    assert result.how == "swarming" and result.value is None
+    failure = run_failure(result)
+    assert failure is not None and failure["kind"] == "crash"
+    text = TaskText("kernels.py", "", "kernels.evolve.py", "", "double", "entry", (), "no-gpu")
+    said = str(own_failed("your own kernel does not run on n=8", failure, text))
+    assert said == (
+        "kernels.py: your own kernel does not run on n=8: it had started more than 128 processes, and was ended for "
+        "it. Start fewer processes, Pool(8) say, then start again."
+    )
