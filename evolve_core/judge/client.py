@@ -229,10 +229,12 @@ class JudgeHost:
             try:
                 self._process.stdin.write(line)
                 self._process.stdin.flush()
+                return request
             except OSError:
                 self._waiting.pop(request.number, None)
-                raise HostDied(self._epitaph()) from None
-        return request
+        # It ended first: what it printed before is still to be read.
+        self._reader.join(END_PATIENCE_S)
+        raise HostDied(self._epitaph())
 
     def _read(self) -> None:
         output = self._process.stdout

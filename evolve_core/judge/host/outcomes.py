@@ -9,6 +9,7 @@ from typing import Any
 from .errors import DEADLINE_REPORT
 from .pool import StepResult
 from .sandbox import MAX_FAMILY
+from .signals import signal_name
 
 SWARMED = f"it had started more than {MAX_FAMILY} processes, and was ended for it"
 _AGREEMENT = {16: 2.0**-5, 32: 2.0**-9, 64: 2.0**-20}
@@ -55,7 +56,7 @@ def _ended(result: StepResult, of_task: bool) -> dict[str, Any]:
     if _is_memory(result.log):
         return _failure("out-of-memory", "ran out of its memory limit")
     if result.exit_code < 0:
-        name = signal.Signals(-result.exit_code).name
+        name = signal_name(-result.exit_code)
         said, _, report = result.log.partition(_FAULT_REPORT)
         line = _fault_line(report, str(result.folder), of_task)
         where = f"line {line}: " if line else ""

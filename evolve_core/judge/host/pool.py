@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from . import kernelcalls as kernel
 from .errors import StepError
 from .kinds import Kind
 from .patience import Patience
+from .signals import signal_name
 from .wire import encode, read_messages
 
 START_PATIENCE_S = 180.0
@@ -238,7 +238,7 @@ def _last_line(text: str) -> dict[str, Any]:
 
 def _start_failure(process: subprocess.Popen[bytes] | None) -> str:
     code = process.wait() if process else -1
-    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    how = signal_name(-code) if code < 0 else f"exit code {code}"
     return f"{sys.executable} ended ({how}) while importing torch and triton; see the run's log"
 
 
