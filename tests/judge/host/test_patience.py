@@ -113,6 +113,14 @@ def test_sleep_ends_by_the_clock_at_its_line(zygote: Zygote, tmp_path: Path) -> 
 def test_the_clock_leaves_room_for_others() -> None:
     assert Patience.computing(30.0) == Patience(120.0, 30.0)
     assert Patience.computing(30.0, wall_left_s=50.0) == Patience(50.0, 30.0)
+    assert Patience.computing(30.0).backstop_s == 62 and Patience(10.0).backstop_s == 22
+
+
+def test_the_users_own_kernel_ends_before_who_waits_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evolve_core.judge.host.patience.time.monotonic", lambda: 1000.0)
+    assert Patience.of_own(1600.0) == Patience(120.0, 30.0)
+    assert Patience.of_own(1050.0) == Patience(50.0, 30.0)
+    assert Patience.of_own(990.0) == Patience(30.0, 30.0)
 
 
 FORGED = """import os, time
