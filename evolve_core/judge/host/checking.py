@@ -23,7 +23,6 @@ from .pool import Cancel, remove_folder
 if TYPE_CHECKING:
     from .judging import Judge
 
-NATIVE_PATIENCE = Patience.computing(30.0)
 CANDIDATE_SLOWDOWN = 20.0
 CANDIDATE_GRACE_S = 10.0
 """A candidate may compute this many times as long as the user's own kernel in the interpreter, plus a grace for first
@@ -43,7 +42,7 @@ class _Refused:
 
 
 def check_own(
-    judge: Judge, task: OpenTask, workloads: list[dict[str, Any]], cancel: Cancel
+    judge: Judge, task: OpenTask, workloads: list[dict[str, Any]], deadline: float, cancel: Cancel
 ) -> tuple[list[CheckedWorkload], list[dict[str, Any]]]:
     """Run the user's own kernel on every small workload; keep those where it agrees with the oracle.
 
@@ -53,7 +52,7 @@ def check_own(
 
     def run(one: dict[str, Any]) -> Future[CheckedWorkload | _Refused]:
         name = one["id"]
-        return judge.children.submit(_run_own, judge, task, one, drawn[name], before.get(name), cancel)
+        return judge.children.submit(_run_own, judge, task, one, drawn[name], before.get(name), deadline, cancel)
 
     # The smallest one first and alone: a kernel that never ends should cost one patience, not one per workload.
     outcomes = [run(one).result() for one in workloads[:1]]
@@ -89,11 +88,17 @@ def _draw(
 
 
 def _run_own(
-    judge: Judge, task: OpenTask, workload: dict[str, Any], drawn: Draw, before: Draw | None, cancel: Cancel
+    judge: Judge,
+    task: OpenTask,
+    workload: dict[str, Any],
+    drawn: Draw,
+    before: Draw | None,
+    deadline: float,
+    cancel: Cancel,
 ) -> CheckedWorkload | _Refused:
     folder = judge.secret / task.name / f"native-{secrets.token_hex(4)}"
     payload = _run_payload(task, task.text.source, workload, drawn, before)
-    result = judge.step("run", payload, cancel, NATIVE_PATIENCE, folder, own=True)
+    result = judge.step("run", payload, cancel, Patience.of_own(deadline), folder, own=True)
     if failure := run_failure(result):
         if failure["kind"] == "task-error":
             raise StepError("task-error", failure["message"], task.text.source_file, failure.get("line"))
@@ -101,9 +106,11 @@ def _run_own(
         return _Refused(own_failed(what, failure, task.text), failure["kind"] == "timeout")
     checked = CheckedWorkload(workload, drawn, result.value["runs"][-1], result.processor_s, before)
     place = judge.secret / task.name / f"idle-{secrets.token_hex(8)}"
-    idle = _idle(judge, task, task.text.source, checked, place, NATIVE_PATIENCE, cancel, own=True)
+    idle = _idle(judge, task, task.text.source, checked, place, Patience.of_own(deadline), cancel, own=True)
     checked = replace(checked, idle=idle)
-    return checked if task.has_reference else replace(checked, truth=_upcast_truth(judge, task, checked, cancel))
+    return (
+        checked if task.has_reference else replace(checked, truth=_upcast_truth(judge, task, checked, deadline, cancel))
+    )
 
 
 def _run_payload(
@@ -143,12 +150,14 @@ def _poisons(workload: dict[str, Any]) -> tuple[str, ...]:
     return POISONS[:1] if is_varied(workload) else POISONS
 
 
-def _upcast_truth(judge: Judge, task: OpenTask, checked: CheckedWorkload, cancel: Cancel) -> dict[str, Any] | None:
+def _upcast_truth(
+    judge: Judge, task: OpenTask, checked: CheckedWorkload, deadline: float, cancel: Cancel
+) -> dict[str, Any] | None:
     """Without reference(): the user's own kernel on wider inputs. None where it does not run on those."""
     folder = judge.secret / task.name / f"truth-{secrets.token_hex(4)}"
     code = code_of(task.text, task.text.source)
     payload = {**code, "inputs": checked.drawn.inputs, "poisons": ("zero",), "upcast": True}
-    result = judge.step("run", payload, cancel, NATIVE_PATIENCE, folder, own=True)
+    result = judge.step("run", payload, cancel, Patience.of_own(deadline), folder, own=True)
     if run_failure(result):
         return None
     truth: dict[str, Any] = result.value["runs"][0]

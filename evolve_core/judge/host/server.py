@@ -22,6 +22,8 @@ from .sandbox import probe
 from .wire import Writer, read_messages
 
 PROTOCOL = 1
+OPEN_S = 600.0
+"""For a client that does not say when it wants its task open."""
 
 
 class Server:
@@ -154,7 +156,7 @@ class Server:
             kernels=tuple(params.get("kernels", ())),
             mode=params.get("mode", "no-gpu"),
         )
-        task, baseline = self._ready_judge().open(text, cancel)
+        task, baseline = self._ready_judge().open(text, float(params.get("deadline_s", OPEN_S)), cancel)
         role = "both" if text.mode == "gpu" else "timed"
         workloads = [_workload(one, "listed", role) for one in task.timed]
         workloads += [_workload(one, "domain", "checked") for one in task.drawn]

@@ -421,6 +421,7 @@ def test_interpreter_that_does_not_exist(tmp_path: Path) -> None:
         ("exit 3", "it ended with exit code 3."),
         ("echo no such option >&2; exit 2", 'it ended with exit code 2 and said "no such option".'),
         ("kill -9 $$", "it ended with SIGKILL."),
+        ("kill -35 $$", "it ended with signal 35."),
         ("echo Hello; cat >/dev/null", 'it runs on and said "Hello".'),
         ("echo 5", 'it ended with exit code 0 and said "5".'),
     ],
@@ -432,8 +433,9 @@ def test_interpreter_that_is_no_python(tmp_path: Path, script: str, said: str) -
     with pytest.raises(HostDied) as caught:
         start(python, tmp_path)
     assert str(caught.value) == (
-        f"{python} did not answer as a Python interpreter: {said} Its output is in {tmp_path / 'log'}. "
-        "Name another with --python, or the setting kernelEvolve.python in an editor."
+        f"{python} did not start the judge host: {said} Its output is in {tmp_path / 'log'}. "
+        "If that is no Python, or too old a one, name another with --python, or the setting kernelEvolve.python in an "
+        "editor."
     )
 
 
