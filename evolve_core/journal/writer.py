@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 import zlib
@@ -20,6 +21,8 @@ from evolve_core.journal.schema import journal_file, open_for_writing, translate
 from evolve_core.judge.verdict import Verdict
 from evolve_core.propose.proposal import Proposal
 from evolve_core.workspace import state_folder
+
+_FINAL = tuple(state for state in RunState if state.is_final)
 
 
 class JournalWriter:
@@ -153,13 +156,16 @@ class JournalWriter:
         lock by now, and this is inside of the transaction that shows its run to the next.
         """
         rows = connection.execute(
-            "SELECT run_id, json_extract(spec, '$.kernels') AS kernels FROM run WHERE run_id != ?"
-            " AND state NOT IN ('done', 'failed', 'cancelled') AND json_extract(spec, '$.source_file') = ?",
-            (run_id, spec.source_file),
+            "SELECT run_id, json_extract(spec, '$.kernels') AS kernels, json_extract(spec, '$.source_file') AS file"
+            f" FROM run WHERE run_id != ? AND state NOT IN ({', '.join('?' * len(_FINAL))})",
+            (run_id, *_FINAL),
         )
+        # An editor and a terminal may come to one file by two paths.
+        file = os.path.realpath(spec.source_file)
         for row in rows:
             shared = [name for name in json.loads(row["kernels"]) if name in spec.kernels]
-            if shared and is_runner_alive(self.workspace, row["run_id"]):
+            is_same = shared and os.path.realpath(row["file"]) == file
+            if is_same and is_runner_alive(self.workspace, row["run_id"]):
                 watch, cancel = (about_run(word, row["run_id"], self.workspace) for word in ("show", "cancel"))
                 raise RunError(
                     f"Nothing was started: {shared[0]} is being evolved already by run {row['run_id']}. "

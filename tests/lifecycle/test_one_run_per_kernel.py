@@ -64,7 +64,11 @@ def test_of_two_runners_at_once_one_is_refused_until_the_other_is_gone(
     workspace: Path, source: Path, stubborn: str
 ) -> None:
     kernel = f"{source}::softmax_kernel"
-    both = {name: runner(workspace, stubborn, kernel, "--run-id", name) for name in ("ra", "rb")}
+    # An editor may have opened the project through a link.
+    link = workspace.with_name("link")
+    link.symlink_to(workspace)
+    ways = {"ra": kernel, "rb": f"{link / source.name}::softmax_kernel"}
+    both = {name: runner(workspace, stubborn, way, "--run-id", name) for name, way in ways.items()}
     until(lambda: any(one.poll() is not None for one in both.values()), "one of them ended")
     [second] = [name for name, one in both.items() if one.poll() is not None]
     [first] = set(both) - {second}
