@@ -91,3 +91,16 @@ def test_what_is_said_of_an_interrupted_run_goes_on_with_it_anywhere(tmp_path: P
     assert asked.communicate(timeout=PATIENCE_SECONDS)[1] == (
         f"kernel-evolve: The runner of r1 is gone. Go on with: {wanted.replace(str(python), str(other))}\n"
     )
+
+
+def test_what_is_no_run_and_is_stopped_speaks_of_none(tmp_path: Path, workspace: Path, stubborn: str) -> None:
+    source = shlex.quote(str(workspace / "softmax.py"))
+    judging = terminal(f"kernel-evolve judge {source} --candidate {source} --python {stubborn}", tmp_path)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not mentioning(stubborn).keys() - {judging.pid}:
+        assert judging.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    assert (
+        interrupted(judging)[-1]
+        == "kernel-evolve: Stopped before it was done. Give the command again to start it anew."
+    )
