@@ -7,6 +7,7 @@
     │   ├── JournalTooNew     it was written by a newer kernel-evolve
     │   └── JournalFull       the disk is full, or the journal cannot grow
     ├── RunError              a run cannot start or go on
+    │   └── AlreadyEvolved    another living run has one of its kernels
     ├── JudgeRefused          the judge cannot work on this task here (judge/session.py)
     ├── BadEvidence           a proof that is none, or was changed (judge/evidence.py)
     ├── KnowledgeError        the knowledge base cannot be used (knowledge/errors.py)
@@ -44,3 +45,7 @@ class JournalFull(JournalError):
 
 class RunError(KernelEvolveError):
     """A run cannot start or go on."""
+
+
+class AlreadyEvolved(RunError):
+    """Another living run has one of the kernels; nothing was started."""

@@ -1,4 +1,4 @@
-"""From ``FILE[::KERNEL]`` or ``FILE:LINE`` on the command line to parsed source, kernels and task."""
+"""From ``FILE[::KERNEL|:LINE]`` on the command line to parsed source, kernels and task."""
 
 from __future__ import annotations
 
@@ -64,10 +64,11 @@ def select(argument: str, text_from: Path | None = None) -> Selection:
 
 def _at_line(selection: Selection, line: int) -> Selection:
     """The innermost kernel on a line, counted from one. Raises UsageError where none is."""
+    require_kernels(selection)
     found = [k for k in selection.parsed.kernels if k.span.start_line < line <= k.span.end_line + 1]
     if not found:
         there = ", ".join(f"{k.qualified_name} at {k.name_span.start_line + 1}" for k in selection.parsed.kernels)
-        raise UsageError(f"Line {line} of {selection.path.name} is in no kernel (kernels there: {there or 'none'}).")
+        raise UsageError(f"Line {line} of {selection.path.name} is in no kernel (kernels there: {there}).")
     return replace(selection, kernels=(max(found, key=lambda k: k.span.start_byte),))
 
 
