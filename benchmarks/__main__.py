@@ -12,6 +12,7 @@ SUITES = (
         "the estimate against times measured on a GPU (stored data)",
     ),
     ("benchmarks.corpus_kernels", (), "a keystroke against a fresh reading of the file"),
+    ("benchmarks.ttir_speed", (), "the examples as TTIR on numpy beside Triton's own interpreter"),
     ("benchmarks.mutants", (), "the acceptance rule on honest variants and mutants of 92 operators"),
     ("benchmarks.server", (), "the language server beside a null server: start, keystrokes, reads under load"),
     ("benchmarks.winners", ("--seeds", "2"), "what searches without a GPU find, rechecked (all: --seeds 20)"),

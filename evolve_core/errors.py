@@ -8,6 +8,7 @@
     │   └── JournalFull       the disk is full, or the journal cannot grow
     ├── RunError              a run cannot start or go on
     ├── JudgeRefused          the judge cannot work on this task here (judge/session.py)
+    ├── NotCalibrated         the device could not be measured (judge/calibration.py)
     ├── BadEvidence           a proof that is none, or was changed (judge/evidence.py)
     ├── KnowledgeError        the knowledge base cannot be used (knowledge/errors.py)
     └── MissingExtra          a language model's SDK is not installed (models/provider.py)

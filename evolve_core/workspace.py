@@ -43,6 +43,11 @@ def log_file(workspace: Path, run_id: str) -> Path:
     return folder / f"{run_id}.log"
 
 
+def teeth_folder(workspace: Path) -> Path:
+    """Where what was found about tasks' tolerances is kept."""
+    return state_folder(workspace) / "teeth"
+
+
 @contextmanager
 def spool_folder(workspace: Path, run_id: str) -> Iterator[Path]:
     """Bulk data of a run (tensors, binaries) while it goes on. What a killed runner left goes when it is resumed."""

@@ -97,12 +97,16 @@ def drawn(operator: Operator, seed: int) -> Iterator[Case]:
                 yield Case(label, distribution, number, inputs, truth, native, aliased(native, own))
 
 
-def truth_of(operator: Operator, inputs: dict[str, Any]) -> Named:
-    """The reference, called as the oracle calls a task's."""
+def task_of(operator: Operator) -> TaskModule:
+    """A task with the operator's reference, as the oracle would load it."""
     module = types.ModuleType("study")
     module.__dict__["reference"] = operator.reference
-    task = TaskModule(file=Path(f"{operator.name}.evolve.py"), copy=Path(operator.name), module=module)
-    truth = reference_truth(task, inputs, None)
+    return TaskModule(file=Path(f"{operator.name}.evolve.py"), copy=Path(operator.name), module=module)
+
+
+def truth_of(operator: Operator, inputs: dict[str, Any]) -> Named:
+    """The reference, called as the oracle calls a task's."""
+    truth = reference_truth(task_of(operator), inputs, None)
     narrow = [name for name, value in truth if value.is_floating_point() and value.dtype != torch.float64]
     if narrow:
         raise TypeError(f"the reference of {operator.name} does not compute {narrow[0]} in fp64: let it")

@@ -22,9 +22,11 @@ from evolve_core.errors import KernelEvolveError
 from evolve_core.interpreter import resolve
 from evolve_core.journal.reader import UNREADABLE, JournalReader, unreadable
 from evolve_core.journal.schema import journal_file
-from evolve_core.judge.client import HostDied, HostError, JudgeHost
+from evolve_core.judge.calibration_store import stored
+from evolve_core.judge.client import Device, HostDied, HostError, JudgeHost
 from evolve_core.knowledge.errors import KnowledgeError
 from evolve_core.knowledge.store import open_store
+from evolve_core.report.roofline import moment, percent
 from evolve_core.workspace import find_workspace
 
 
@@ -92,10 +94,21 @@ def _host(python: Path) -> list[Finding]:
     ]
     if info.devices:
         found += [Finding("GPU", True, f"{d.name}, {d.capability}, {d.uuid}") for d in info.devices]
+        found.append(_calibration(info.devices[0]))
     else:
         found.append(Finding("GPU", None, "none: correctness by Triton's interpreter, times are estimated"))
     found += [Finding(f"missing: {m.what}", False, m.message) for m in info.missing]
     return [*found, *_sandbox(info.sandbox)]
+
+
+def _calibration(device: Device) -> Finding:
+    """Of the first device, on which everything is judged."""
+    known = stored(device.uuid, device.driver)
+    if known is None:
+        detail = f"not measured under driver {device.driver}: peaks come from data sheets"
+        return Finding("calibration", None, detail, "kernel-evolve calibrate")
+    detail = f"smallest difference {percent(known.delta)}, measured {moment(known)}"
+    return Finding("calibration", True, detail)
 
 
 _LAYERS = {

@@ -21,7 +21,7 @@ from evolve_core.journal.codec import to_plain
 from evolve_core.judge.session import Judgement, TaskJudge
 from evolve_core.judge.verdict import Correctness, Stage, Verdict
 from evolve_core.task.native import is_task_file, source_file_of
-from evolve_core.workspace import find_workspace, state_folder
+from evolve_core.workspace import find_workspace, state_folder, teeth_folder
 
 
 @click.command(name="judge")
@@ -55,6 +55,7 @@ def command(
             target=known_target(target),
             workers=1,
             log=log,
+            teeth=teeth_folder(root),
         )
         with closing(judge):
             judgement = judge.submit("candidate", source, Stage(stage)).result()

@@ -31,6 +31,7 @@ _COMMANDS = {
     "apply": ("apply:command", "Write a run's winner into its source file."),
     "verify": ("verify:command", "Replay the proof behind a verdict on this machine."),
     "kb": ("kb:command", "The knowledge base."),
+    "calibrate": ("calibrate:command", "Measure this GPU: peaks, launch floor, noise."),
     "doctor": ("doctor:command", "What works here, what does not, and why."),
     "lsp": ("main:lsp", "The language server on stdio."),
 }

@@ -9,6 +9,7 @@ import click
 
 from evolve_core.cli.main import FOUND
 from evolve_core.cli.selection import Selection, require_kernels, select, select_task
+from evolve_core.cli.tolerance import try_tolerance
 from evolve_core.errors import UsageError
 from evolve_core.files import write_new
 from evolve_core.journal.codec import to_plain
@@ -73,25 +74,34 @@ def show(kernel: str, as_json: bool) -> None:
 
 @command.command(name="check")
 @click.argument("file", metavar="FILE[::KERNEL]")
+@click.option("--teeth", is_flag=True, help="Run the tasks, too: would a wrong kernel pass?")
+@click.option("--python", default="", help="With --teeth: the interpreter with your torch and Triton.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def check(file: str, as_json: bool) -> None:
+def check(file: str, teeth: bool, python: str, as_json: bool) -> None:
     """Say for each kernel whether it has a usable task, and what is missing.
 
-    Runs nothing. Exit code 1 if any kernel has none.
+    Runs nothing, unless --teeth asks for it. Exit code 1 if any kernel has none, or one that a wrong kernel would pass.
     """
     selection = select(file)
     require_kernels(selection)
     beside = tasks_for(selection.path, selection.parsed)
     found = {k.qualified_name: beside[k.qualified_name] for k in selection.kernels}
+    tasks = list(dict.fromkeys(value for value in found.values() if isinstance(value, Task)))
+    tried = {task: try_tolerance(task, selection.text, python) for task in tasks} if teeth else {}
     if as_json:
-        click.echo(json.dumps({name: to_plain(value) for name, value in found.items()}, indent=2))
+        plain = {name: to_plain(value) for name, value in found.items()}
+        kinds = {name: {"teeth": tried[value].as_plain()} for name, value in found.items() if value in tried}
+        click.echo(json.dumps({name: {**plain[name], **kinds.get(name, {})} for name in found}, indent=2))
     else:
         for name, value in found.items():
             if isinstance(value, Task):
                 click.echo(f"{name}: {value.task_file.name} (entry {value.entry or 'launches'})")
             else:
                 click.echo(f"{name}: {value.message}")
-    if not all(isinstance(value, Task) for value in found.values()):
+        for task, result in tried.items():
+            click.echo(f"\n{task.task_file.name}: would a wrong kernel pass?")
+            click.echo(result.in_words())
+    if not all(isinstance(value, Task) for value in found.values()) or any(one.refused for one in tried.values()):
         click.get_current_context().exit(FOUND)
 
 

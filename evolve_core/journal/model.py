@@ -35,6 +35,10 @@ class Control(StrEnum):
     CANCEL = "cancel"
 
 
+TASK_WARNING = "warning about the task"
+"""The name of such an entry of ``RunRecord.environment``."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunSpec:
     """What a run was asked to do; fixed when it is created. Paths are absolute, budgets None when unlimited.
@@ -89,6 +93,11 @@ class RunRecord:
     environment: tuple[tuple[str, str], ...] = ()
     spent_s: float = 0.0
     spent_dollars: float = 0.0
+
+    @property
+    def task_warnings(self) -> tuple[str, ...]:
+        """Weak points of the task that every verdict rests on, too."""
+        return tuple(text for name, text in self.environment if name == TASK_WARNING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from typing import IO, Any
 from evolve_core.errors import KernelEvolveError
 from evolve_core.judge.epitaph import HostLog, exit_code, never_answered, not_started
 from evolve_core.judge.observation import Observation, Workload, parse_observation, parse_workload
+from evolve_core.judge.teeth import SeenTeeth, parse_teeth
 from evolve_core.judge.verdict import Stage
 from evolve_core.source.encoding import NotText, text_of
 from evolve_core.targets import load, names
@@ -99,6 +100,8 @@ class OpenedTask:
     workloads: tuple[Workload, ...]
     baseline: Observation
     notes: tuple[str, ...] = ()
+    teeth: SeenTeeth | None = None
+    """What was seen of mutants; None where it was not asked for, or there was nothing to see."""
 
     @property
     def environment(self) -> tuple[tuple[str, str], ...]:
@@ -162,8 +165,9 @@ class JudgeHost:
             raise
         return host
 
-    def open(self, task: Task, source: str, mode: str) -> OpenedTask:
+    def open(self, task: Task, source: str, mode: str, *, teeth: bool = False) -> OpenedTask:
         """Execute the task's module and observe ``source``, the user's own as in their editor. ``mode``: gpu, no-gpu.
+        ``teeth``: also have the tolerance tried on mutants.
 
         Raises HostError: ``task-error``, ``no-workloads``, ``missing-torch``, ``missing-triton`` …, with file and line.
         """
@@ -183,6 +187,7 @@ class JudgeHost:
             "kind": str(task.kind),
             "kernels": list(task.kernels),
             "mode": mode,
+            "teeth": teeth,
         }
         answer = self._ask("open", params, OPEN_PATIENCE_S)
         with _parsing("open"):
@@ -195,6 +200,7 @@ class JudgeHost:
                 workloads=tuple(parse_workload(one) for one in answer["workloads"]),
                 baseline=parse_observation(answer["baseline"]),
                 notes=tuple(str(note) for note in answer["notes"]),
+                teeth=parse_teeth(answer["teeth"]) if answer.get("teeth") else None,
             )
 
     def judge(self, opened: OpenedTask, candidate_id: str, source: str, stage: Stage, deadline_s: float) -> Observation:
@@ -208,6 +214,18 @@ class JudgeHost:
         answer = self._ask("judge", params, deadline_s + ANSWER_GRACE_S)
         with _parsing("judge"):
             return parse_observation(answer)
+
+    def baselines(self, opened: OpenedTask, deadline_s: float) -> list[dict[str, Any]]:
+        """``{name, failure, timing}`` of each baseline that the task has, as the protocol has them; blocks."""
+        answer = self._ask("baselines", {"task": opened.id, "deadline_s": deadline_s}, deadline_s + ANSWER_GRACE_S)
+        with _parsing("baselines"):
+            return [dict(one) for one in answer["baselines"]]
+
+    def calibrate(self, deadline_s: float) -> dict[str, Any]:
+        """The host's measurements of the device that it judges on, as the protocol has them; blocks. What goes wrong on
+        the device is in the answer; that there is none is a HostError.
+        """
+        return self._ask("calibrate", {"deadline_s": deadline_s}, deadline_s + ANSWER_GRACE_S)
 
     def _ask(self, method: str, params: Mapping[str, Any], patience_s: float) -> dict[str, Any]:
         request = self._send(method, params)

@@ -14,20 +14,31 @@ from evolve_core.hints.model import KernelFacts, WorkProfile
 from evolve_core.hints.predict import Prediction, predict
 from evolve_core.judge.client import OpenedTask
 from evolve_core.judge.correctness import Accepted, Rejected, judge_checks
+from evolve_core.judge.floor import LeastWork
 from evolve_core.judge.launched import idle_kernels, unlaunched
-from evolve_core.judge.library import done_by_library
+from evolve_core.judge.library import done_by_library, planned_for_library
 from evolve_core.judge.observation import Check, Observation, Outcome, SeenFailure
 from evolve_core.judge.reproduce import reproduction
 from evolve_core.judge.timing import Measured, Samples, measure, null_delta
-from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Verdict, WorkloadVerdict
+from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Trust, Verdict, WorkloadVerdict
+from evolve_core.judge.yardstick import NOTHING_KNOWN, Yardstick
 from evolve_core.targets import Target, load
 from evolve_core.task.model import TaskKind
 
 
 def compose(
-    opened: OpenedTask, observed: Observation, *, target: str, stage: Stage, source: str = "", finalists: int = 1
+    opened: OpenedTask,
+    observed: Observation,
+    *,
+    target: str,
+    stage: Stage,
+    source: str = "",
+    finalists: int = 1,
+    yardstick: Yardstick = NOTHING_KNOWN,
 ) -> Verdict:
-    """The verdict on one candidate. ``source`` is its text, for the script that reproduces a rejection."""
+    """The verdict on one candidate. ``source`` is its text, for the script that reproduces a rejection; ``yardstick``
+    what is known of the device that measured.
+    """
     if observed.failure is not None:
         return _failed(opened, observed, observed.failure, stage)
     idle = unlaunched(opened, observed)
@@ -44,8 +55,12 @@ def compose(
         return _unverified(opened, observed, idle.reason, stage)
     if reason := idle_kernels(observed.checks) or done_by_library(observed.checks):
         return _launchless(observed, reason, stage)
+    if reason := planned_for_library(opened, observed):
+        return _launchless(observed, reason, stage)
+    if observed.unplanned:
+        return _unverified(opened, observed, _unplanned(observed.unplanned), stage)
     if observed.timing:
-        return _measured(opened, observed, stage, finalists)
+        return _measured(opened, observed, stage, finalists, yardstick)
     return _estimated(opened, observed, load(target), stage)
 
 
@@ -134,6 +149,13 @@ def _unverified(opened: OpenedTask, observed: Observation, reason: str, stage: S
     )
 
 
+def _unplanned(why: str) -> str:
+    return (
+        f"its kernels could only be checked by its own host code, because {why}; what your own host code does is "
+        "carried out as a plan, so keep to launches and to what a plan can hold"
+    )
+
+
 def _error_workloads(opened: OpenedTask, observed: Observation) -> tuple[WorkloadVerdict, ...]:
     """One row per checked workload: the largest error seen, beside the user's own kernel's."""
     rows: dict[str, WorkloadVerdict] = {}
@@ -159,7 +181,7 @@ def _origin(opened: OpenedTask, check: Check) -> str:
 # -- speed -----------------------------------------------------------------------------------------------------------
 
 
-def _measured(opened: OpenedTask, observed: Observation, stage: Stage, finalists: int) -> Verdict:
+def _measured(opened: OpenedTask, observed: Observation, stage: Stage, finalists: int, yardstick: Yardstick) -> Verdict:
     samples = [
         Samples(timing.workload, timing.process, timing.baseline_ns, timing.candidate_ns, empty_ns=timing.empty_ns)
         for timing in observed.timing
@@ -167,7 +189,16 @@ def _measured(opened: OpenedTask, observed: Observation, stage: Stage, finalists
     labels = {one.id: one.label for one in opened.workloads}
     weights = {one.id: one.weight for one in opened.workloads}
     result: Measured = measure(
-        samples, stage=stage, labels=labels, weights=weights, finalists=finalists, delta=_machine_delta(opened)
+        samples,
+        stage=stage,
+        labels=labels,
+        weights=weights,
+        finalists=finalists,
+        delta=_seen_delta(opened) if yardstick.delta is None else yardstick.delta,
+        floors={
+            timing.workload: yardstick.floor(LeastWork(timing.least_dram_bytes, timing.least_flops))
+            for timing in opened.baseline.timing
+        },
     )
     return Verdict(
         correctness=Correctness.CORRECT,
@@ -180,12 +211,14 @@ def _measured(opened: OpenedTask, observed: Observation, stage: Stage, finalists
         worst_ratio=result.worst_ratio,
         interval=result.interval,
         workloads=(*result.workloads, *_error_workloads(opened, observed)),
-        environment=observed.environment,
+        environment=(*observed.environment, *([("held against", yardstick.origin)] if yardstick.origin else [])),
     )
 
 
-def _machine_delta(opened: OpenedTask) -> float:
-    """The smallest difference that this machine can tell: the user's kernel was timed against itself at the start."""
+def _seen_delta(opened: OpenedTask) -> float:
+    """The smallest difference that a machine which was not calibrated can tell: the user's kernel was timed against
+    itself at the start.
+    """
     pairs = [(timing.baseline_ns, timing.candidate_ns) for timing in opened.baseline.timing]
     return null_delta([median(math.log(a / b) for a, b in zip(*pair, strict=True)) for pair in pairs if pair[0]])
 
@@ -193,7 +226,8 @@ def _machine_delta(opened: OpenedTask) -> float:
 def _estimated(opened: OpenedTask, observed: Observation, target: Target, stage: Stage) -> Verdict:
     # Varied values are more checks of a workload that counts already.
     checked = len({check.workload for check in observed.checks if not check.distribution})
-    proof = f"correct on {checked} small workload{'s' if checked != 1 else ''} in Triton's interpreter"
+    by = "by trusted code from its TTIR" if observed.trust is Trust.KERNEL_ONLY else "in Triton's interpreter"
+    proof = f"correct on {checked} small workload{'s' if checked != 1 else ''} {by}"
     if refused := _refused(opened, observed, target):
         return Verdict(
             correctness=Correctness.UNVERIFIED,

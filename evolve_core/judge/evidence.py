@@ -17,11 +17,14 @@ from evolve_core.errors import KernelEvolveError
 from evolve_core.judge.client import OpenedTask
 from evolve_core.judge.compose import compose
 from evolve_core.judge.observation import Observation, parse_observation, parse_workload
+from evolve_core.judge.teeth import Teeth
+from evolve_core.judge.teeth_record import as_record, contradiction, from_record
 from evolve_core.judge.verdict import Correctness, Failure, Interval, Speed, Stage, Verdict
+from evolve_core.judge.yardstick import NOTHING_KNOWN, Yardstick
 from evolve_core.task.model import Task, TaskKind
 
-VERSION = 2
-"""1 had neither target nor number of finalists."""
+VERSION = 3
+"""1 had neither target nor number of finalists, 2 nothing of what times were held against and of the tolerance."""
 
 
 class BadEvidence(KernelEvolveError):
@@ -57,6 +60,8 @@ class Record:
     finalists: int
     folder: str
     package: tuple[str, ...]
+    teeth: Teeth
+    yardstick: Yardstick = NOTHING_KNOWN
 
 
 def evidence(
@@ -67,6 +72,8 @@ def evidence(
     source: str,
     target: str,
     finalists: int,
+    teeth: Teeth,
+    yardstick: Yardstick = NOTHING_KNOWN,
 ) -> dict[str, Any]:
     """Everything needed to check ``verdict`` later: sources with hashes, raw observations, environment. JSON-able."""
     task = opened.task
@@ -91,6 +98,8 @@ def evidence(
         "mode": opened.mode,
         "target": target,
         "finalists": finalists,
+        "yardstick": asdict(yardstick),
+        "teeth": as_record(teeth),
         "environment": dict(observed.environment),
         "verdict": asdict(verdict),
     }
@@ -123,11 +132,14 @@ def verdict_of(record: Record) -> Verdict:
         stage=record.claim.stage,
         source=record.source,
         finalists=record.finalists,
+        yardstick=record.yardstick,
     )
 
 
 def unsupported(record: Record) -> str:
     """How the claim differs from what its own observations lead to; "" where they agree."""
+    if why := contradiction(record.teeth):
+        return why
     found = verdict_of(record)
     claim = record.claim
     if (found.correctness, found.speed, found.failure) != (claim.correctness, claim.speed, claim.failure):
@@ -175,6 +187,8 @@ def _record(data: Mapping[str, Any]) -> Record:
         finalists=int(data["finalists"]),
         folder=str(task.get("folder", "")),
         package=package,
+        yardstick=Yardstick.from_json(data["yardstick"]),
+        teeth=from_record(data["teeth"]),
     )
 
 

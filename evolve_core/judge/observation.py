@@ -134,6 +134,11 @@ class Timing:
     baseline_launches: int | None = None
     """The fewest launches of Triton kernels in one timed call; None: not counted."""
     candidate_launches: int | None = None
+    least_dram_bytes: int = 0
+    """What every right kernel has to move and to compute on this workload, as far as can be shown
+    (judge/host/gpu/least.py); of the user's own kernel's timing alone.
+    """
+    least_flops: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +169,10 @@ class Observation:
     trust: Trust = Trust.HOST_CODE
     traced: bool = False
     """``launches`` is all of them: the host code ran to its end on every timed workload."""
+    unplanned: str = ""
+    """Why this source's kernels could not be checked without its host code, where the user's own could; "" else."""
+    planned_operators: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """By workload that has a launch plan: torch's operators in it, and the elements handed to each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +217,7 @@ def parse_observation(data: Mapping[str, Any]) -> Observation:
         launches=tuple(_launch(one) for one in data["launches"]),
         work=tuple(work_profile(one) for one in data["work"]),
         checks=tuple(_check(one) for one in data["checks"]),
-        timing=tuple(_timing(one) for one in data["timing"]),
+        timing=tuple(parse_timing(one) for one in data["timing"]),
         environment=tuple(
             (str(key), _text(value))
             for key, value in environment.items()
@@ -218,6 +227,10 @@ def parse_observation(data: Mapping[str, Any]) -> Observation:
         raw=dict(data),
         trust=trust,
         traced=bool(data.get("traced")),
+        unplanned=str(data.get("unplanned") or ""),
+        planned_operators={
+            str(name): _operators(said["operators"]) for name, said in data.get("plans", {}).items() if "plan" in said
+        },
     )
 
 
@@ -272,7 +285,9 @@ def _launch(data: Mapping[str, Any]) -> Launch:
     )
 
 
-def _timing(data: Mapping[str, Any]) -> Timing:
+def parse_timing(data: Mapping[str, Any]) -> Timing:
+    """Raises KeyError, TypeError or ValueError where the host sent something else than a Timing."""
+    least = data.get("least") or {}
     return Timing(
         workload=str(data["workload"]),
         stage=str(data["stage"]),
@@ -284,6 +299,8 @@ def _timing(data: Mapping[str, Any]) -> Timing:
         empty_ns=float(data.get("empty_ns") or 0.0),
         baseline_launches=_optional_int(data.get("baseline_launches")),
         candidate_launches=_optional_int(data.get("candidate_launches")),
+        least_dram_bytes=int(least.get("dram_bytes", 0)),
+        least_flops={str(kind): float(count) for kind, count in least.get("flops", {}).items()},
     )
 
 
@@ -295,7 +312,7 @@ def _check(data: Mapping[str, Any]) -> Check:
         outcome=Outcome(data["outcome"]),
         message=str(data["message"]),
         inputs_changed=tuple(str(name) for name in data["inputs_changed"]),
-        outputs=tuple(_output(one) for one in data["outputs"]),
+        outputs=tuple(parse_output(one) for one in data["outputs"]),
         out_of_bounds=_out_of_bounds(data.get("out_of_bounds", ())),
         poison_equal=data.get("poison_equal"),
         label=str(data.get("label", "")),
@@ -331,7 +348,7 @@ def _out_of_bounds(data: Sequence[Mapping[str, Any]]) -> tuple[OutOfBounds, ...]
     )
 
 
-def _output(data: Mapping[str, Any]) -> OutputCheck:
+def parse_output(data: Mapping[str, Any]) -> OutputCheck:
     def number(key: str) -> float | None:
         return None if data.get(key) is None else float(data[key])
 

@@ -6,6 +6,7 @@ that has never run a candidate's code.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,14 +16,19 @@ from typing import IO, Any
 
 from evolve_core.errors import KernelEvolveError
 from evolve_core.files import names_full_disk, shortage
+from evolve_core.judge.baselines import Beside, beside
 from evolve_core.judge.client import HostDied, HostError, JudgeHost, OpenedTask
 from evolve_core.judge.compose import compose
 from evolve_core.judge.evidence import evidence
+from evolve_core.judge.teeth import Teeth, decide, refusal, warnings
+from evolve_core.judge.teeth_record import keep, kept, key_of
 from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Trust, Verdict
+from evolve_core.judge.yardstick import Yardstick, yardstick_of
 from evolve_core.task.model import Task
 
 SCREENING_DEADLINE_S = 60.0
 CONFIRMATION_DEADLINE_S = 180.0
+BASELINES_DEADLINE_S = 240.0
 
 
 class JudgeRefused(KernelEvolveError):
@@ -51,6 +57,8 @@ class _Sitting:
 
     host: JudgeHost
     opened: OpenedTask
+    yardstick: Yardstick
+    teeth: Teeth
 
 
 class TaskJudge:
@@ -68,24 +76,53 @@ class TaskJudge:
 
     @classmethod
     def open(
-        cls, task: Task, source: str, *, python: Path, spool: Path, target: str, workers: int, log: IO[bytes]
+        cls,
+        task: Task,
+        source: str,
+        *,
+        python: Path,
+        spool: Path,
+        target: str,
+        workers: int,
+        log: IO[bytes],
+        teeth: Path | None = None,
     ) -> TaskJudge:
-        """Start a host and judge the user's own kernel.
+        """Start a host, judge the user's own kernel, and see whether the tolerance tells right from wrong.
 
-        Raises JudgeRefused with the cause and the next step, JudgeFailed where the disk is full.
+        ``teeth``: the folder that keeps what was found about a tolerance, None: it is looked at anew. Raises
+        JudgeRefused with the cause and the next step, JudgeFailed where the disk is full.
         """
-        start = _HostStart(python, spool, target, workers, log)
-        return cls(start, task, source, start.begin(task, source))
+        start = _HostStart(python, spool, target, workers, log, teeth)
+        sitting = start.begin(task, source)
+        if why := refusal(sitting.teeth):
+            sitting.host.close()
+            raise JudgeRefused(f"{task.task_file.name}:{_line_of_workloads(sitting.opened.task_text)}: {why}")
+        return cls(start, task, source, sitting)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know about how this task is judged here."""
-        return self._sitting.opened.notes
+        return (*self._sitting.opened.notes, *self.warnings)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Weak points of the task, each with what to change in it."""
+        return warnings(self._sitting.teeth)
+
+    @property
+    def teeth(self) -> Teeth:
+        """What was found about the task's tolerance."""
+        return self._sitting.teeth
 
     @property
     def environment(self) -> tuple[tuple[str, str], ...]:
         """Device or target, driver, toolchain: what every verdict of this task rests on."""
         return self._sitting.opened.environment
+
+    @property
+    def held_against(self) -> str:
+        """In words, what measured times are held against here; "" where nothing is known of a device."""
+        return self._sitting.yardstick.origin
 
     def submit(self, candidate_id: str, source: str, stage: Stage, finalists: int = 1) -> Future[Judgement]:
         """Judge a candidate in the background.
@@ -94,6 +131,14 @@ class TaskJudge:
         future fails with JudgeFailed where the judge itself is at its end, and never for what a candidate did.
         """
         return self._pool.submit(self._judge, candidate_id, source, stage, finalists)
+
+    def baselines(self) -> Future[Beside]:
+        """Time the user's kernel beside eager, torch.compile and the task's library, in the background.
+
+        Costs as much as three confirmations, once: the times are kept for the same task and toolchain. What goes wrong
+        is in the notes of the figures.
+        """
+        return self._pool.submit(lambda: beside(self._sitting.host, self._sitting.opened, BASELINES_DEADLINE_S))
 
     def close(self) -> None:
         """End the host and every child of it; what is in flight ends with them."""
@@ -116,11 +161,27 @@ class TaskJudge:
                 return self._host_fault(error, stage)
             self._faults = 0
             verdict = compose(
-                sitting.opened, observed, target=self._start.target, stage=stage, source=source, finalists=finalists
+                sitting.opened,
+                observed,
+                target=self._start.target,
+                stage=stage,
+                source=source,
+                finalists=finalists,
+                yardstick=sitting.yardstick,
             )
             if verdict.correctness is not Correctness.CORRECT:
                 self._doubt_on_a_full_disk()
-            record = evidence(sitting.opened, observed, verdict, candidate_id, source, self._start.target, finalists)
+            record = evidence(
+                sitting.opened,
+                observed,
+                verdict,
+                candidate_id,
+                source,
+                self._start.target,
+                finalists,
+                sitting.teeth,
+                sitting.yardstick,
+            )
             return Judgement(verdict, record)
         return _unjudged("the judge host died twice while it judged this candidate", Failure.CRASH, stage)
 
@@ -160,6 +221,7 @@ class _HostStart:
     target: str
     workers: int
     log: IO[bytes]
+    teeth: Path | None
 
     def begin(self, task: Task, source: str) -> _Sitting:
         try:
@@ -167,7 +229,7 @@ class _HostStart:
         except (HostError, HostDied) as error:
             raise self._refusal(error) from None
         try:
-            return _Sitting(host, host.open(task, source, "gpu" if host.info.devices else "no-gpu"))
+            return self._sit(host, task, source)
         except (HostError, HostDied) as error:
             refusal = self._refusal(error)
             host.close()
@@ -184,6 +246,33 @@ class _HostStart:
             what = "" if names_full_disk(str(error)) else f": {str(error).rstrip('.')}"
             return JudgeFailed(f"{short} The judge could not start{what}. Free some space there, then try again.")
         return JudgeRefused(str(error))
+
+    def _sit(self, host: JudgeHost, task: Task, source: str) -> _Sitting:
+        mode = "gpu" if host.info.devices else "no-gpu"
+        key = key_of((_read(task.task_file), source, task.entry, mode, str(host.info.torch), str(host.info.triton)))
+        before = kept(self.teeth, key) if self.teeth else None
+        opened = host.open(task, source, mode, teeth=before is None)
+        yardstick = yardstick_of(host.info.devices)
+        if before is not None:
+            return _Sitting(host, opened, yardstick, before)
+        found = decide(opened.teeth) if opened.teeth else Teeth()
+        if self.teeth:
+            keep(self.teeth, key, found)
+        return _Sitting(host, opened, yardstick, found)
+
+
+def _read(task_file: Path) -> str:
+    """Its text; "" where it cannot be read, of which the host will have more to say."""
+    try:
+        return task_file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _line_of_workloads(task_text: str) -> int:
+    """Where the user has to change something, counted from one."""
+    found = re.search(r"^def workloads\b", task_text, re.MULTILINE)
+    return task_text.count("\n", 0, found.start()) + 1 if found else 1
 
 
 def _unjudged(reason: str, failure: Failure | None, stage: Stage) -> Judgement:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
+from evolve_core.judge.floor import LEAST_SHARE, Floor
 from evolve_core.judge.statistics import (
     LogInterval,
     interval_over_processes,
@@ -26,6 +27,8 @@ SMALLEST_DELTA = 0.005
 """No difference below 0.5 % is ever claimed. Four kernels of 10 to 460 µs against themselves on an NVIDIA H200 (5
 processes × 60 pairs, benchmarks/results/h200-null.json): 97.5 % of the process medians within ±0.85 %, every mean
 within ±0.25 %."""
+NULL_SHARE = 0.975
+"""Of a kernel's differences from itself, so many must be smaller than the smallest one that is claimed."""
 _EMPTY_MARGIN = 1.1
 _DISAGREEMENT_SIGMAS = 3.0
 """Two processes disagree where each is this sure of the opposite sign; a null effect alone has signs on both sides."""
@@ -67,7 +70,7 @@ def null_delta(null_log_ratios: Sequence[float]) -> float:
     """δ out of this machine's own A/A runs: the 97.5th percentile of |ratio - 1|, never below ``SMALLEST_DELTA``."""
     if not null_log_ratios:
         return SMALLEST_DELTA
-    return max(SMALLEST_DELTA, math.expm1(percentile([abs(ratio) for ratio in null_log_ratios], 0.975)))
+    return max(SMALLEST_DELTA, math.expm1(percentile([abs(ratio) for ratio in null_log_ratios], NULL_SHARE)))
 
 
 def measure(
@@ -78,10 +81,12 @@ def measure(
     weights: Mapping[str, float],
     finalists: int = 1,
     delta: float = SMALLEST_DELTA,
+    floors: Mapping[str, Floor] | None = None,
 ) -> Measured:
     """The speed that ``samples`` support.
 
     ``finalists`` is how many candidates are confirmed together (Bonferroni). ``delta`` as ``null_delta`` gives it.
+    ``floors``: by workload, what no right kernel passes on this machine.
     """
     processes = _complete_processes(samples)
     if not processes:
@@ -91,7 +96,7 @@ def measure(
     medians = {process: _medians(rows) for process, rows in processes.items()}
     workloads = list(next(iter(medians.values())))
     rows = tuple(_row(name, samples, medians, labels, weights, finalists) for name in workloads)
-    if impossible := _impossible(rows, samples):
+    if impossible := _impossible(rows, samples, floors or {}):
         return Measured(Speed.UNMEASURED, Failure.IMPOSSIBLE, impossible, workloads=rows)
     shares = [weights.get(name, 1.0) for name in workloads]
     totals = [weighted_mean([found[name] for name in workloads], shares) for found in medians.values()]
@@ -148,19 +153,20 @@ def _interval(found: LogInterval) -> Interval | None:
     return None if math.isinf(found.low) else Interval(math.exp(found.low), math.exp(found.high))
 
 
-def _impossible(rows: Sequence[WorkloadVerdict], samples: Sequence[Samples]) -> str | None:
+def _impossible(rows: Sequence[WorkloadVerdict], samples: Sequence[Samples], floors: Mapping[str, Floor]) -> str | None:
     """Why a time cannot be real; None where it can.
 
-    Only the clock itself is asked. There is no floor out of the roofline, because none is known that an honest kernel
-    cannot pass: inputs that lie in L2 are read faster than DRAM delivers, the operations that a task needs are not
-    known apart from those that the user's kernel happens to make, and the peak of the very device and clock that ran
-    is not known from its architecture alone.
+    The clock itself is asked first, then the floor under the workload (yardstick.py), with a margin. A floor that the
+    user's own kernel passes does not hold for this task.
     """
     for row in rows:
         time_us = row.candidate_us or 0.0
         empty_us = max((one.empty_ns for one in samples if one.workload == row.workload), default=0.0) / _NS_PER_US
         if time_us < _EMPTY_MARGIN * empty_us:
             return f"{time_us:.1f} µs on {row.label} is what the clock shows for no work at all"
+        floor = floors.get(row.workload)
+        if floor is not None and time_us < LEAST_SHARE * floor.us <= (row.baseline_us or 0.0):
+            return f"{time_us:.1f} µs on {row.label} is below {floor.why}, {floor.us:.1f} µs"
     return None
 
 

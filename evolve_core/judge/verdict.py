@@ -76,12 +76,43 @@ class WorkloadVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Baseline:
+    """Another way to compute what the task asks for, timed beside the user's own kernel. It says nothing about any
+    candidate.
+
+    ``name``: eager, torch.compile or library. ``ratio`` = the user's kernel / this one, weighted over the workloads:
+    > 1 where this one is the faster of the two. In ``workloads``, ``baseline_us`` is the user's kernel's time and
+    ``candidate_us`` this one's. ``note`` says why there is no ratio; "" where there is.
+    """
+
+    name: str
+    ratio: float | None = None
+    interval: Interval | None = None
+    workloads: tuple[WorkloadVerdict, ...] = ()
+    note: str = ""
+
+    @property
+    def words(self) -> str:
+        """ "eager: 1.30× slower than your kernel (1.28–1.32)"."""
+        if self.ratio is None:
+            return f"{self.name}: {self.note}"
+        slower, interval = self.ratio < 1.0, self.interval
+        if interval is not None and interval.low <= 1.0 <= interval.high:
+            return f"{self.name}: as fast as your kernel ({interval.low:.2f}–{interval.high:.2f}× its speed)"
+        low, high = (interval.low, interval.high) if interval else (self.ratio, self.ratio)
+        spread = f"{1 / high:.2f}–{1 / low:.2f}" if slower else f"{low:.2f}–{high:.2f}"
+        factor = 1 / self.ratio if slower else self.ratio
+        return f"{self.name}: {factor:.2f}× {'slower' if slower else 'faster'} than your kernel ({spread})"
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """Correctness × speed × trust, with the reason in one sentence a person can act on.
 
     ``ratio`` is the weighted geometric mean over the workloads (baseline / candidate), ``worst_ratio`` the smallest.
     ``environment`` names device, driver, toolchain; for estimates the target.
     ``reproduce`` is a script that shows a rejection on its own, "" where there is nothing to show.
+    ``baselines`` are figures of the task, measured for the winner of a run alone.
     """
 
     correctness: Correctness
@@ -96,6 +127,7 @@ class Verdict:
     workloads: tuple[WorkloadVerdict, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     reproduce: str = ""
+    baselines: tuple[Baseline, ...] = ()
 
     @property
     def is_winner(self) -> bool:

@@ -72,6 +72,7 @@ def _context(run: RunRecord, candidates: tuple[CandidateRecord, ...], base: str)
         "best_name": view.best_name(run),
         "timed": view.timed_rows(verdict),
         "checked": view.checked(verdict),
+        "baselines": verdict.baselines if verdict else (),
         "workloads_estimated": bool(verdict and any(w.estimated for w in verdict.workloads)),
         "diff": diff_lines(base, best.source) if best else (),
         "yields": view.yields(candidates),

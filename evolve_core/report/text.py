@@ -35,6 +35,9 @@ def summary(run: RunRecord, candidates: Sequence[CandidateRecord], limit: int = 
     parts: list[RenderableType] = [_heading(run, best)]
     if best and best.verdict and best.verdict.workloads:
         parts.append(_workloads(best.verdict, view.best_name(run)))
+    if best and best.verdict and best.verdict.baselines:
+        lines = "\n".join(baseline.words for baseline in best.verdict.baselines)
+        parts.append(Text(f"beside the kernel that this run began with\n{lines}\n"))
     if candidates:
         parts += [_proposers(candidates), candidates_table(_leading(candidates, limit), f"best {limit} candidates")]
     return Group(*parts)

@@ -18,7 +18,7 @@ from pathlib import Path
 from evolve_core.errors import KernelEvolveError, RunError, UsageError
 from evolve_core.files import explain
 from evolve_core.journal.lock import is_runner_alive, runner_lock
-from evolve_core.journal.model import CandidateRecord, RunRecord, RunSpec, RunState
+from evolve_core.journal.model import TASK_WARNING, CandidateRecord, RunRecord, RunSpec, RunState
 from evolve_core.journal.paste import to_resume
 from evolve_core.journal.reader import LAST_WORDS_MARK, JournalReader
 from evolve_core.journal.writer import JournalWriter
@@ -26,6 +26,7 @@ from evolve_core.judge.session import JudgeRefused, TaskJudge
 from evolve_core.judge.verdict import Correctness
 from evolve_core.propose.proposal import Judged, Proposal
 from evolve_core.search.archive import Archive
+from evolve_core.search.beside import with_baselines
 from evolve_core.search.budget import Budget
 from evolve_core.search.loop import Search, Stop, best_confirmed, confirm, name_best
 from evolve_core.search.proposers import panel_for
@@ -34,7 +35,7 @@ from evolve_core.search.rotation import Rotation
 from evolve_core.source.digest import source_digest
 from evolve_core.source.parse import language_of
 from evolve_core.task.model import Task
-from evolve_core.workspace import log_file, spool_folder, state_folder
+from evolve_core.workspace import log_file, spool_folder, state_folder, teeth_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +126,11 @@ def _carry_on(
                 target=spec.target,
                 workers=resources.workers,
                 log=log,
+                teeth=teeth_folder(workspace),
             )
             with closing(judge):
-                journal.set_environment(run_id, judge.environment)
+                weak = ((TASK_WARNING, warning) for warning in judge.warnings)
+                journal.set_environment(run_id, (*judge.environment, *weak))
                 for note in judge.notes:
                     say(note)
                 search = Search(
@@ -171,7 +174,7 @@ def _evolve(
     name_best(search, confirmed.winner)
     if confirmed.winner is None:
         return RunState.DONE, _no_gain(search, how)
-    winner = confirmed.winner
+    winner = with_baselines(search, confirmed.winner)
     with closing(JournalReader(journal.workspace)) as reader:
         record = reader.candidate(winner.candidate_id)
     assert record is not None, "the winner was written down before it was judged"

@@ -77,6 +77,9 @@ def _winner(view: KernelView, run: RunView, winner: CandidateRecord, verdict: Ve
     yield _table(verdict)
     if verdict.reason:
         yield verdict.reason
+    if verdict.baselines:
+        # Of the kernel as the run found it: nothing here is a claim about the winner.
+        yield "Beside the kernel that the run began with: " + "; ".join(_cell(one.words) for one in verdict.baselines)
     yield _environment(verdict)
     yield _counts(run)
     run_id = run.record.run_id

@@ -152,6 +152,14 @@ class KernelView:
         return record.reason if self.task_changed_at <= (record.ended_at or 0.0) else ""
 
     @property
+    def task_warnings(self) -> tuple[str, ...]:
+        """What the judge found weak in the task; empty where kernel or task have been edited since."""
+        record = self.run.record if self.run is not None else None
+        if record is None or self.freshness is Freshness.EDITED or self.task_changed_at > record.created_at:
+            return ()
+        return record.task_warnings
+
+    @property
     def interruption(self) -> str:
         """Why the runner is gone (a full disk, a kill), "" where it is not, or where nobody waits for it."""
         return self.run.record.reason if self.run is not None and self.is_resumable else ""

@@ -10,7 +10,7 @@ from pathlib import Path
 from evolve_core.journal.lock import runner_lock
 from evolve_core.journal.model import RunSpec, RunState
 from evolve_core.journal.writer import JournalWriter
-from evolve_core.judge.verdict import Correctness, Interval, Speed, Stage, Trust, Verdict, WorkloadVerdict
+from evolve_core.judge.verdict import Baseline, Correctness, Interval, Speed, Stage, Trust, Verdict, WorkloadVerdict
 from evolve_core.propose.proposal import Proposal, Step
 from evolve_core.source.model import Language
 from evolve_core.source.parse import parse
@@ -36,6 +36,7 @@ MEASURED = replace(
     interval=Interval(1.33, 1.43),
     workloads=tuple(replace(w, estimated=False, interval=Interval(1.3, 1.4)) for w in ESTIMATED.workloads),
     environment=(("device", "NVIDIA H200"), ("triton", "3.9.0")),
+    baselines=(Baseline("eager", 0.77, Interval(0.76, 0.78)),),
 )
 
 
@@ -71,11 +72,13 @@ def ended_run(
     state: RunState = RunState.DONE,
     reason: str = "",
     winner: Winner | None = None,
+    environment: tuple[tuple[str, str], ...] = (),
 ) -> None:
     """A run that is over, as its runner would have left it."""
     with runner_lock(workspace, run_id), closing(JournalWriter(workspace)) as journal:
         journal.create_run(run_id, run_spec, 1)
         journal.set_state(run_id, RunState.EVOLVING)
+        journal.set_environment(run_id, environment)
         if winner is not None:
             _add_best(journal, run_id, winner)
         if state is not RunState.INTERRUPTED:

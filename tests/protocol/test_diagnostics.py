@@ -13,7 +13,7 @@ from journals import ended_run, spec
 from lsp_client import COMMAND, PLAIN, VSCODE, Lsp, ResponseError
 from lsprotocol import types
 
-from evolve_core.journal.model import RunState
+from evolve_core.journal.model import TASK_WARNING, RunState
 from evolve_server.background import Background
 from evolve_server.documents import open_document
 from evolve_server.view import View
@@ -190,6 +190,7 @@ async def test_a_failed_run_is_said_at_the_kernel_until_it_is_edited(
     [
         "The task module raised: softmax.evolve.py:7: NameError: name 'rows' is not defined. Mend it, start again.",
         "softmax.evolve.py workloads() raised: line 7: NameError: name 'nonsense_name' is not defined",
+        "softmax.evolve.py:7: unverified: this tolerance has no teeth. A wrong kernel would pass, zeros (out): …",
         "softmax.evolve.py does not import: line 7: ModuleNotFoundError: No module named 'nothing_here'",
     ],
 )
@@ -205,6 +206,19 @@ async def test_a_task_that_raises_is_said_in_the_task_file_too(
     # Once the task file has been written again, its old failure says nothing any more.
     (workspace / "softmax.evolve.py").write_text((workspace / "softmax.evolve.py").read_text() + "\n")
     await client.until_diagnostics(task_uri, lambda found: not found)
+    await client.until_diagnostics(uri, lambda found: not found)
+
+
+async def test_a_weak_task_is_said_at_the_kernel_until_it_is_edited(
+    serve: Serve, workspace: Path, source: Path
+) -> None:
+    weak = "input x never moves reference(), so that a candidate could ignore it"
+    ended_run(workspace, spec(source), environment=(("target", "sm_90"), (TASK_WARNING, weak)))
+    client = await serve()
+    uri = client.open(source)
+    assert brief(await client.until_diagnostics(uri, bool)) == [(8, WARNING, "task-weak", weak)]
+    task_file = workspace / "softmax.evolve.py"
+    task_file.write_text(task_file.read_text() + "\n")
     await client.until_diagnostics(uri, lambda found: not found)
 
 

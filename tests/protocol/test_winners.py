@@ -266,6 +266,7 @@ async def test_a_measured_hover_has_intervals_and_no_estimate(serve: Serve, work
     assert "95 % interval 1.33–1.43×" in text
     assert "1.38× [1.30–1.40×]" in text
     assert "estimated" not in text
+    assert "Beside the kernel that the run began with: eager: 1.30× slower than your kernel (1.28–1.32)\n" in text
 
 
 async def test_a_plain_client_is_served_too(serve: Serve, workspace: Path, source: Path) -> None:

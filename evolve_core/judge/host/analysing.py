@@ -12,7 +12,7 @@ from .opened import OpenTask, code_of, task_of
 from .outcomes import failure_of
 from .patience import Patience
 from .pool import Cancel, remove_folder
-from .tier import binaries_of
+from .tier import binaries_of, planless
 
 if TYPE_CHECKING:
     from .judging import Judge
@@ -51,6 +51,8 @@ def compiled(
         if task.text.mode == "gpu":
             judge.binaries.take(folder, binaries_of(result.value["plans"]))
         observation["environment"]["notes"] = list(result.value["notes"])
+        if task.text.mode != "gpu" and (why_not := planless(result.value["plans"])):
+            observation["environment"]["no launch plan because"] = why_not
         # A CUDA kernel's launches are the task's own plan, whatever the source does.
         observation["traced"] = not task.text.is_cuda
     elif result.error is not None and result.error.kind in ("needs-contents", "no-compiler"):
@@ -108,6 +110,7 @@ def _empty_observation(judge: Judge) -> dict[str, Any]:
         "launches": [],
         "plans": {},
         "traced": False,
+        "unplanned": "",
         "work": [],
         "checks": [],
         "timing": [],

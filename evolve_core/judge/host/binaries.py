@@ -51,7 +51,7 @@ class BinaryStore:
                     (self.folder / f"{name}.cubin").unlink(missing_ok=True)
 
     def _copy(self, file: Path, name: str, kept: Path) -> bool:
-        content = _regular_content(file)
+        content = regular_content(file)
         if content is None or hashlib.sha256(content).hexdigest() != name:
             return False
         unfinished = kept.with_suffix(f".{os.getpid()}-{id(content)}")
@@ -60,7 +60,7 @@ class BinaryStore:
         return True
 
 
-def _regular_content(file: Path) -> bytes | None:
+def regular_content(file: Path) -> bytes | None:
     """None for anything but a regular file of a moderate size: a link or a pipe was put there by a candidate."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -1,4 +1,4 @@
-"""Correctness without a GPU: small workloads in Triton's interpreter, the user's own kernel first, then a candidate.
+"""Correctness without a GPU, the user's own kernel: small workloads that it runs on, and what it gives there.
 
 Runs in the host's own process. What a child that ran somebody's kernel left is compared by another child, the oracle.
 """
@@ -6,13 +6,13 @@ Runs in the host's own process. What a child that ran somebody's kernel left is 
 from __future__ import annotations
 
 import secrets
-import time
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .checks import broken_check, compared_check, failure_on, unreadable
+from .carried import Lowered, Workload, interpret, lower
+from .checks import compared_check
 from .complaints import none_left, own_failed
 from .errors import StepError
 from .opened import CheckedWorkload, Draw, OpenTask, code_of, is_varied
@@ -24,14 +24,20 @@ if TYPE_CHECKING:
     from .judging import Judge
 
 NATIVE_PATIENCE = Patience.computing(30.0)
-CANDIDATE_SLOWDOWN = 20.0
-CANDIDATE_GRACE_S = 10.0
-"""A candidate may compute this many times as long as the user's own kernel in the interpreter, plus a grace for first
-use."""
 POISONS = ("nan", "zero")
 
 Ran = tuple[CheckedWorkload, list[dict[str, Any]], dict[str, Any] | None]
 """A workload, the runs on it, and the one in which launches did nothing."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A small workload with its inputs, others to call the entry with before, and the user's own plan for it."""
+
+    workload: dict[str, Any]
+    drawn: Draw
+    before: Draw | None
+    lowered: Lowered
 
 
 @dataclass(frozen=True)
@@ -50,10 +56,13 @@ def check_own(
     A workload of varied values that it does not stand is nothing to speak of: the task never promised those.
     """
     drawn, before = _draw(judge, task, workloads, cancel)
+    asked = [Workload(one["id"], one["label"], drawn[one["id"]]) for one in workloads]
+    own = lower(judge, task, task.text.source, asked, cancel, NATIVE_PATIENCE)
 
     def run(one: dict[str, Any]) -> Future[CheckedWorkload | _Refused]:
         name = one["id"]
-        return judge.children.submit(_run_own, judge, task, one, drawn[name], before.get(name), cancel)
+        scene = Drawn(one, drawn[name], before.get(name), own[name])
+        return judge.children.submit(_run_own, judge, task, scene, cancel)
 
     # The smallest one first and alone: a kernel that never ends should cost one patience, not one per workload.
     outcomes = [run(one).result() for one in workloads[:1]]
@@ -88,32 +97,60 @@ def _draw(
     return drawn, {one["id"]: drawn[f"{one['id']}-before"] for one in middle}
 
 
-def _run_own(
-    judge: Judge, task: OpenTask, workload: dict[str, Any], drawn: Draw, before: Draw | None, cancel: Cancel
-) -> CheckedWorkload | _Refused:
+def _run_own(judge: Judge, task: OpenTask, scene: Drawn, cancel: Cancel) -> CheckedWorkload | _Refused:
     folder = judge.secret / task.name / f"native-{secrets.token_hex(4)}"
-    payload = _run_payload(task, task.text.source, workload, drawn, before)
+    workload, drawn = scene.workload, scene.drawn
+    payload = run_payload(task, task.text.source, workload, drawn, scene.before)
     result = judge.step("run", payload, cancel, NATIVE_PATIENCE, folder, own=True)
     if failure := run_failure(result):
         if failure["kind"] == "task-error":
             raise StepError("task-error", failure["message"], task.text.source_file, failure.get("line"))
         what = f"your own kernel does not run on {workload['label']} (seed {drawn.seed})"
         return _Refused(own_failed(what, failure, task.text), failure["kind"] == "timeout")
-    checked = CheckedWorkload(workload, drawn, result.value["runs"][-1], result.processor_s, before)
+    checked = CheckedWorkload(workload, drawn, result.value["runs"][-1], result.processor_s, scene.before)
     place = judge.secret / task.name / f"idle-{secrets.token_hex(8)}"
-    idle = _idle(judge, task, task.text.source, checked, place, NATIVE_PATIENCE, cancel, own=True)
-    checked = replace(checked, idle=idle)
+    idle = idle_run(judge, task, task.text.source, checked, place, NATIVE_PATIENCE, cancel, own=True)
+    checked = _carried(judge, task, scene.lowered, replace(checked, idle=idle), cancel)
     return checked if task.has_reference else replace(checked, truth=_upcast_truth(judge, task, checked, cancel))
 
 
-def _run_payload(
+def _carried(
+    judge: Judge, task: OpenTask, lowered: Lowered, checked: CheckedWorkload, cancel: Cancel
+) -> CheckedWorkload:
+    """With what the trusted interpreter gives in place of Triton's, where it has nothing to say against the kernel.
+
+    What it finds in the user's own kernel is a note; candidates are then checked as that kernel is.
+    """
+    if lowered.why_not:
+        return checked
+    folder = judge.secret / task.name / f"carried-{secrets.token_hex(4)}"
+    one, asked = checked.workload, checked.before is not None
+    found = interpret(judge, task, lowered, checked.drawn, poisons_of(one), cancel, NATIVE_PATIENCE, folder, idle=asked)
+    if found.why_not:
+        return checked
+    value = found.result.value
+    if value["outcome"] != "compared":
+        where = f"{Path(task.text.source_file).name}:{value['line']}" if value["line"] else task.text.entry
+        task.notes.append(f"{where}: your own kernel {value['message']}, on {one['label']} (seed {checked.drawn.seed})")
+        return checked
+    idle = value["idle"] if asked else None
+    return replace(
+        checked,
+        native=value["runs"][-1],
+        native_processor_s=found.result.processor_s,
+        idle=idle,
+        by_host=checked.native,
+    )
+
+
+def run_payload(
     task: OpenTask, source: str, workload: dict[str, Any], drawn: Draw, before: Draw | None
 ) -> dict[str, Any]:
     inputs = {"inputs": drawn.inputs, "before": before.inputs if before else None}
-    return {**code_of(task.text, source), **inputs, "poisons": _poisons(workload)}
+    return {**code_of(task.text, source), **inputs, "poisons": poisons_of(workload)}
 
 
-def _idle(
+def idle_run(
     judge: Judge,
     task: OpenTask,
     source: str,
@@ -130,7 +167,7 @@ def _idle(
     """
     if one.before is None:
         return None
-    payload = {**_run_payload(task, source, one.workload, one.drawn, None), "poisons": POISONS[:1], "idle": True}
+    payload = {**run_payload(task, source, one.workload, one.drawn, None), "poisons": POISONS[:1], "idle": True}
     result = judge.step("run", payload, cancel, patience, folder, own=own)
     if run_failure(result):
         return None
@@ -138,7 +175,7 @@ def _idle(
     return run
 
 
-def _poisons(workload: dict[str, Any]) -> tuple[str, ...]:
+def poisons_of(workload: dict[str, Any]) -> tuple[str, ...]:
     """What fresh memory holds makes the difference that it makes on the task's own values."""
     return POISONS[:1] if is_varied(workload) else POISONS
 
@@ -158,22 +195,32 @@ def _upcast_truth(judge: Judge, task: OpenTask, checked: CheckedWorkload, cancel
 def _agreeing(
     judge: Judge, task: OpenTask, runnable: list[CheckedWorkload], cancel: Cancel
 ) -> tuple[list[CheckedWorkload], list[dict[str, Any]], list[str]]:
-    kept, checks, disagreements = [], [], []
-    compared = _compare(judge, task, [(one, [one.native], one.idle) for one in runnable], cancel)
+    kept: list[CheckedWorkload] = []
+    checks: list[dict[str, Any]] = []
+    disagreements: list[str] = []
+    doubted: list[CheckedWorkload] = []
+    compared = compare(judge, task, [(one, [one.native], one.idle) for one in runnable], cancel)
     for one, comparison in zip(runnable, compared, strict=True):
         if not comparison["sound"]:
             continue
         outputs = comparison["checks"][0]["outputs"]
         if not one.is_varied and (why := compare_failure(outputs)):
+            if one.by_host is not None:
+                doubted.append(replace(one, native=one.by_host, by_host=None))
+                continue
             disagreements.append(f"on {one.workload['label']} (seed {one.drawn.seed}): {why}")
             continue
         one = replace(one, idle_equal=comparison["idle_equal"])
         kept.append(one)
         checks.append(compared_check(one, comparison["checks"][0], one.native, comparison))
+    if doubted:
+        # One of the two interpreters is wrong, which is not the kernel's fault.
+        more, seen, against = _agreeing(judge, task, doubted, cancel)
+        kept, checks, disagreements = [*kept, *more], [*checks, *seen], [*disagreements, *against]
     return kept, checks, disagreements
 
 
-def _compare(judge: Judge, task: OpenTask, ran: list[Ran], cancel: Cancel) -> list[dict[str, Any]]:
+def compare(judge: Judge, task: OpenTask, ran: list[Ran], cancel: Cancel) -> list[dict[str, Any]]:
     if not ran:
         return []
     items = [
@@ -194,49 +241,3 @@ def _compare(judge: Judge, task: OpenTask, ran: list[Ran], cancel: Cancel) -> li
     finally:
         remove_folder(folder)
     return compared
-
-
-def _computing(processor_s: float, deadline: float) -> Patience:
-    return Patience.computing(processor_s, max(0.1, deadline - time.monotonic()))
-
-
-def check_candidate(
-    judge: Judge, task: OpenTask, checked: list[CheckedWorkload], source: str, deadline: float, cancel: Cancel
-) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
-    """Smallest workload first; a run that does not end in outputs ends the series."""
-    ran: list[Ran] = []
-    broken: list[dict[str, Any]] = []
-    failure = None
-    folders = []
-    for one in checked:
-        patience = _computing(CANDIDATE_SLOWDOWN * one.native_processor_s + CANDIDATE_GRACE_S, deadline)
-        folders.append(judge.spool / "steps" / secrets.token_hex(8))
-        payload = _run_payload(task, source, one.workload, one.drawn, one.before)
-        job = judge.children.submit(judge.step, "run", payload, cancel, patience, folders[-1])
-        result = job.result()
-        failed = run_failure(result)
-        if failed is None:
-            grace = _computing(CANDIDATE_GRACE_S, deadline)
-            folders.append(judge.spool / "steps" / secrets.token_hex(8))
-            idle = _idle(judge, task, source, one, folders[-1], grace, cancel, own=False)
-            ran.append((one, result.value["runs"], idle))
-            continue
-        if one.before and (result.value or {}).get("before"):
-            one = replace(one, drawn=one.before, before=None)
-        if failed["kind"] in ("out-of-bounds", "raised"):
-            broken.append(broken_check(one, failed, result.value or {}))
-        if failed["kind"] != "out-of-bounds":
-            failure = failure_on(one, failed)
-        break
-    compared = _compare(judge, task, ran, cancel)
-    for folder in folders:
-        remove_folder(folder)
-    found = list(zip(ran, compared, strict=True))
-    failure = next((unreadable(one, answer) for (one, *_), answer in found if "unreadable" in answer), failure)
-    checks = [
-        compared_check(one, check, run, answer)
-        for (one, runs, _), answer in found
-        if "unreadable" not in answer
-        for check, run in zip(answer["checks"], runs, strict=True)
-    ]
-    return [*checks, *broken], failure

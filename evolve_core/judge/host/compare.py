@@ -17,6 +17,8 @@ _INTEGER_BITS = 64
 _MISSING = object()
 """Where there is no such output. None is one."""
 
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
 Named = tuple[str, Any]
 Outputs = Sequence[Named]
 
@@ -129,7 +131,7 @@ def _same(a: Any, b: Any) -> bool:
         return type(a) is type(b) and bool(a == b)
     if a.dtype != b.dtype or a.shape != b.shape:
         return False
-    return bool(torch.equal(_bytes(a), _bytes(b)))
+    return bool(torch.equal(bits(a), bits(b)))
 
 
 def does_nothing(idle: Outputs, outputs: Outputs, inputs: Iterable[Any]) -> bool | None:
@@ -149,5 +151,7 @@ def _is_telling(value: Any, inputs: list[torch.Tensor]) -> bool:
     return not any(_same(value, given) for given in inputs)
 
 
-def _bytes(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().contiguous().view(-1).view(torch.uint8) if tensor.numel() else tensor.reshape(-1)
+def bits(tensor: torch.Tensor) -> torch.Tensor:
+    """Its values as integers of the same width, in one dimension: equal where the bits are."""
+    flat = tensor.detach().contiguous().reshape(-1)
+    return flat.view(_INTEGERS.get(flat.element_size(), torch.uint8)) if flat.numel() else flat

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,15 +19,17 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from triton.runtime.jit import JITFunction
 
+from .addresses import Addresses
 from .autotuned import choose_first_configuration, chosen
 from .buffers import shaped_inputs
 from .errors import StepError
 from .facts import kernel_facts
+from .kernelsteps import digest
 from .loading import entry_of, line_in, load_source
-from .plan import MAX_GRID
+from .planrules import MAX_GRID
 from .shapes_only import NEEDS_CONTENTS, ShapesOnGpu, ShapesOnly, lacks_cuda
 from .stub_driver import install_stub_driver, pretended_cuda
-from .tracing import Addresses, PlanTrace, digest
+from .tracing import PlanTrace
 
 
 @dataclass
@@ -35,25 +37,29 @@ class Recorder:
     """Launches in order, and each distinct compiled kernel once."""
 
     target: str
+    trace: PlanTrace
     workload: str | None = None
-    """None while the module is imported: what it launches then is compiled, and no launch of the entry's."""
+    """None while the module is imported, and in the second call on a workload: what is launched then is compiled and
+    traced, and is no launch to show."""
     launches: list[dict[str, Any]] = field(default_factory=list)
     kernels: list[dict[str, Any]] = field(default_factory=list)
     plans: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By workload: ``{"plan": …}``, or ``{"why_not": …}``."""
     binaries: dict[str, bytes] = field(default_factory=dict)
-    trace: PlanTrace | None = None
+    with_facts: bool = True
+    """Whether the compiler went far enough for facts, and launches are to be shown."""
     refused: BaseException | None = None
     """What the compiler raised last: the entry's own exceptions are of the same types, but are not its."""
     _index: dict[str, int] = field(default_factory=dict)
 
     def add(self, function: Any, compiled: Any, grid: tuple[int, ...], values: dict[str, Any]) -> None:
         """A launch with its parameters by name."""
-        constexprs = {one.name: values[one.name] for one in function.params if one.is_constexpr}
-        if self.trace is not None:
-            self.trace.launched(function, compiled, grid, values)
+        self.trace.launched(function, compiled, grid, values)
         if "cubin" in compiled.asm:
             self.binaries[digest(compiled)] = bytes(compiled.asm["cubin"])
+        if self.workload is None or not self.with_facts:
+            return
+        constexprs = {one.name: values[one.name] for one in function.params if one.is_constexpr}
         key = f"{function.__name__}:{compiled.hash}"
         shown = {name: _shown(value) for name, value in constexprs.items()}
         if key not in self._index:
@@ -81,22 +87,7 @@ def compile_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
 
     What does not compile is a StepError with the line.
     """
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
-    install_stub_driver(payload["target"], "cuda")
-    choose_first_configuration()
-    recorder = Recorder(payload["target"])
-    addresses = Addresses()
-    addresses.install()
-    original = Path(payload["source_file"])
-    fake = FakeTensorMode(allow_non_fake_inputs=True)
-    with pretended_cuda(payload["target"]):
-        JITFunction.run = _recording_run(recorder, JITFunction.run)
-        entry = entry_of(_imported(payload["source"], original, folder, fake), payload["entry"], original)
-        copy = folder / original.name
-        for workload in payload["workloads"]:
-            recorder.workload = workload["id"]
-            _trace(entry, workload, recorder, fake, addresses, copy, original)
+    recorder = followed(payload, folder)
     for name, binary in recorder.binaries.items():
         (folder / f"{name}.cubin").write_bytes(binary)
     return {
@@ -107,10 +98,33 @@ def compile_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
-def _imported(source: str, original: Path, folder: Path, fake: FakeTensorMode) -> ModuleType:
+def followed(payload: dict[str, Any], folder: Path, *, with_facts: bool = True) -> Recorder:
+    """What the entry does on every workload of ``payload``, as far as it could be followed. Raises StepError."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    install_stub_driver(payload["target"], "cuda")
+    choose_first_configuration()
+    original = Path(payload["source_file"])
+    addresses = Addresses()
+    addresses.install()
+    trace = PlanTrace(addresses, folder / original.name)
+    recorder = Recorder(payload["target"], trace, with_facts=with_facts)
+    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    with pretended_cuda(payload["target"]):
+        JITFunction.run = _recording_run(recorder, JITFunction.run)
+        module = _imported(payload["source"], original, folder, ShapesOnGpu(fake, trace))
+        follower = Follower(
+            entry_of(module, payload["entry"], original), recorder, fake, folder / original.name, original
+        )
+        for workload in payload["workloads"]:
+            follower.follow(workload)
+    return recorder
+
+
+def _imported(source: str, original: Path, folder: Path, shapes: ShapesOnGpu) -> ModuleType:
     """The module, which may make tensors on the GPU and launch kernels while it is imported."""
     try:
-        with ShapesOnGpu(fake):
+        with shapes:
             return load_source(source, original, folder, "compile-error")
     except StepError as error:
         if not lacks_cuda(error):
@@ -119,32 +133,47 @@ def _imported(source: str, original: Path, folder: Path, fake: FakeTensorMode) -
         raise StepError("needs-contents", message, error.file, error.line) from None
 
 
-def _trace(
-    entry: Callable[..., Any],
-    workload: dict[str, Any],
-    recorder: Recorder,
-    fake: FakeTensorMode,
-    addresses: Addresses,
-    copy: Path,
-    original: Path,
-) -> None:
-    with fake, torch.no_grad():
+@dataclass(frozen=True)
+class Follower:
+    """Calls the entry twice on each workload. The first call is what the compiler's facts are of.
+
+    The plan is of the second one, which finds what the first left for it: tensors by shape, tables, scratch. What of
+    these must be there for the plan, history.py finds out.
+    """
+
+    entry: Callable[..., Any]
+    recorder: Recorder
+    fake: FakeTensorMode
+    copy: Path
+    original: Path
+
+    def follow(self, workload: dict[str, Any]) -> None:
+        """Leaves launches, facts and the plan, or why there is none, with the recorder. Raises StepError."""
+        recorder, trace = self.recorder, self.recorder.trace
+        with self.fake, torch.no_grad():
+            recorder.workload = workload["id"]
+            self._call(workload)
+            recorder.workload = None
+            choices = len(chosen)
+            result = self._call(workload)
+            for what in chosen[choices:]:
+                trace.chosen_untimed(what)
+            plan = trace.plan(result)
+        recorder.plans[workload["id"]] = {"why_not": trace.why_not} if plan is None else {"plan": plan.as_json()}
+
+    def _call(self, workload: dict[str, Any]) -> Any:
+        trace = self.recorder.trace
         inputs = shaped_inputs(workload["entries"], _fake)
-        trace = recorder.trace = PlanTrace(inputs, addresses)
-        choices = len(chosen)
+        trace.begin(inputs)
         try:
             with trace, ShapesOnly(trace):
-                result = entry(**inputs)
-        except StepError as error:
-            place = error.file or str(original), error.line or line_in(error, copy)
-            raise StepError(error.kind, error.message, *place) from None
+                return self.entry(**inputs)
+        except StepError as refused:
+            line = refused.line or line_in(refused, self.copy)
+            raise replace(refused, file=refused.file or str(self.original), line=line) from None
         except Exception as error:  # noqa: BLE001 - host code of a candidate may raise anything
-            by_compiler = error is recorder.refused
-            raise _failure(error, by_compiler, copy, original, workload["label"]) from None
-        if len(chosen) > choices:
-            trace.cannot_follow("it is autotuned: which configuration runs is found out by timing")
-        plan = trace.plan(result)
-        recorder.plans[workload["id"]] = {"why_not": trace.why_not} if plan is None else {"plan": plan.as_json()}
+            by_compiler = error is self.recorder.refused
+            raise _failure(error, by_compiler, self.copy, self.original, workload["label"]) from None
 
 
 def _fake(dtype: torch.dtype, shape: list[int], stride: list[int]) -> torch.Tensor:
@@ -158,7 +187,7 @@ def _recording_run(recorder: Recorder, original_run: Any) -> Any:
         except Exception as error:
             recorder.refused = error
             raise
-        if warmup or recorder.workload is None:
+        if warmup:
             return compiled
         values = _bound(self, args, kwargs)
         size = tuple(int(n) for n in (grid(values) if callable(grid) else grid))

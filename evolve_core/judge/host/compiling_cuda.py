@@ -16,13 +16,14 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from .addresses import Addresses
 from .buffers import shaped_inputs
 from .errors import StepError
 from .facts import cuobjdump, ptx_facts
 from .gpu.cuda_compiler import Compiled, CudaCompileError, CudaCompilerMissing, compile_cubin
 from .shapes_only import ShapesOnly
 from .tasks import TaskModule, load_task
-from .tracing import Addresses, PlanTrace
+from .tracing import PlanTrace
 
 _FUNCTION = re.compile(r"Function\s+(\S+?):\s*REG:(\d+).*?STACK:(\d+).*?SHARED:(\d+)", re.DOTALL)
 _ERROR = re.compile(r"\((\d+)\): (?:catastrophic )?error[^:]*: (.*)")
@@ -100,7 +101,7 @@ def _launches(task: TaskModule, workload: dict[str, Any], kernels: list[dict[str
     found = []
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         inputs = shaped_inputs(workload["entries"], _fake)
-        with ShapesOnly(PlanTrace(inputs, Addresses())):
+        with ShapesOnly(PlanTrace(Addresses(), task.copy)):
             listed = task.guarded("launches()", list, task.call("launches", **inputs))
         for plan in listed:
             kernel = str(plan["kernel"])

@@ -50,14 +50,19 @@ class InterpretedHost(TorchFunctionMode):
         return result
 
     def _fill(self, tensor: torch.Tensor) -> None:
-        whole = torch.empty(0, dtype=torch.uint8).set_(tensor.untyped_storage())
-        if self._poison == "zero":
-            whole.zero_()
-        elif tensor.dtype.is_floating_point or tensor.dtype.is_complex:
-            # All bits set is a NaN in every IEEE format and in the fp8 formats.
-            whole.fill_(0xFF)
-        else:
-            whole.fill_(_POISON_INTEGER)
+        fill_with_poison(tensor, self._poison)
+
+
+def fill_with_poison(tensor: torch.Tensor, poison: str) -> None:
+    """Overwrite the tensor's whole memory with ``poison``: ``nan`` or ``zero``."""
+    whole = torch.empty(0, dtype=torch.uint8).set_(tensor.untyped_storage())
+    if poison == "zero":
+        whole.zero_()
+    elif tensor.dtype.is_floating_point or tensor.dtype.is_complex:
+        # All bits set is a NaN in every IEEE format and in the fp8 formats.
+        whole.fill_(0xFF)
+    else:
+        whole.fill_(_POISON_INTEGER)
 
 
 def _mentions_cuda(device: Any) -> bool:

@@ -16,7 +16,8 @@ from typing import Any
 
 from .analysing import compiled, profile
 from .binaries import BinaryStore
-from .checking import check_candidate, check_own
+from .candidates import check_candidate
+from .checking import check_own
 from .complaints import blamed_on_placeholders, nothing_to_check, task_failed
 from .errors import StepError, log
 from .kinds import Kind
@@ -26,6 +27,7 @@ from .outcomes import failure_of
 from .patience import Patience
 from .pool import Cancel, StepResult, Zygote
 from .steps import UNTRUSTED, kind_of
+from .tolerance import nothing_seen, try_own, try_stand_in
 from .untrusted import Malformed, checked_answer
 
 STEP_PATIENCE = Patience(120.0)
@@ -99,13 +101,16 @@ class Judge:
         task = OpenTask(name=name, text=text, folder=self.spool / "tasks" / name, timed=[])
         described = self._describe(task, cancel)
         task.timed = described["timed"]
-        task.has_reference = described["has_reference"]
+        task.has_reference, task.has_library = described["has_reference"], described["has_library"]
         self._tasks[name] = task
         if text.mode == "gpu":
             task.drawn = described["checked"]
-            return task, open_on_gpu(self, task, cancel)
+            observation = open_on_gpu(self, task, cancel)
+            task.teeth = self._tried_without_kernel(task, cancel)
+            return task, observation
         if text.is_cuda:
             observation = compiled(self, task, text.source, cancel, own=True)
+            task.teeth = self._tried_without_kernel(task, cancel)
             # Where there is no CUDA compiler either, the observation's own note says so.
             without = observation["environment"]["notes"]
             task.notes.extend(without or ["no GPU: a CUDA kernel can be compiled here, not run"])
@@ -115,11 +120,27 @@ class Judge:
         baseline = compiled(self, task, text.source, cancel, own=True, with_profile=False)
         task.checked, checks = check_own(self, task, described["checked"], cancel)
         baseline["checks"] = checks
+        trial = try_own(self, task, cancel) if text.teeth else None
         profile(self, task, text.source, baseline, None, cancel)
+        task.teeth = trial.outcome() if trial else None
         return task, baseline
 
-    def _describe(self, task: OpenTask, cancel: Cancel) -> dict[str, Any]:
-        payload = {"seed": secrets.randbits(48), "small": task.text.mode != "gpu"}
+    def _tried_without_kernel(self, task: OpenTask, cancel: Cancel) -> dict[str, Any] | None:
+        """The tolerance, where the user's own kernel cannot run on a CPU. A task need not be able to draw on one."""
+        if not task.text.teeth:
+            return None
+        if not task.has_reference:
+            return nothing_seen("your kernel does not run on this CPU, and no reference() could stand in for it")
+        try:
+            return try_stand_in(self, task, self._describe(task, cancel, small=True)["checked"], cancel).outcome()
+        except StepError as error:
+            cancel.check()
+            return nothing_seen(error.message)
+
+    def _describe(self, task: OpenTask, cancel: Cancel, *, small: bool | None = None) -> dict[str, Any]:
+        """``small``: workloads that a CPU can check; None: as this task is judged."""
+        without_gpu = task.text.mode != "gpu"
+        payload = {"seed": secrets.randbits(48), "small": without_gpu if small is None else small}
         described: dict[str, Any] = self.trusted(
             "describe", task.text, payload, cancel, task.folder / f"describe-{secrets.token_hex(4)}"
         )
@@ -127,11 +148,16 @@ class Judge:
 
     # -- judge ---------------------------------------------------------------------------------------------------
 
-    def judge(self, name: str, source: str, stage: str, deadline_s: float, cancel: Cancel) -> dict[str, Any]:
-        """Observe one candidate: compile, check in the interpreter, profile. Stops at the first thing that fails."""
+    def task(self, name: str) -> OpenTask:
+        """The open task of that name. Raises StepError where there is none."""
         task = self._tasks.get(name)
         if task is None:
             raise StepError("bad-request", f"no open task {name!r}; open it again (the host may have been restarted)")
+        return task
+
+    def judge(self, name: str, source: str, stage: str, deadline_s: float, cancel: Cancel) -> dict[str, Any]:
+        """Observe one candidate: compile, check in the interpreter, profile. Stops at the first thing that fails."""
+        task = self.task(name)
         deadline = time.monotonic() + deadline_s
         if task.text.mode == "gpu":
             return judge_on_gpu(self, task, source, stage, deadline, cancel)
@@ -142,7 +168,11 @@ class Judge:
         if stage == "confirmation":
             # Inputs that no candidate of this run was ever judged on, of newly drawn shapes where there is a domain.
             checked, _ = check_own(self, task, self._describe(task, cancel)["checked"], cancel)
-        observation["checks"], observation["failure"] = check_candidate(self, task, checked, source, deadline, cancel)
+        found = check_candidate(self, task, checked, source, deadline, cancel)
+        observation["checks"], observation["failure"] = found.checks, found.failure
+        observation["environment"]["trust"] = found.trust
+        observation["environment"]["host code ran because"] = found.by_host
+        observation["unplanned"] = found.unplanned
         if observation["failure"] or any(check["outcome"] != "compared" for check in observation["checks"]):
             return observation
         profile(self, task, source, observation, deadline, cancel)

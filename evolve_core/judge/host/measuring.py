@@ -96,8 +96,8 @@ def try_layers(judge: Judge, cancel: Cancel) -> list[str]:
     """
     if judge.bench_layers is None:
         payload = {
-            "device_uuid": _device()["uuid"],
-            "lock_folder": str(_locks()),
+            "device_uuid": first_device()["uuid"],
+            "lock_folder": str(lock_folder()),
             "hidden": judge.hidden,
             "deadline_s": LAYERS_PATIENCE_S,
         }
@@ -114,7 +114,8 @@ def try_layers(judge: Judge, cancel: Cancel) -> list[str]:
     return [f"on this system a candidate's host code beside the GPU can {'; '.join(open_to_it)}"]
 
 
-def _locks() -> Path:
+def lock_folder() -> Path:
+    """Where every run of this user on this machine locks a device."""
     locks = Path(tempfile.gettempdir()) / f"kernel-evolve-locks-{getpass.getuser()}"
     locks.mkdir(parents=True, exist_ok=True)
     return locks
@@ -131,7 +132,8 @@ def _measure(
 ) -> dict[str, Any]:
     both, why_not = joint(task.plans, plans)
     left = max(1.0, deadline - time.monotonic())
-    payload = {**_payload(judge, task), "candidate": candidate, "plans": both, "stage": stage, "deadline_s": left}
+    payload = {**task_payload(judge, task), "candidate": candidate, "plans": both, "stage": stage, "deadline_s": left}
+    payload["with_floor"] = candidate is None
     measured = None
     if both is not None and candidate is not None and stage == "screening":
         measured = _in_session(judge, task, payload)
@@ -145,7 +147,7 @@ def _measure(
     return measured
 
 
-def _payload(judge: Judge, task: OpenTask) -> dict[str, Any]:
+def task_payload(judge: Judge, task: OpenTask) -> dict[str, Any]:
     """What is the same for every candidate of a task."""
     listed = [{"id": one["id"], "recipe": one["recipe"]} for one in task.timed]
     compiled_baseline = task.folder / "compiled"
@@ -160,8 +162,8 @@ def _payload(judge: Judge, task: OpenTask) -> dict[str, Any]:
         "kernels": list(task.text.kernels),
         "has_reference": task.has_reference,
         "baseline": task.text.source,
-        "device_uuid": _device()["uuid"],
-        "lock_folder": str(_locks()),
+        "device_uuid": first_device()["uuid"],
+        "lock_folder": str(lock_folder()),
         "cache_folder": str(compiled_baseline),
         "hidden": judge.hidden,
         **({} if judge.bench_layers is None else {"layers": judge.bench_layers}),
@@ -198,7 +200,7 @@ def _session(judge: Judge, task: OpenTask, payload: dict[str, Any]) -> GpuSessio
     with task.starting:
         if task.session is None:
             own = {"baseline": task.plans.by_workload, "candidate": task.plans.by_workload}
-            asked = {**payload, "candidate": None, "plans": own}
+            asked = {**payload, "candidate": None, "plans": own, "with_floor": False}
             task.session = GpuSession(asked, lambda asked: _serve(judge, asked))
         return task.session
 
@@ -215,10 +217,13 @@ def _serve(judge: Judge, payload: dict[str, Any]) -> None:
     remove_folder(folder)
 
 
-def _device() -> dict[str, Any]:
+def first_device() -> dict[str, Any]:
+    """The device that everything here is judged on. Raises StepError where the machine has none."""
     devices = find_devices()
     if not devices:
-        raise StepError("bad-request", "there is no GPU on this machine; open the task with mode no-gpu")
+        raise StepError(
+            "bad-request", "there is no GPU on this machine; without one, tasks are opened with mode no-gpu"
+        )
     return devices[0]
 
 

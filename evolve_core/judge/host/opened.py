@@ -23,6 +23,8 @@ class TaskText:
     kind: str
     kernels: tuple[str, ...]
     mode: str
+    teeth: bool = False
+    """Whether to try the tolerance on mutants, too."""
 
     @property
     def is_cuda(self) -> bool:
@@ -60,6 +62,13 @@ class CheckedWorkload:
     """What the user's own host code gives where launches do nothing."""
     idle_equal: bool | None = None
     """Whether that is what it gives with them."""
+    by_host: dict[str, Any] | None = None
+    """Where ``native`` is of the trusted interpreter: what the user's own host code gave in Triton's."""
+
+    @property
+    def is_carried(self) -> bool:
+        """Whether the user's own kernel was run from its plan and TTIR here, and nothing was found."""
+        return self.by_host is not None
 
     @property
     def is_varied(self) -> bool:
@@ -75,10 +84,13 @@ class OpenTask:
     checked: list[CheckedWorkload] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     has_reference: bool = True
+    has_library: bool = False
     drawn: list[dict[str, Any]] = field(default_factory=list)
     """On a GPU: held-out workloads from the domain, checked beside the listed ones."""
     plans: Plans = field(default_factory=Plans)
     """Of the user's own source."""
+    teeth: dict[str, Any] | None = None
+    """What was seen of mutants and perturbed inputs; None: not asked for."""
     session: GpuSession | None = None
     """On a GPU: processes that stay for this task's planned candidates."""
     starting: threading.Lock = field(default_factory=threading.Lock)

@@ -34,7 +34,8 @@ MAX_LISTED_CHECKED = 4
 INTEGER_BYTES = 256 << 20
 
 
-def _task(payload: dict[str, Any], folder: Path) -> TaskModule:
+def loaded(payload: dict[str, Any], folder: Path) -> TaskModule:
+    """The task of a step's ``payload``; ``folder`` is the step's own."""
     torch.set_num_threads(1)
     # Kernel libraries ask which device there is while they are imported, and refuse where there is none.
     answer_questions(payload["target"])
@@ -43,7 +44,7 @@ def _task(payload: dict[str, Any], folder: Path) -> TaskModule:
 
 def describe(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Listed workloads with their shapes (timed), and small ones to check, each with the recipe to draw it."""
-    task = _task(payload, folder)
+    task = loaded(payload, folder)
     timed: list[dict[str, Any]] = []
     checked: list[dict[str, Any]] = []
     for index, workload in tasks.listed(task):
@@ -57,7 +58,8 @@ def describe(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     most = DOMAIN_ELEMENTS if payload["small"] else GPU_DOMAIN_ELEMENTS
     numbered = _numbered([*_domain_draws(task, payload["seed"], most), *checked])
     varied = _varied(numbered) if payload["small"] else []
-    return {"timed": timed, "checked": [*numbered, *varied], "has_reference": task.has_reference}
+    has = {"has_reference": task.has_reference, "has_library": task.has_library}
+    return {"timed": timed, "checked": [*numbered, *varied], **has}
 
 
 def _describe(
@@ -196,7 +198,7 @@ def _can_vary(entry: dict[str, Any]) -> bool:
 
 def draw(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Draw inputs by recipe and seed into one file each. Their hashes go back, so nobody can swap them later."""
-    task = _task(payload, folder)
+    task = loaded(payload, folder)
     drawn = {}
     for item in payload["items"]:
         recipe = item["recipe"]
@@ -209,20 +211,20 @@ def draw(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def compare(payload: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
     """Statistics of every run: outputs against truth, and against what the user's own kernel gave."""
-    task = _task(payload, folder)
+    task = loaded(payload, folder)
     return [_compare_item(task, item) for item in payload["items"]]
 
 
 def _compare_item(task: TaskModule, item: dict[str, Any]) -> dict[str, Any]:
     inputs = dict(read_values(Path(item["inputs"]["file"]), item["inputs"]["header"], trusted=True))
-    native = _Run(item["native"], inputs)
+    native = Run(item["native"], inputs)
     if item["varied"] and not _stands(task, item, inputs, native):
         return {"id": item["id"], "checks": [], "poisons_agree": True, "sound": False}
     with RecordedOperators() as library:
-        truth = _truth(task, item, inputs, native)
+        truth = truth_of(task, item, inputs, native)
     try:
-        runs = [_Run(run, inputs) for run in item["runs"]]
-        idle = _Run(item["idle"], inputs) if item["idle"] else None
+        runs = [Run(run, inputs) for run in item["runs"]]
+        idle = Run(item["idle"], inputs) if item["idle"] else None
     except (StepError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RuntimeError, OSError) as e:
         # No step of ours writes such a file: whoever ran the candidate wrote it.
         return {"id": item["id"], "checks": [], "poisons_agree": True, "sound": True, "unreadable": str(e)}
@@ -247,12 +249,12 @@ def _compare_item(task: TaskModule, item: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _stands(task: TaskModule, item: dict[str, Any], inputs: dict[str, Any], native: _Run) -> bool:
+def _stands(task: TaskModule, item: dict[str, Any], inputs: dict[str, Any], native: Run) -> bool:
     """Whether reference() and the user's own kernel can do with values that the task never promised."""
     if not (task.has_reference or item.get("truth")):
         return False
     try:
-        truth = _truth(task, item, inputs, native)
+        truth = truth_of(task, item, inputs, native)
     except StepError:
         return False
     return is_sound(_tensors(native.results(native.result_names())), _tensors(truth))
@@ -263,7 +265,7 @@ def _tensors(named: Named) -> Named:
     return [(name, torch.as_tensor(value) if is_numeric(value) else value) for name, value in named]
 
 
-class _Run:
+class Run:
     """One exported run: returned outputs, inputs after the call, and what the child said about types and aliases."""
 
     def __init__(self, run: dict[str, Any], inputs: dict[str, Any]) -> None:
@@ -294,11 +296,11 @@ class _Run:
         return name not in self._said.get("odd_types", ())
 
 
-def _truth(task: TaskModule, item: dict[str, Any], inputs: dict[str, Any], native: _Run) -> Named:
+def truth_of(task: TaskModule, item: dict[str, Any], inputs: dict[str, Any], native: Run) -> Named:
     names = native.result_names()
     wanted = native.results(names)
     if item.get("truth"):
-        truth = _Run(item["truth"], inputs).results(names)
+        truth = Run(item["truth"], inputs).results(names)
     elif task.has_reference:
         truth = reference_truth(task, inputs, names)
     else:

@@ -1,31 +1,32 @@
 """A launch plan: what an entry does to the device on inputs of given shapes, as data that trusted code can carry out.
 
 It is made where a candidate's host code runs on tensors without contents (tracing.py) and carried out where none of
-it runs (gpu/planned.py). The process that made it ran foreign code, so a plan is read with ``plan_from`` and believed
-no further than that: the outputs of every call that it makes are checked like any other's.
+it runs (carrying.py). The process that made it ran foreign code, so a plan is read with ``planreading.plan_from`` and
+believed no further than that: the outputs of every call that it makes are checked like any other's.
+
+Standard library alone, because plans are read where torch is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
 
 ALIGNMENT = 16
 """Bytes. Triton specialises on it, and CUDA's vector types need no more."""
-MAX_STEPS = 256
-MAX_BUFFERS = 1024
-MAX_ARGUMENTS = 512
-MAX_GRID = (2**31 - 1, 65535, 65535)
-"""CUDA C++ programming guide, table "Technical Specifications per Compute Capability"."""
-MAX_THREADS = 1024
-"""Of a block; from the same table."""
 SCALARS = ("i1", "i8", "i16", "i32", "i64", "u1", "u8", "u16", "u32", "u64", "fp16", "bf16", "fp32", "fp64")
 """Triton's names of the types of a kernel's scalar parameters."""
-
-
-class BadPlan(ValueError):
-    """It is no plan; only a broken or hostile process sends one."""
+ITEM_BYTES = {
+    **dict.fromkeys(("bool", "uint8", "int8"), 1),
+    **dict.fromkeys(("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu"), 1),
+    **dict.fromkeys(("int16", "uint16", "float16", "bfloat16"), 2),
+    **dict.fromkeys(("int32", "uint32", "float32"), 4),
+    **dict.fromkeys(("int64", "uint64", "float64"), 8),
+}
+"""torch's names of the types that a plan's tensors may have. Complex ones are not: a tensor of them may be a conjugate
+of what its memory holds, which no view says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +46,17 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Where a buffer comes from: the input of that name, or, where ``given`` is "", ``count`` new elements."""
+    """Where a buffer comes from: the input of that name, or, where ``given`` is "", ``count`` new elements.
+
+    ``values``: what is in it before the first step, in order; None: anything.
+    ``kept``: it stays from one call to the next, as what a module makes while it is imported does.
+    """
 
     given: str
     dtype: str
     count: int
+    values: tuple[float | int, ...] | None = None
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,32 @@ class View:
     dtype: str
     shape: tuple[int, ...]
     stride: tuple[int, ...]
+
+    @property
+    def span(self) -> int:
+        """Elements from the first to the last, both counted; 0 for a tensor without elements."""
+        if not all(self.shape):
+            return 0
+        return 1 + sum((size - 1) * step for size, step in zip(self.shape, self.stride, strict=True))
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether every element from the first to the last is of the tensor, and once."""
+        expected = 1
+        for step, size in sorted(zip(self.stride, self.shape, strict=True)):
+            if size == 1:
+                continue
+            if step != expected:
+                return False
+            expected *= size
+        return True
+
+    @property
+    def elements(self) -> int:
+        count = 1
+        for size in self.shape:
+            count *= size
+        return count
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +139,51 @@ class Copy:
     target: View
 
 
+class OperandKind(StrEnum):
+    TENSOR = "tensor"
+    """One view."""
+    TENSORS = "tensors"
+    """A list of views, in which None stands for no tensor."""
+    PLAIN = "plain"
+    """A number, a word, None, or a list of numbers, as it is."""
+    DTYPE = "dtype"
+    """``value`` is one of ``ITEM_BYTES``."""
+    DEVICE = "device"
+    """The device that the plan is carried out on, whichever that is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """An argument of an operator, under the name that the operator's schema gives it."""
+
+    name: str
+    kind: OperandKind
+    views: tuple[View | None, ...] = ()
+    value: bool | int | float | str | tuple[bool | int | float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One of torch's operators, by name and overload as operations.ALLOWED lists it.
+
+    ``results`` are what it gives, each in a buffer that is there from this step on; None where it gives nothing in that
+    place. An operator that changes its arguments has no results.
+    """
+
+    operator: str
+    operands: tuple[Operand, ...]
+    results: tuple[View | None, ...] = ()
+
+    @property
+    def read(self) -> Iterator[View]:
+        """The tensors handed to it."""
+        return (view for operand in self.operands for view in operand.views if view is not None)
+
+    @property
+    def made(self) -> Iterator[View]:
+        return (view for view in self.results if view is not None)
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """What the entry returns, under its name (buffers.flatten_outputs): a tensor, or None."""
@@ -114,172 +192,66 @@ class Output:
     view: View | None
 
 
-Step = KernelLaunch | Fill | Copy
+Step = KernelLaunch | Fill | Copy | Operation
 
 
 @dataclass(frozen=True, slots=True)
 class LaunchPlan:
-    """``outputs`` is None where the entry returns nothing: then the inputs that it changed are its outputs."""
+    """``outputs`` is None where the entry returns nothing: then the inputs that it changed are its outputs.
+
+    ``prelude`` is what was done to the memory that is kept, before the first call.
+    ``untimed`` says of each kernel whose configuration is found by timing which one was taken without.
+    """
 
     givens: tuple[Given, ...]
     memories: tuple[Memory, ...]
     steps: tuple[Step, ...]
     outputs: tuple[Output, ...] | None
+    prelude: tuple[Step, ...] = ()
+    untimed: tuple[str, ...] = ()
 
     @property
     def launches(self) -> int:
+        """Of one call."""
         return sum(isinstance(step, KernelLaunch) for step in self.steps)
 
     @property
     def binaries(self) -> frozenset[str]:
-        return frozenset(step.binary for step in self.steps if isinstance(step, KernelLaunch))
+        return frozenset(step.binary for step in (*self.prelude, *self.steps) if isinstance(step, KernelLaunch))
+
+    @property
+    def operators(self) -> dict[str, int]:
+        """Of one call: by the operator's name without its overload, the tensor elements handed to it."""
+        found: dict[str, int] = {}
+        for step in self.steps:
+            if isinstance(step, Operation):
+                name = step.operator.partition(".")[0]
+                found[name] = found.get(name, 0) + sum(view.elements for view in step.read)
+        return found
 
     def as_json(self) -> dict[str, Any]:
         """For another process; ``plan_from`` reads it."""
-        steps = [{"do": _NAMES[type(step)], **asdict(step)} for step in self.steps]
-        plain = asdict(self)
-        return {**plain, "steps": steps}
+        return {**asdict(self), "prelude": _said(self.prelude), "steps": _said(self.steps)}
 
 
-_NAMES = {KernelLaunch: "launch", Fill: "fill", Copy: "copy"}
+def _said(steps: tuple[Step, ...]) -> list[dict[str, Any]]:
+    return [{"do": STEP_NAMES[type(step)], **asdict(step)} for step in steps]
 
 
-def plan_from(data: Any) -> LaunchPlan:
-    """The plan that ``as_json`` gave. Raises ``BadPlan`` for anything else."""
-    try:
-        plan = _plan(data)
-    except (KeyError, TypeError, ValueError, AttributeError) as broken:
-        raise BadPlan(f"no launch plan: {type(broken).__name__}") from None
-    _refuse_strays(plan)
-    return plan
+STEP_NAMES: dict[type, str] = {KernelLaunch: "launch", Fill: "fill", Copy: "copy", Operation: "operation"}
 
 
-def _plan(data: dict[str, Any]) -> LaunchPlan:
-    outputs = data["outputs"]
-    return LaunchPlan(
-        givens=tuple(_given(one) for one in _some(data["givens"], MAX_BUFFERS)),
-        memories=tuple(_memory(one) for one in _some(data["memories"], MAX_BUFFERS)),
-        steps=tuple(_step(one) for one in _some(data["steps"], MAX_STEPS)),
-        outputs=None if outputs is None else tuple(_output(one) for one in _some(outputs, MAX_BUFFERS)),
-    )
+def memories_of(step: Step) -> list[int]:
+    """The buffers that a step reads or writes, those of its results included."""
+    if isinstance(step, KernelLaunch):
+        return [one.memory for one in step.arguments if one.memory is not None]
+    return [view.memory for view in views_of(step)]
 
 
-def _output(data: dict[str, Any]) -> Output:
-    return Output(str(data["name"]), None if data["view"] is None else _view(data["view"]))
-
-
-def _given(data: dict[str, Any]) -> Given:
-    return Given(
-        name=str(data["name"]),
-        dtype=str(data["dtype"]),
-        shape=_counts(data["shape"]),
-        stride=_counts(data["stride"]),
-        shift=_count(data["shift"]),
-        value=_frozen(data["value"]),
-    )
-
-
-def _frozen(value: Any) -> Any:
-    """Lists as tuples: JSON knows no difference, and neither does the comparison of inputs."""
-    return tuple(_frozen(item) for item in value) if isinstance(value, (list, tuple)) else value
-
-
-def _memory(data: dict[str, Any]) -> Memory:
-    return Memory(str(data["given"]), str(data["dtype"]), _count(data["count"]))
-
-
-def _view(data: dict[str, Any]) -> View:
-    return View(
-        _count(data["memory"]),
-        int(data["offset"]),
-        str(data["dtype"]),
-        _counts(data["shape"]),
-        _counts(data["stride"]),
-    )
-
-
-def _step(data: dict[str, Any]) -> Step:
-    if data["do"] == "fill":
-        return Fill(_view(data["view"]), _number(data["value"]))
-    if data["do"] == "copy":
-        return Copy(_view(data["source"]), _view(data["target"]))
-    if data["do"] != "launch":
-        raise BadPlan(f"an unknown step {str(data['do'])[:40]!r}")
-    x, y, z = (_count(n) for n in data["grid"])
-    return KernelLaunch(
-        binary=_digest(data["binary"]),
-        function=str(data["function"]),
-        grid=(x, y, z),
-        threads=_count(data["threads"]),
-        shared_bytes=_count(data["shared_bytes"]),
-        arguments=tuple(_argument(one) for one in _some(data["arguments"], MAX_ARGUMENTS)),
-        scratch_bytes=_count(data["scratch_bytes"]),
-        scratch_align=_count(data["scratch_align"]),
-    )
-
-
-def _argument(data: dict[str, Any]) -> Argument:
-    if data["memory"] is not None:
-        return Argument(memory=_count(data["memory"]), offset=int(data["offset"]))
-    if data["scalar"] not in SCALARS:
-        raise BadPlan("a scalar of an unknown type")
-    return Argument(scalar=data["scalar"], value=_number(data["value"]))
-
-
-def _refuse_strays(plan: LaunchPlan) -> None:
-    """What the driver would refuse or do something surprising with."""
-    known = len(plan.memories)
-    used = [view.memory for view in _views(plan)]
-    for step in plan.steps:
-        if not isinstance(step, KernelLaunch):
-            continue
-        used += [one.memory for one in step.arguments if one.memory is not None]
-        if any(not 0 < size <= most for size, most in zip(step.grid, MAX_GRID, strict=True)):
-            raise BadPlan(f"{step.function} is launched with the grid {step.grid}")
-        if not 0 < step.threads <= MAX_THREADS:
-            raise BadPlan(f"{step.function} is launched with {step.threads} threads in a block")
-    if any(memory >= known for memory in used):
-        raise BadPlan("a buffer that the plan does not have")
-    names = {given.name for given in plan.givens if given.dtype}
-    if any(memory.given and memory.given not in names for memory in plan.memories):
-        raise BadPlan("an input that the entry does not have")
-
-
-def _views(plan: LaunchPlan) -> Iterable[View]:
-    for step in plan.steps:
-        if isinstance(step, Fill):
-            yield step.view
-        elif isinstance(step, Copy):
-            yield step.source
-            yield step.target
-    yield from (output.view for output in plan.outputs or () if output.view is not None)
-
-
-def _some(value: Any, most: int) -> list[Any]:
-    if not isinstance(value, (list, tuple)) or len(value) > most:
-        raise BadPlan(f"not a list of at most {most}")
-    return list(value)
-
-
-def _count(value: Any) -> int:
-    number = int(value)
-    if not 0 <= number < 1 << 62:
-        raise BadPlan(f"{number} is no count")
-    return number
-
-
-def _counts(values: Any) -> tuple[int, ...]:
-    return tuple(_count(value) for value in values)
-
-
-def _number(value: Any) -> float | int:
-    if not isinstance(value, (bool, int, float)):
-        raise BadPlan("not a number")
-    return value
-
-
-def _digest(value: Any) -> str:
-    text = str(value)
-    if len(text) != 64 or set(text) - set("0123456789abcdef"):
-        raise BadPlan("not a digest")
-    return text
+def views_of(step: Step) -> list[View]:
+    """The tensors that a step reads or writes, its results included; a launch has pointers instead."""
+    if isinstance(step, Fill):
+        return [step.view]
+    if isinstance(step, Copy):
+        return [step.source, step.target]
+    return [*step.read, *step.made] if isinstance(step, Operation) else []

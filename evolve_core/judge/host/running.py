@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .autotuned import choose_first_configuration, chosen
-from .buffers import flatten_outputs, read_values, shaped_inputs, write_values
+from .buffers import flatten_outputs, read_values, shaped_inputs
 from .errors import StepError
+from .exporting import export
 from .interpreted import InterpretedHost
 from .loading import entry_of, load_source
 from .operators import RecordedOperators
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from .interpret.bounds import CheckedRun
 
 POISON_BEFORE = "zero"
-MAX_OUTPUTS = 512
-"""More than any kernel's wrapper returns; a candidate that returns a list of a million numbers is wrong anyway."""
 
 
 def _entry(payload: dict[str, Any], folder: Path, kind: str) -> tuple[Callable[..., Any], Path]:
@@ -74,7 +73,7 @@ def run_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
             try:
                 with operators:
                     checked = _call(entry, copy, inputs, poison, idle=bool(payload.get("idle")))
-                exported = _export(checked.result, inputs, poison, folder)
+                exported = _exported(checked.result, inputs, poison, folder)
                 runs.append({**exported, "launches": checked.launches, "operators": operators.elements})
             except _Failed as failed:
                 return {**failed.answer, "poison": poison}
@@ -109,35 +108,13 @@ def _upcast(value: Any) -> Any:
     return value.to(torch.float32 if value.element_size() < 4 else torch.float64)
 
 
-def _export(result: Any, inputs: dict[str, Any], poison: str, folder: Path) -> dict[str, Any]:
-    """Returned values under ``out:…``, the inputs as they are now under ``in:…``; plus types and aliases.
-
-    Raises _Failed where an output cannot be written down.
-    """
-    outputs = [] if result is None else flatten_outputs(result, inputs)[:MAX_OUTPUTS]
-    memory = {value.untyped_storage().data_ptr() for value in inputs.values() if isinstance(value, torch.Tensor)}
-    odd = [name for name, value in outputs if not _is_plain(value)]
-    aliases = [
-        name
-        for name, value in outputs
-        if isinstance(value, torch.Tensor) and value.numel() and value.untyped_storage().data_ptr() in memory
-    ]
-    named = [(f"out:{name}", _plain(value)) for name, value in outputs]
-    named += [(f"in:{name}", value) for name, value in inputs.items() if isinstance(value, torch.Tensor)]
-    file = folder / f"outputs-{poison}.bin"
+def _exported(result: Any, inputs: dict[str, Any], poison: str, folder: Path) -> dict[str, Any]:
+    """Raises _Failed where an output cannot be written down."""
+    outputs = [] if result is None else flatten_outputs(result, inputs)
     try:
-        header = write_values(named, file)
+        return export(outputs, inputs, poison, folder)
     except StepError as error:
         raise _Failed("raised", error.message, None, []) from None
-    return {"poison": poison, "file": str(file), "header": header, "odd_types": odd, "aliases": aliases}
-
-
-def _is_plain(value: Any) -> bool:
-    return type(value) in (torch.Tensor, torch.nn.Parameter) or not isinstance(value, torch.Tensor)
-
-
-def _plain(value: Any) -> Any:
-    return value.as_subclass(torch.Tensor) if isinstance(value, torch.Tensor) else value
 
 
 def profile_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:

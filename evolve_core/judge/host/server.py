@@ -11,6 +11,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from .baselines import baselines
+from .calibrating import calibrate
 from .descendants import kill_everything
 from .devices import find_devices
 from .errors import StepError, disk_full, log
@@ -112,6 +114,12 @@ class Server:
                 return self._open(params, cancel)
             if method == "judge":
                 return self._observe(params, cancel)
+            if method == "baselines":
+                judge = self._ready_judge()
+                task = judge.task(params["task"])
+                return {"baselines": baselines(judge, task, float(params["deadline_s"]), cancel)}
+            if method == "calibrate":
+                return calibrate(self._ready_judge(), float(params["deadline_s"]), cancel)
         except KeyError as error:
             raise StepError("bad-request", f"{method} lacks the parameter {error}") from None
         raise StepError("bad-request", f"unknown method {method!r}; this host speaks protocol {PROTOCOL}")
@@ -153,13 +161,15 @@ class Server:
             kind=params.get("kind", "entry"),
             kernels=tuple(params.get("kernels", ())),
             mode=params.get("mode", "no-gpu"),
+            teeth=bool(params.get("teeth")),
         )
         task, baseline = self._ready_judge().open(text, cancel)
         role = "both" if text.mode == "gpu" else "timed"
         workloads = [_workload(one, "listed", role) for one in task.timed]
         workloads += [_workload(one, "domain", "checked") for one in task.drawn]
         workloads += [_workload(one.workload, one.workload["origin"], "checked") for one in task.checked]
-        return {"task": task.name, "workloads": workloads, "baseline": baseline, "notes": task.notes}
+        opened = {"task": task.name, "workloads": workloads, "baseline": baseline, "notes": task.notes}
+        return {**opened, "teeth": task.teeth}
 
     def _observe(self, params: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
         candidate = params["candidate"]

@@ -15,17 +15,24 @@ _STEPS = {
     "describe": "oracle:describe",
     "draw": "oracle:draw",
     "compare": "oracle:compare",
+    "teeth": "teeth:teeth",
+    "reordered": "teeth:reordered",
+    "probe": "teeth:probe",
     "compile": "compiling:compile_step",
     "compile-cuda": "compiling_cuda:compile_step",
+    "lower": "lowering:lower_step",
+    "interpret": "interpreting:interpret_step",
     "run": "running:run_step",
     "profile": "running:profile_step",
     "gpu": "gpu.step:judge_step",
     "gpu-layers": "gpu.trial:layers_step",
     "gpu-session": "gpu.session:session_step",
+    "gpu-baseline": "gpu.beside:baseline_step",
+    "gpu-calibrate": "gpu.calibrate:calibrate_step",
 }
 
 
-UNTRUSTED = {"compile", "compile-cuda", "run", "profile", "gpu"}
+UNTRUSTED = {"compile", "compile-cuda", "lower", "run", "profile", "gpu"}
 """Steps that execute a candidate: whatever escapes from them is the candidate's doing."""
 
 

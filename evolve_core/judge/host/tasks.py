@@ -67,6 +67,10 @@ class TaskModule:
         return callable(getattr(self.module, "reference", None))
 
     @property
+    def has_library(self) -> bool:
+        return callable(getattr(self.module, "library", None))
+
+    @property
     def has_domain(self) -> bool:
         return callable(getattr(self.module, "domain", None))
 

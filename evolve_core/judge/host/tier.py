@@ -25,16 +25,24 @@ def complete(traced: dict[str, Any], wanted: Iterable[str], binaries: set[str]) 
         plan = said.get("plan")
         if plan is None:
             return Plans(why_not=str(said.get("why_not") or "it could not be followed without a GPU"))
+        if plan["untimed"]:
+            return Plans(why_not=f"its configuration is found by timing: {plan['untimed'][0]}")
         if binaries_of({workload: said}) - binaries:
             return Plans(why_not="a compiled kernel is missing")
         found[workload] = plan
     return Plans(found, "")
 
 
+def planless(traced: dict[str, Any]) -> str:
+    """Why some workload has no launch plan; "" where every one that was followed has one."""
+    return next((str(said["why_not"]) for said in traced.values() if "why_not" in said), "")
+
+
 def binaries_of(traced: dict[str, Any]) -> set[str]:
     """The kernels that the plans of one trace launch."""
     plans = [said["plan"] for said in traced.values() if said.get("plan")]
-    return {step["binary"] for plan in plans for step in plan["steps"] if step["do"] == "launch"}
+    steps = [step for plan in plans for step in (*plan["prelude"], *plan["steps"])]
+    return {step["binary"] for step in steps if step["do"] == "launch"}
 
 
 def joint(own: Plans, candidate: Plans) -> tuple[dict[str, Any] | None, str]:

@@ -63,13 +63,14 @@ def reference_truth(task: TaskModule, inputs: dict[str, Any], names: list[str] |
     for wide in (torch.float64, torch.float32):
         raised_inputs = {name: _widened(value, wide) for name, value in inputs.items()}
         try:
-            return _reference(task, raised_inputs, names)
+            return reference_on(task, raised_inputs, names)
         except StepError:
             continue
-    return _reference(task, {name: _cloned(value) for name, value in inputs.items()}, names)
+    return reference_on(task, {name: cloned(value) for name, value in inputs.items()}, names)
 
 
-def _reference(task: TaskModule, inputs: dict[str, Any], names: list[str] | None) -> Named:
+def reference_on(task: TaskModule, inputs: dict[str, Any], names: list[str] | None) -> Named:
+    """reference() on these very inputs, which it may change. ``names``: those that are the outputs, None: none is."""
     with torch.no_grad():
         result = task.call("reference", **inputs)
     if result is None and names is not None:
@@ -85,5 +86,5 @@ def _widened(value: Any, wide: torch.dtype) -> Any:
     return value.clone()
 
 
-def _cloned(value: Any) -> Any:
+def cloned(value: Any) -> Any:
     return value.clone() if isinstance(value, torch.Tensor) else value

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .plan import plan_from
+from .planreading import plan_from
 
 MAX_ITEMS = 4096
 
@@ -79,10 +79,15 @@ def _compile(value: dict[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
+def _lower(value: dict[str, Any], folder: Path) -> dict[str, Any]:
+    return {"plans": {str(name): _plan(one) for name, one in dict(value["plans"]).items()}}
+
+
 def _plan(one: dict[str, Any]) -> dict[str, Any]:
     if one.get("plan") is None:
         return {"why_not": str(one["why_not"])[:300]}
-    return {"plan": plan_from(one["plan"]).as_json()}
+    plan = plan_from(one["plan"])
+    return {"plan": plan.as_json(), "operators": plan.operators}
 
 
 def _facts(one: dict[str, Any]) -> dict[str, Any]:
@@ -140,4 +145,11 @@ def _one_of(value: Any, *allowed: str) -> str:
     return str(value)
 
 
-_CHECKS = {"run": _run, "compile": _compile, "compile-cuda": _compile, "profile": _profile, "gpu": _gpu}
+_CHECKS = {
+    "run": _run,
+    "compile": _compile,
+    "compile-cuda": _compile,
+    "lower": _lower,
+    "profile": _profile,
+    "gpu": _gpu,
+}

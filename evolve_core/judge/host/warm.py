@@ -15,7 +15,7 @@ from .kinds import Kind
 from .packages import broken, not_installed
 
 _MODULES = {
-    Kind.PLAIN: ("loading", "oracle", "compiling"),
+    Kind.PLAIN: ("loading", "oracle", "teeth", "compiling", "lowering", "interpreting"),
     Kind.INTERPRETING: (
         "loading",
         "buffers",

@@ -67,6 +67,8 @@ def _about_kernel(app: App, document: Document, view: KernelView) -> list[types.
         # Not beside a later start that failed: of two reasons only the newer one counts.
         run_id = view.run.record.run_id
         found.append(_diagnostic(where, Severity.Warning, "run-failed", message, kernel=view.name, run=run_id))
+    weak = view.task_warnings
+    found += [_diagnostic(where, Severity.Warning, "task-weak", message, kernel=view.name) for message in weak]
     if (message := view.interruption) and view.run is not None:
         run_id = view.run.record.run_id
         found.append(_diagnostic(where, Severity.Information, "run-interrupted", message, kernel=view.name, run=run_id))

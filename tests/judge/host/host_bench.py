@@ -31,14 +31,14 @@ class Bench:
         self.host = JudgeHost.start(PYTHON, folder / "spool", target, 2, self._log)
         self._count = 0
 
-    def open(self, source: str, task: str, entry: str = "double") -> OpenedTask:
+    def open(self, source: str, task: str, entry: str = "double", *, teeth: bool = False) -> OpenedTask:
         self._count += 1
         place = self.folder / f"user{self._count}"
         place.mkdir()
         source_file, task_file = place / "kernels.py", place / "kernels.evolve.py"
         source_file.write_text(source)
         task_file.write_text(task)
-        return self.host.open(as_task(source_file, task_file, entry), source, "no-gpu")
+        return self.host.open(as_task(source_file, task_file, entry), source, "no-gpu", teeth=teeth)
 
     def open_example(self, name: str) -> OpenedTask:
         source_file = EXAMPLES / f"{name}.py"

@@ -17,6 +17,7 @@ from evolve_core.judge.client import HostDied, JudgeHost, OpenedTask
 from evolve_core.judge.compose import compose
 from evolve_core.judge.evidence import evidence
 from evolve_core.judge.observation import Observation, Outcome
+from evolve_core.judge.teeth import Teeth
 from evolve_core.judge.verdict import Correctness, Failure, Stage, Verdict
 
 WRONG = DOUBLE.replace("x * 0.3", "x * 0.7")
@@ -39,9 +40,12 @@ def at_import(code: str, source: str = WRONG) -> str:
 
 
 def only_interpreted(code: str) -> str:
-    """Run ``code`` only where kernels are interpreted, so that the compile step does not meet it first."""
+    """Run ``code`` only where kernels are interpreted, so that the compile step does not meet it first.
+
+    A random number comes before it, which no plan holds: else nobody would run it there.
+    """
     body = "".join(f"    {line}\n" for line in code.splitlines())
-    return f"import os\nif os.environ.get('TRITON_INTERPRET') == '1':\n{body}"
+    return f"import os\ntorch.rand(1, device=x.device)\nif os.environ.get('TRITON_INTERPRET') == '1':\n{body}"
 
 
 def test_the_honest_neighbour_of_these_is_correct(bench: Bench, doubling: OpenedTask) -> None:
@@ -75,10 +79,12 @@ def test_memory_bomb(bench: Bench, doubling: OpenedTask) -> None:
     assert verdict.failure is Failure.OUT_OF_MEMORY, verdict.reason
 
 
-def test_torrent_of_output_is_bounded(bench: Bench, doubling: OpenedTask) -> None:
+def test_torrent_of_output_is_bounded(bench: Bench) -> None:
+    # The user's own kernel has no plan either, so that host code is good enough for its candidates.
+    opened = bench.open(in_host("torch.rand(1, device=x.device)", DOUBLE), DOUBLE_TASK)
     shouting = in_host(only_interpreted("for _ in range(2000):\n    os.write(1, b'x' * 100_000)"), DOUBLE)
     before = _size(bench.folder)
-    verdict = verdict_on(bench, doubling, shouting)
+    verdict = verdict_on(bench, opened, shouting)
     assert verdict.correctness is Correctness.CORRECT, verdict.reason
     assert _size(bench.folder) - before < 5_000_000
 
@@ -182,7 +188,7 @@ def test_rejection_comes_with_a_script_that_shows_it(bench: Bench, doubling: Ope
 def test_evidence_is_json_and_holds_what_a_replay_needs(bench: Bench, doubling: OpenedTask) -> None:
     observed = bench.judge(doubling, WRONG)
     verdict = compose(doubling, observed, target="sm_90", stage=Stage.SCREENING, source=WRONG)
-    record = evidence(doubling, observed, verdict, "c7", WRONG, "sm_90", 1)
+    record = evidence(doubling, observed, verdict, "c7", WRONG, "sm_90", 1, Teeth())
     read = json.loads(json.dumps(record, allow_nan=False))
     assert read["judged"]["source"] == WRONG and read["baseline"]["source"] == DOUBLE
     assert {check["seed"] for check in read["judged"]["observation"]["checks"]}

@@ -65,11 +65,12 @@ def test_bad_requests_are_answered_and_the_host_lives(tmp_path: Path) -> None:
             ("open", {"source": ""}),
             ("hello", {"protocol": 99}),
             ("hello", {**hello, "target": "tpu"}),
+            ("calibrate", {"deadline_s": 5}),
         ]
     ):
         wire.send({"id": number, "method": method, "params": params})
         answers.append(wire.receive())
-    assert [answer["error"]["kind"] for answer in answers] == ["bad-request"] * 5
+    assert [answer["error"]["kind"] for answer in answers] == ["bad-request"] * 6
     assert "protocol 1" in answers[3]["error"]["message"]
     assert wire.close() == 0
 

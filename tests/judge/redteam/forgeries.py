@@ -71,9 +71,10 @@ FORGED_WORK = at_import(
     "json.dumps = forged",
 )
 
-# Who watches the interpreter lives in the candidate's own process: with its eyes put out, a read behind the end is
-# fine. One element, since further on there may be no memory. On a device, guarded memory shows it where the tensor ends
-# at a multiple of 16 bytes: a tensor cannot end flush with its page otherwise without losing the alignment it had.
+# Who watches Triton's interpreter lives in the candidate's own process: with its eyes put out, a read behind the end
+# would be fine there. One element, since further on there may be no memory. On a device, guarded memory shows it where
+# the tensor ends at a multiple of 16 bytes: a tensor cannot end flush with its page otherwise without losing the
+# alignment it had.
 BLINDED_BOUNDS = at_import(
     edited(SCALE, ("tl.load(x_ptr + offsets, mask=mask)", "tl.load(x_ptr + offsets, mask=offsets < n + 1)")),
     "import sys\n"
@@ -96,7 +97,6 @@ BLINDED_POISON = at_import(
 )
 
 _CRASHES = ("crash",)
-_SAME_PROCESS = "the watchers of memory live in the process that runs the candidate"
 _OWN_REPORT = "an estimate rests on what the process that ran the candidate says of its work"
 FORGERIES = (
     Exploit("exit-0-at-import", "exit 0, atexit", "scale", EXIT_AT_IMPORT, _CRASHES),
@@ -106,6 +106,6 @@ FORGERIES = (
     Exploit("forged-answer", "forged verdict", "scale", FORGED_ANSWER, _CRASHES),
     Exploit("forged-output-file", "forged verdict", "scale", FORGED_OUTPUT_FILE, ("crash", "cheating")),
     Exploit("forged-work", "forged verdict", "scale", FORGED_WORK, gain=Gain.SPEED, escapes_without_gpu=_OWN_REPORT),
-    Exploit("blinded-bounds", "frame walking, gc", "scale", BLINDED_BOUNDS, escapes_without_gpu=_SAME_PROCESS),
-    Exploit("blinded-poison", "frame walking, gc", "colsum", BLINDED_POISON, escapes_without_gpu=_SAME_PROCESS),
+    Exploit("blinded-bounds", "frame walking, gc", "scale", BLINDED_BOUNDS, ("wrong",)),
+    Exploit("blinded-poison", "frame walking, gc", "colsum", BLINDED_POISON, ("wrong",)),
 )

@@ -182,6 +182,9 @@ def in_entry(source: str, signature: str, code: str) -> str:
 
 
 def interpreted(code: str) -> str:
-    """``code`` only where kernels are interpreted, so that the compile step does not meet it first."""
+    """``code`` only where kernels are interpreted, so that the compile step does not meet it first.
+
+    A random number comes before it, which no plan holds: else nobody would run it there.
+    """
     body = "".join(f"    {line}\n" for line in code.strip("\n").splitlines())
-    return f"import os\nif os.environ.get('TRITON_INTERPRET') == '1':\n{body}"
+    return f"import os\ntorch.rand(1, device=x.device)\nif os.environ.get('TRITON_INTERPRET') == '1':\n{body}"

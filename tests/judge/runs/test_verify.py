@@ -161,7 +161,7 @@ def test_observations_that_were_made_up_are_not_reproduced(verified: Any, record
     ("change", "message"),
     [
         (lambda r: r["judged"].update(source="pass"), "The source text in the evidence is not the one that was judged"),
-        (lambda r: r.update(version=99), "has version 99 and this kernel-evolve reads 2; judge it again"),
+        (lambda r: r.update(version=99), "has version 99 and this kernel-evolve reads 3; judge it again"),
         (lambda r: r.pop("workloads"), "is damaged: KeyError: 'workloads'"),
         (lambda r: r["task"].update(file="../escaped.py"), "'../escaped.py' is not the name of a file"),
         (lambda r: r.pop("verdict"), "is not the evidence of a verdict"),

@@ -19,6 +19,7 @@ from evolve_core.cli.selection import select
 from evolve_core.journal.lock import runner_lock
 from evolve_core.journal.model import Control, RunSpec, RunState
 from evolve_core.journal.writer import JournalWriter
+from evolve_core.judge.host.gpu.nvml import list_devices
 from evolve_core.judge.verdict import Correctness, Speed, Stage, Trust, Verdict
 from evolve_core.propose.proposal import Proposal, Step
 
@@ -432,3 +433,12 @@ def test_what_is_no_export_is_not_imported(workspace, content, message):
     ended = cli("kb", "import", "given.jsonl", "--url", "kb.sqlite", cwd=workspace)
     assert ended.returncode == 2 and "Traceback" not in ended.stderr
     assert message in ended.stderr and "Nothing was imported." in ended.stderr
+
+
+def test_calibrate_without_a_gpu_says_so_once_and_cannot_run(workspace: Path) -> None:
+    if list_devices():
+        pytest.skip("this machine has a GPU: tests/gpu has the other side")
+    done = cli("calibrate", cwd=workspace)
+    assert (done.returncode, done.stdout) == (2, "")
+    (message,) = done.stderr.splitlines()
+    assert "no NVIDIA GPU here" in message and "run this on the machine that has one" in message

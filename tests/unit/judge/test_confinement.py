@@ -224,7 +224,7 @@ def answering(value: dict[str, Any] | None) -> Any:
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(measuring, "find_devices", lambda: [{"uuid": "GPU-test"}])
-    monkeypatch.setattr(measuring, "_locks", lambda: tmp_path)
+    monkeypatch.setattr(measuring, "lock_folder", lambda: tmp_path)
 
 
 @pytest.mark.usefixtures("device")

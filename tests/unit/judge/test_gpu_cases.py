@@ -95,6 +95,23 @@ def test_inputs_are_kept_as_far_as_memory_is_set_aside_for_them(
     assert len({cases.drawn("a", number).seed for number in range(8)}) == 8
 
 
+def test_what_is_kept_does_not_change_with_the_next_call(link: BenchLink) -> None:
+    """Where the user's kernel and reference() give the same memory each time."""
+    own, right = torch.empty(64), torch.empty(64, dtype=torch.float64)
+
+    def into_own(inputs: dict[str, Any]) -> Named:
+        return [("out", own.copy_(inputs["x"] * 2))]
+
+    def into_right(inputs: dict[str, Any], names: list[str] | None) -> Named:
+        return [("out", right.copy_(inputs["x"].double() * 2))]
+
+    cases = Cases(replace(job(planned=True), load_baseline=lambda: into_own, truth=into_right), link, Phases())
+    cases.load()
+    for case in [cases.drawn("a", number) for number in range(3)]:
+        for (_, value), exact in ((case.native[0], case.inputs["x"] * 2), (case.truth[0], case.inputs["x"] * 2)):
+            assert torch.equal(value.float(), exact)
+
+
 def test_values_that_nobody_stands_are_looked_at_once(link: BenchLink) -> None:
     asked: list[int] = []
 

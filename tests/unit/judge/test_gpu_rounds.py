@@ -7,7 +7,9 @@ import itertools
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,9 @@ from tests.gpu.attacks import ATTACKS, Target
 
 class HostClock:
     """Stands in for the device: the call runs at once, and its wall time is the device time."""
+
+    def __init__(self, hold: bytes | None) -> None:
+        pass
 
     def describe(self) -> dict[str, Any]:
         return {"device": "none", "multiprocessors": 1, "l2_bytes": 1, "hold": "none"}
@@ -278,6 +283,19 @@ def test_a_device_held_by_another_run_is_contended(job: GpuJob, tmp_path: Path) 
     assert "another measurement" in failure["message"]
 
 
+class Watch:
+    """Looks at a device that is what ``state`` says."""
+
+    def __init__(self, state: Callable[[str], dict[str, Any]], uuid: str) -> None:
+        self._look = partial(state, uuid)
+
+    def state(self) -> dict[str, Any]:
+        return self._look()
+
+    def close(self) -> None:
+        pass
+
+
 def test_only_what_stays_busy_while_we_wait_is_somebody_elses(job: GpuJob, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rivals, "_LOAD_PERIOD_S", 0.0)
     loads = [80, 40, 0]
@@ -285,9 +303,10 @@ def test_only_what_stays_busy_while_we_wait_is_somebody_elses(job: GpuJob, monke
     def fading(uuid: str) -> dict[str, Any]:
         return {"busy_percent": loads.pop(0) if loads else 0, "processes": [4242], "throttle": []}
 
-    monkeypatch.setattr(rivals, "device_state", fading)
+    monkeypatch.setattr(rivals, "DeviceWatch", partial(Watch, fading))
     assert judged(job, double)["failure"] is None
-    monkeypatch.setattr(rivals, "device_state", lambda uuid: {"busy_percent": 90, "processes": [4242]})
+    busy = {"busy_percent": 90, "processes": [4242]}
+    monkeypatch.setattr(rivals, "DeviceWatch", partial(Watch, lambda uuid: busy))
     failure = judged(job, double)["failure"]
     assert failure["kind"] == "contended"
     assert "4242" in failure["message"]

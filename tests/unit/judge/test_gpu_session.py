@@ -8,12 +8,13 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from test_gpu_rounds import double, job, recorded_once
+from test_gpu_rounds import Watch, double, job, recorded_once
 
 from evolve_core.judge.host.gpu import cases, rivals
 from evolve_core.judge.host.gpu.channel import Channel
@@ -39,7 +40,18 @@ def scribble(x: torch.Tensor) -> torch.Tensor:
     return out
 
 
-KNOWN = {one.__name__: one for one in (double, triple, die, scribble)}
+ANSWERS: dict[float, torch.Tensor] = {}
+
+
+def remember(x: torch.Tensor) -> torch.Tensor:
+    """As a kernel could that writes where nobody looks."""
+    if (key := float(x.sum())) not in ANSWERS:
+        time.sleep(0.2)
+        ANSWERS[key] = x * 2
+    return ANSWERS[key]
+
+
+KNOWN = {one.__name__: one for one in (double, triple, die, scribble, remember)}
 
 
 def load(plans: Iterable[Any]) -> Runner:
@@ -86,6 +98,15 @@ def test_inputs_are_shared_by_as_many_candidates_as_is_said_and_then_renewed(
     assert len(timed) == 4 and timed[0] == timed[3] and len(set(timed)) == 3
 
 
+def test_a_kernel_that_keeps_answers_is_fast_where_it_was_before(job: GpuJob) -> None:
+    session = Session(replace(job, load_plans=load, pairs=13))
+    try:
+        failure = judged(session, "remember")["failure"]
+    finally:
+        session.close()
+    assert failure["kind"] == "cheating" and "on inputs that it was timed on before" in failure["message"]
+
+
 def test_our_own_last_work_is_not_waited_for(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     """The load that the driver tells is an average; who else is there decides whose it can be."""
     others: list[int] = []
@@ -95,7 +116,7 @@ def test_our_own_last_work_is_not_waited_for(session: Session, monkeypatch: pyte
         own = [] if pair is None else [pair.bench.pid, pair.conductor.pid]
         return {"busy_percent": 90 if own or others else 0, "processes": [*others, *own], "throttle": []}
 
-    monkeypatch.setattr(rivals, "device_state", busy)
+    monkeypatch.setattr(rivals, "DeviceWatch", partial(Watch, busy))
     monkeypatch.setattr(rivals, "_LOAD_PERIOD_S", 0.0)
     assert all(is_right(judged(session, "double")) for _ in range(2))
     others.append(4242)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 
+from evolve_core.judge.client import OpenedTask
 from evolve_core.judge.host.operators import RecordedOperators
-from evolve_core.judge.library import done_by_library
-from evolve_core.judge.observation import Check, Outcome
+from evolve_core.judge.library import done_by_library, planned_for_library
+from evolve_core.judge.observation import Check, Input, Observation, Outcome, Workload
+from evolve_core.task.model import Task, TaskKind
 
 X, W = torch.randn(64, 48), torch.randn(48, 32)
 INPUTS = X.numel() + W.numel()
@@ -60,3 +65,37 @@ def test_what_honest_host_code_does(expression: str) -> None:
 
 def test_partial_results_of_a_split_product_may_be_summed() -> None:
     assert not judged("torch.stack([x, x, x, x]).sum(0)", reference="x @ w")
+
+
+SOFTMAX = {"aten::_softmax": 2048}
+ALIKE = Workload("w0", "x[64, 32]", 1.0, "listed", "both", (Input("x", "float32", (64, 32)),), {})
+
+
+def planned(
+    candidate: dict[str, dict[str, int]], own: dict[str, dict[str, int]], reference: str = "aten::_softmax"
+) -> str:
+    check = Check("c0", 1, "nan", Outcome.COMPARED, "", (), (), (), reference_operators={reference: 1})
+    plain = Observation(None, (), (), (), (check,), (), (), (), {})
+    task = Task(Path("t"), Path("s"), TaskKind.ENTRY, "softmax", (), has_reference=True, has_domain=True)
+    opened = OpenedTask("t", task, "", "", "gpu", (ALIKE,), replace(plain, planned_operators=own))
+    return planned_for_library(opened, replace(plain, planned_operators=candidate))
+
+
+def test_a_plan_that_has_the_library_do_the_work() -> None:
+    assert "softmax by torch's _softmax" in planned({"w0": SOFTMAX}, {"w0": {}})
+    assert "matrix product" in planned({"w0": {"aten::mm": 4096}}, {"w0": {"aten::sum": 4096}})
+
+
+def test_a_plan_may_use_what_the_users_own_uses() -> None:
+    assert not planned({"w0": SOFTMAX}, {"w0": SOFTMAX})
+
+
+def test_a_plan_may_finish_what_its_kernels_began() -> None:
+    assert not planned({"w0": {"aten::sum": 64, "aten::add": 1 << 20, "aten::cat": 1 << 20}}, {"w0": {}})
+    assert not planned({"w0": {"aten::sum": 4096}}, {"w0": {}}, reference="aten::mm")
+    assert "reduction" in planned({"w0": {"aten::sum": 4096}}, {"w0": {}}, reference="aten::sum")
+
+
+def test_without_a_plan_of_both_nothing_is_compared() -> None:
+    assert not planned({"w0": SOFTMAX}, {})
+    assert not planned({}, {"w0": {}})

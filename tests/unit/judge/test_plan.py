@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evolve_core.judge.host.binaries import BinaryStore
+from evolve_core.judge.host.carrying import OrdinaryRoom
 from evolve_core.judge.host.errors import StepError
 from evolve_core.judge.host.gpu import planned
 from evolve_core.judge.host.gpu.arguments import as_ctypes
@@ -22,7 +23,6 @@ from evolve_core.judge.host.gpu.guarded import Edge, place
 from evolve_core.judge.host.gpu.planned import PlannedRunner, kept_alignments
 from evolve_core.judge.host.plan import (
     Argument,
-    BadPlan,
     Copy,
     Fill,
     Given,
@@ -31,8 +31,9 @@ from evolve_core.judge.host.plan import (
     Memory,
     Output,
     View,
-    plan_from,
 )
+from evolve_core.judge.host.planreading import plan_from
+from evolve_core.judge.host.planrules import BadPlan
 from evolve_core.judge.host.tier import Plans, complete, joint
 
 CUBIN = b"no real kernel"
@@ -84,7 +85,7 @@ _JSON = st.recursive(
 )
 
 
-@given(part=st.sampled_from(["givens", "memories", "steps", "outputs"]), value=_JSON)
+@given(part=st.sampled_from(["givens", "memories", "prelude", "steps", "outputs", "untimed"]), value=_JSON)
 def test_any_other_json_is_refused_or_harmless(part: str, value: Any) -> None:
     try:
         found = plan_from({**PLAN.as_json(), part: value})
@@ -186,10 +187,10 @@ def test_a_timed_call_finds_nothing_of_an_earlier_one(
     """A kernel that remembers answers needs memory that stays: neither buffers nor scratch do."""
     kept: dict[tuple[int, torch.dtype], torch.Tensor] = {}
 
-    def same_again(self: PlannedRunner, count: int, dtype: torch.dtype) -> torch.Tensor:
+    def same_again(self: OrdinaryRoom, count: int, dtype: torch.dtype) -> torch.Tensor:
         return kept.setdefault((count, dtype), torch.zeros(count, dtype=dtype))
 
-    monkeypatch.setattr(PlannedRunner, "_fresh", same_again)
+    monkeypatch.setattr(OrdinaryRoom, "_fresh", same_again)
     plan = replace(PLAN, steps=(replace(LAUNCH, scratch_bytes=3),))
     runner = PlannedRunner([plan], binaries, "cpu")
     runner.prepared(inputs())()
@@ -229,7 +230,7 @@ def test_what_no_kernel_sees_keeps_its_place() -> None:
 
 def test_scalars_have_the_bits_that_the_kernel_reads() -> None:
     def bits(kind: str, value: float) -> bytes:
-        return bytes(as_ctypes(Argument(scalar=kind, value=value), ()))
+        return bytes(as_ctypes(Argument(scalar=kind, value=value), {}))
 
     assert bits("fp16", 1.5) == b"\x00\x3e" and bits("bf16", 1.5) == b"\xc0\x3f"
     assert bits("fp32", 1.5) == bytes(ctypes.c_float(1.5)) and bits("fp64", 1.5) == bytes(ctypes.c_double(1.5))
@@ -265,6 +266,8 @@ def test_both_kernels_are_planned_or_neither() -> None:
     assert joint(whole, whole) == ({"baseline": {"w0": PLAN.as_json()}, "candidate": {"w0": PLAN.as_json()}}, "")
     assert complete(traced, ["w0"], set()).why_not == "a compiled kernel is missing"
     partial = complete(traced, ["w0", "w1"], {BINARY})
+    untimed = {"w0": {"plan": replace(PLAN, untimed=("kernel: the first of 3",)).as_json()}}
+    assert "found by timing: kernel: the first of 3" in complete(untimed, ["w0"], {BINARY}).why_not
     assert joint(whole, partial) == (None, "it computes with aten.mm")
     assert joint(partial, whole) == (None, "of your own kernel: it computes with aten.mm")
     assert joint(Plans(), whole)[0] is None

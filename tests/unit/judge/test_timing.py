@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from evolve_core.judge.floor import Floor
 from evolve_core.judge.timing import SMALLEST_DELTA, Measured, Samples, measure, null_delta
 from evolve_core.judge.verdict import Failure, Speed, Stage
 
@@ -89,6 +90,17 @@ def test_a_time_of_no_work_at_all_is_impossible() -> None:
         for one in samples({"w0": 1.0})
     ]
     assert confirmed(empty).failure is Failure.IMPOSSIBLE
+
+
+def test_a_time_below_the_floor_is_impossible_unless_the_users_own_kernel_passes_it_too() -> None:
+    found = samples({"w0": 2.0}, spread=0.001)
+    below = confirmed(found, floors={"w0": Floor(60.0, "what moving 463 MB takes")})  # type: ignore[arg-type]
+    assert below.failure is Failure.IMPOSSIBLE
+    assert below.speed is Speed.UNMEASURED
+    assert "50.0 µs on x[4096,1024] is below what moving 463 MB takes, 60.0 µs" in below.reason
+    for us in (55.0, 200.0):
+        above = confirmed(found, floors={"w0": Floor(us, "")})  # type: ignore[arg-type]
+        assert above.speed is Speed.FASTER
 
 
 def test_a_process_that_did_not_time_everything_does_not_count() -> None:

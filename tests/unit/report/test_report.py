@@ -14,7 +14,17 @@ import pytest
 from rich.console import Console, RenderableType
 
 from evolve_core.journal.model import CandidateRecord, RunState
-from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Trust, Verdict, WorkloadVerdict
+from evolve_core.judge.verdict import (
+    Baseline,
+    Correctness,
+    Failure,
+    Interval,
+    Speed,
+    Stage,
+    Trust,
+    Verdict,
+    WorkloadVerdict,
+)
 from evolve_core.report import view, wording
 from evolve_core.report.curve import curve_svg
 from evolve_core.report.diff import diff_lines
@@ -97,6 +107,23 @@ def test_a_measurement_names_its_device_and_interval(make_report: Make) -> None:
     assert "1.42× faster" in page.text
     assert "Measured on NVIDIA H100 80GB HBM3, 95 % interval 1.40–1.44" in page.text
     assert "estimated" not in page.text
+
+
+def test_baselines_are_figures_of_their_own(make_report: Make) -> None:
+    report = make_report(40, estimated=False)
+    rows = (WorkloadVerdict("w0", "x[64]", baseline_us=100.0, candidate_us=130.0),)
+    eager = Baseline("eager", 0.77, Interval(0.76, 0.78), rows)
+    library = Baseline("library", note="not measured: NotImplementedError: <bf16>")
+    candidates = tuple(
+        replace(c, verdict=replace(c.verdict, baselines=(eager, library))) if c.candidate_id == report.run.best else c
+        for c in report.candidates
+    )
+    page = page_of(replace(report, candidates=candidates))
+    for text in (page.text, terminal(summary(report.run, candidates))):
+        assert "eager: 1.30× slower than your kernel (1.28–1.32)" in text
+        assert "library: not measured: NotImplementedError: <bf16>" in text
+    assert "They say nothing about the winner" in page.text and "130 µs" in page.text
+    assert "Beside your kernel" not in page_of(report).text
 
 
 def test_a_screening_number_is_nowhere_to_be_read(make_report: Make) -> None:

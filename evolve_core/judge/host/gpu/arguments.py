@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -26,7 +26,7 @@ _INTEGERS: dict[str, type[Any]] = {
 }
 
 
-def as_ctypes(argument: Argument, tensors: Sequence[torch.Tensor]) -> Any:
+def as_ctypes(argument: Argument, tensors: Mapping[int, torch.Tensor]) -> Any:
     """``tensors``: the plan's memories."""
     if argument.memory is not None:
         return ctypes.c_uint64(tensors[argument.memory].data_ptr() + argument.offset)
@@ -45,4 +45,4 @@ def as_ctypes(argument: Argument, tensors: Sequence[torch.Tensor]) -> Any:
 def parameter_bytes(argument: Argument) -> int:
     if argument.memory is not None:
         return POINTER_BYTES
-    return ctypes.sizeof(as_ctypes(argument, ()))
+    return ctypes.sizeof(as_ctypes(argument, {}))

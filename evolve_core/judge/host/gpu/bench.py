@@ -42,8 +42,10 @@ class Bench:
         device: str = "cuda",
         confined: Sequence[str] = (),
         load_plans: Callable[[Iterable[Any]], Runner] | None = None,
+        hold: bytes | None = None,
     ) -> None:
-        """``confined``: the layers that this process stands behind, for the record."""
+        """``confined``: the layers that this process stands behind, for the record. ``hold``: as for ``Stopwatch``."""
+        self._hold = hold
         self._load_plans = load_plans
         self._device, self._confined = device, [*confined]
         self._inbox, self._outbox = inbox, outbox
@@ -55,18 +57,22 @@ class Bench:
         self._inputs: dict[str, Any] = {}
         self._result_bytes: list[int] = []
 
-    def do_prepare(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The clock first, then the user's kernel: both before any candidate code is loaded. Tells, too, whether the
-        conductor's device memory can be read here, and offers its own.
-        """
-        self._watch = Stopwatch()
-        answer = {**self._watch.describe(), "empty_ns": self._empty_ns(), "confined": self._confined}
-        answer |= {"opened": self._inbox.can_open(request["offer"]), "offer": self._outbox.offer(self._device)}
+    def do_prepare(self, _: dict[str, Any]) -> dict[str, Any]:
+        """The clock first, then the user's kernel: both before any candidate code is loaded."""
+        self._watch = Stopwatch(self._hold)
+        answer = {**self._watch.describe(), "confined": self._confined}
         self._launches.install()
         self._runners["baseline"] = self._load["baseline"]()
         # Loading the user's kernel is what imports Triton, where nothing did before.
         self._launches.install()
         return answer
+
+    def do_open(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Whether the conductor's device memory can be read here; offers this process's own. The conductor waits by
+        now, so that an empty call can be timed.
+        """
+        opened, offer = self._inbox.can_open(request["offer"]), self._outbox.offer(self._device)
+        return {"opened": opened, "offer": offer, "empty_ns": self._empty_ns()}
 
     def do_opened(self, request: dict[str, Any]) -> dict[str, Any]:
         """Whether the conductor can read this process's device memory."""
@@ -89,20 +95,22 @@ class Bench:
         return {}
 
     def do_run(self, request: dict[str, Any]) -> dict[str, Any]:
-        """One untimed call; exports the outputs and then the inputs as the call left them. ``idle``: of host code, with
+        """One untimed call; exports the outputs and then the inputs as the call left them. ``idle``: with
         launches that do nothing.
         """
         self._take(request)
         which = request["which"]
         inputs, runner, before = clone_inputs(self._inputs), self._runners[which], self._launches.seen()
-        operators = RecordedOperators()
+        idly = bool(request.get("idle"))
         if isinstance(runner, PlannedRunner):
-            inputs, outputs = runner.guarded(inputs, request["poison"])
+            inputs, outputs = runner.guarded(inputs, request["poison"], idle=idly)
+            operators = runner.operators
         else:
-            with poisoned(request["poison"]), operators, idle() if request.get("idle") else nullcontext():
+            with poisoned(request["poison"]), RecordedOperators() as record, idle() if idly else nullcontext():
                 outputs = runner(inputs)
+            operators = record.elements
         wait_for_device()
-        said = {"operators": operators.elements, "launches": self._launched(which, before)}
+        said = {"operators": operators, "launches": self._launched(which, before)}
         return {**self._export(inputs, outputs, with_inputs=True), **said}
 
     def do_warm(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -142,7 +150,8 @@ class Bench:
                 "held": sample.held,
                 "launches": launches,
             }
-            del outputs
+            # Before the other kernel's memory is set aside.
+            del outputs, call
         return answer
 
     def do_calls(self, request: dict[str, Any]) -> dict[str, Any]:

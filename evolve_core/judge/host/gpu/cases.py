@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from ..compare import Expectation
-from ..copies import clone_inputs
+from ..copies import clone, clone_inputs
 from ..distributions import AS_DRAWN, is_sound, vary
 from ..errors import StepError
 from ..operators import RecordedOperators
@@ -40,7 +40,7 @@ MEMORY_SHARE = 1 / 8
 _WITHOUT_DEVICE_BYTES = 1 << 30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Checked:
     """Outputs that were compared, and the rows that came of it."""
 
@@ -63,7 +63,7 @@ class Effects:
         return outputs if self.names is None else [pair for pair in outputs if pair[0] in self.names]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """``native``: the user's own kernel's results. ``checked``: results of the latest candidates."""
 
@@ -162,16 +162,22 @@ class Cases:
             own = clone_inputs(inputs)
             outputs, used = self._call_native(own, recorded)
             effects = _effects(inputs, own, outputs)
-        native = effects.results(outputs)
+        native = self._kept_as_they_are(effects.results(outputs))
         with self._phases.phase(Phase.TRUTH):
             truth, library = self._truth(inputs, effects.names, recorded)
-            truth = matched(truth, native, self._job.reference())
+            truth = self._kept_as_they_are(matched(truth, native, self._job.reference()))
         operators = {
             "native_operators": used,
             "reference_operators": library if self._job.has_reference else {},
             "input_elements": sum(value.numel() for value in inputs.values() if isinstance(value, torch.Tensor)),
         }
         return Case(workload, seed, inputs, native, truth, Expectation(truth, native), effects, operators)
+
+    def _kept_as_they_are(self, outputs: Named) -> Named:
+        """Copies, where the case outlives the next call: the user's code may give the same memory again."""
+        if not self._job.is_planned:
+            return outputs
+        return [(name, clone(value) if isinstance(value, torch.Tensor) else value) for name, value in outputs]
 
     def _call_native(self, inputs: dict[str, Any], recorded: bool) -> tuple[Named, dict[str, int]]:
         record = RecordedOperators()

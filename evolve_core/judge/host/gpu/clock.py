@@ -20,26 +20,12 @@ from typing import Any
 
 import torch
 
-from .cuda_compiler import CudaCompileError, CudaCompilerMissing, compile_cubin
 from .driver import Driver
+from .hold import compiled_hold
 
 _BLOCKS_PER_MULTIPROCESSOR = (
     2  # two blocks of half the thread slots each: 2 × 1024 on sm_80/90/100, 2 × 768 on sm_86/89
 )
-_HOLD_SOURCE = """
-extern "C" __global__ void hold(
-    volatile unsigned* gate, unsigned* expired, unsigned turn, unsigned long long limit_ns) {
-    if (threadIdx.x == 0) {
-        unsigned long long start, now;
-        asm volatile("mov.u64 %0, %globaltimer;" : "=l"(start));
-        while (*gate < turn) {
-            asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now));
-            if (now - start > limit_ns) { *expired = turn; break; }
-        }
-    }
-    __syncthreads();
-}
-"""
 _SLEEP_CYCLES_PER_NS = (
     2.0  # above the highest boost clock of current parts (GHz), so that a sleep is at least as long as asked
 )
@@ -66,7 +52,8 @@ class Stopwatch:
     replaced.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hold: bytes | None = None) -> None:
+        """``hold``: the kernel's binary; None: to be compiled."""
         torch.empty(1, device="cuda")  # makes torch's context the current one, which the driver calls below need
         properties = torch.cuda.get_device_properties(torch.cuda.current_device())
         self._driver = Driver()
@@ -80,7 +67,7 @@ class Stopwatch:
         self._gate_words = (ctypes.c_uint32 * 64).from_address(self._gate.data_ptr())
         self._turn = 0
         self._limit_ns = _SLOWEST_HOLD_NS
-        self._hold = self._load_hold(f"{properties.major}.{properties.minor}")
+        self._hold = self._load_hold(hold or compiled_hold(f"{properties.major}.{properties.minor}"))
         self._sleep = torch.cuda._sleep
         self._now = time.perf_counter_ns
 
@@ -175,9 +162,5 @@ class Stopwatch:
         self._driver.call("cuEventCreate", ctypes.byref(event), _EVENT_DEFAULT)
         return event
 
-    def _load_hold(self, capability: str) -> ctypes.c_void_p | None:
-        try:
-            compiled = compile_cubin(_HOLD_SOURCE, "hold.cu", capability)
-        except (CudaCompileError, CudaCompilerMissing):
-            return None
-        return self._driver.function(self._driver.load_module(compiled.cubin), "hold")
+    def _load_hold(self, binary: bytes | None) -> ctypes.c_void_p | None:
+        return self._driver.function(self._driver.load_module(binary), "hold") if binary else None

@@ -10,7 +10,10 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from ..compare import same_bits
+from ..copies import clone_inputs
 from ..distributions import VARIED
 from ..errors import StepError, log
 from ..loading import raised_at
@@ -20,12 +23,14 @@ from .channel import Channel
 from .ghost import idle_equal, own_idle_equal
 from .inputs import describe, pack
 from .job import GpuJob, Named
+from .least import written_bytes
 from .link import BenchFailed, BenchLink
 from .pairs import Pairs
 from .phases import Phase, Phases
 from .poison import POISONS
 from .slots import Slot
 
+_LEAST_DRAWS = 3
 _REPEATS = 4
 """Runs with each poison before the memory is blamed: a kernel with two equally likely results is, once in 256 times."""
 
@@ -74,6 +79,26 @@ class Conductor:
         if not _wrong(self._checks):
             for workload in self._job.timed:
                 self._pairs.time(workload, self._environment.get("empty_ns"))
+                self._pairs.timing[-1].update(self._least(workload))
+
+    def _least(self, workload: str) -> dict[str, Any]:
+        """``{least: {dram_bytes, flops}}`` where the job asks for it: the smallest of a few draws, because lengths and
+        indices that are drawn may ask for more or less.
+        """
+        if self._job.least_work is None:
+            return {}
+        found = []
+        for number in range(_LEAST_DRAWS):
+            case = self._cases.drawn(workload, number)
+            least = self._job.least_work(clone_inputs(case.inputs))
+            found.append((least["read_bytes"] + written_bytes(case.native, case.effects.aliased), least["flops"]))
+        if self._job.device == "cuda":
+            torch.cuda.empty_cache()  # Derivatives take much memory, which the bench may need for the next workload.
+        kinds = set.intersection(*(set(flops) for _, flops in found))
+        flops = {kind: min(one[kind] for _, one in found) for kind in sorted(kinds)}
+        # What is written last may still lie in L2 when the clock stops, and a flush may have left some input there.
+        through_dram = max(0, min(moved for moved, _ in found) - int(self._environment["l2_bytes"]))
+        return {"least": {"dram_bytes": through_dram, "flops": flops}}
 
     def _report(self, measure: Callable[[], None]) -> dict[str, Any]:
         failure = None
@@ -98,23 +123,32 @@ class Conductor:
         }
 
     def _prepare(self) -> None:
-        """Device memory is handed over where each side can open the other's: a bench's confinement may forbid it."""
-        with self._phases.phase(Phase.DRAW):
-            self._cases.load()
-        offer = self._to.offer(self._job.device)
-        answer = self._ask({"do": "prepare", "offer": offer}, self._job.compile_timeout_s)
-        if not answer.pop("opened"):
+        """Both processes get ready beside each other: a context takes either of them half a second.
+
+        Device memory is handed over where each side can open the other's: a bench's confinement may forbid it.
+        """
+        offer = ""
+
+        def own() -> None:
+            nonlocal offer
+            with self._phases.phase(Phase.DRAW):
+                self._cases.load()
+                offer = self._to.offer(self._job.device)
+
+        with self._phases.phase(Phase.WAIT):
+            self._environment.update(self._link.ask({"do": "prepare"}, self._job.compile_timeout_s, own))
+        theirs = self._ask({"do": "open", "offer": offer}, self._job.compile_timeout_s)
+        self._environment["empty_ns"] = theirs["empty_ns"]
+        if not theirs["opened"]:
             self._to.stay_on_host()
-        opened = self._from.can_open(answer.pop("offer"))
-        self._ask({"do": "opened", "opened": opened})
-        self._environment.update(answer)
+        self._ask({"do": "opened", "opened": self._from.can_open(theirs["offer"])})
 
     def _ask(self, request: dict[str, Any], timeout_s: float | None = None) -> dict[str, Any]:
         with self._phases.phase(Phase.WAIT):
             return self._link.ask(request, timeout_s)
 
     def _check(self, workload: str) -> None:
-        case = self._cases.drawn(workload, recorded=not self._job.is_planned)
+        case = self._cases.drawn(workload, recorded=True)
         results: dict[str, Named] = {}
         for poison in POISONS:
             answer = self._run(case, poison, first_call=not results)
@@ -151,41 +185,60 @@ class Conductor:
         return False
 
     def _check_idle(self) -> None:
-        """A candidate's host code once more, then where its launches do nothing: what is the same was no kernel's work.
+        """A candidate once more, then where its launches do nothing: what is the same was no kernel's work.
 
-        Asked last, because host code may wait for its kernels for ever.
+        Asked last, because host code may wait for its kernels for ever. A plan without operators of torch leaves
+        nothing to ask.
         """
-        if self._job.load_candidate is None or self._job.is_planned or not self._job.checked or _wrong(self._checks):
+        if self._job.load_candidate is None or not self._job.checked or _wrong(self._checks):
+            return
+        if self._job.is_planned and not any(check.get("host_operators") for check in self._checks):
             return
         case = self._cases.drawn(self._job.checked[-1])
-        own = own_idle_equal(self._cases.native, case)
-        answer = self._run(case, POISONS[0], first_call=False)
+        own = self._own_idle_equal(case)
+        answer = self._run(case, self._idle_poison, first_call=False)
         # Without launches that are seen, none could be held back.
         if own is None or not answer.get("launches"):
             return
         outputs = self._answers.outputs(answer, case)
         compared = self._answers.compared(outputs, answer, case, quantiles=True)
-        extra = {"poison": POISONS[0], "inputs_changed": self._answers.changed(answer, case), "timed": False}
+        extra = {"poison": self._idle_poison, "inputs_changed": self._answers.changed(answer, case), "timed": False}
         seen = {"idle_equal": self._idle_equal(case, outputs), "native_idle_equal": own}
         self._checks.append({**compared, **extra, **seen})
 
+    @property
+    def _idle_poison(self) -> str:
+        """What fresh memory holds where no kernel writes it. An index out of it must lie inside a tensor where a plan's
+        operators go by it: the device would fault, and host code raises.
+        """
+        return "zero" if self._job.is_planned else POISONS[0]
+
+    def _own_idle_equal(self, case: Case) -> bool | None:
+        """The same of the user's own kernel: by its plan where plans are carried out, else by its host code."""
+        if not self._job.is_planned:
+            return own_idle_equal(self._cases.native, case)
+        answer = self._run(case, self._idle_poison, first_call=False, idle=True, which="baseline")
+        return idle_equal(self._answers.outputs(answer, case), case.native, case)
+
     def _idle_equal(self, case: Case, outputs: Named) -> bool | None:
         try:
-            answer = self._run(case, POISONS[0], first_call=False, idle=True)
+            answer = self._run(case, self._idle_poison, first_call=False, idle=True)
         except BenchFailed:
             return None
         return idle_equal(self._answers.outputs(answer, case), outputs, case)
 
-    def _run(self, case: Case, poison: str, *, first_call: bool, idle: bool = False) -> dict[str, Any]:
+    def _run(
+        self, case: Case, poison: str, *, first_call: bool, idle: bool = False, which: str = "candidate"
+    ) -> dict[str, Any]:
         deadline = self._job.compile_timeout_s if first_call else None
-        request = {"do": "run", "which": "candidate", "poison": poison, "idle": idle}
+        request = {"do": "run", "which": which, "poison": poison, "idle": idle}
         with self._phases.phase(Phase.WAIT):
             return self._link.ask({**request, **pack(case.inputs, self._to)}, deadline)
 
     def _close(self) -> None:
         left = self._ask({"do": "close"})
         self._environment["peak_bytes"] = left["peak_bytes"]
-        if left["new_threads"] or left["children"]:
+        if (left["new_threads"] or left["children"]) and not self._job.candidate_is_trusted:
             what = f"{left['new_threads']} threads and {left['children']} processes"
             raise self._link.failed("cheating", f"the candidate left {what} running beside the clock")
 

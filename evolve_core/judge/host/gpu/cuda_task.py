@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from ..plan import MAX_GRID, MAX_THREADS
+from ..planrules import MAX_GRID, MAX_THREADS
 from .cuda_compiler import compile_cubin
 from .driver import Driver
 from .signature import SignatureError, as_argument, normalise, parameter_types
 
 _TEXT_SECTION = re.compile(rb"\.text\.([A-Za-z_][\w$.]*)\0")
 _BLOCK_LIMITS = (1024, 1024, 64)
-"""Of a block's axes; from the same table as plan.MAX_GRID."""
+"""Of a block's axes; from the same table as planrules.MAX_GRID."""
 
 
 class LaunchPlanError(Exception):

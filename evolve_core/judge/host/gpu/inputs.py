@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ..compare import bits
 from .slots import Slot
 
 PLAIN = (bool, int, float, str, type(None))
@@ -42,11 +43,7 @@ def describe(inputs: dict[str, Any]) -> str:
 
 def same_bytes(left: torch.Tensor, right: torch.Tensor) -> bool:
     """Bitwise equality of two tensors' values, NaN payloads and signed zeros included."""
-    if left.dtype != right.dtype or left.shape != right.shape:
-        return False
-    return torch.equal(
-        left.contiguous().reshape(-1).view(torch.uint8), right.contiguous().reshape(-1).view(torch.uint8)
-    )
+    return left.dtype == right.dtype and left.shape == right.shape and torch.equal(bits(left), bits(right))
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -52,6 +52,10 @@ class GpuJob:
     """The candidate through its own host code, where the bench carries out plans."""
     load_plans: Callable[[Iterable[Any]], Runner] | None = None
     """A runner out of plans as JSON, where the bench carries out plans."""
+    least_work: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    """What inputs ask of every right kernel (least.py), where somebody wants to know."""
+    candidate_is_trusted: bool = False
+    """The second is no candidate but code of the user's own: what it keeps running beside the clock is their affair."""
     has_reference: bool = True
     pairs: int = 0
     processes: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .channel import BadMessage, Channel, PeerGone, PeerSilent
@@ -33,11 +34,17 @@ class BenchLink:
         """How long the user's own kernel took; the fastest call counts, because the first one compiles."""
         self._reference_s = min(seconds, self._reference_s) if self._reference_s else seconds
 
-    def ask(self, request: dict[str, Any], timeout_s: float | None = None) -> dict[str, Any]:
-        """Send a request and wait for its answer; by default as long as a launch may take. Raises ``BenchFailed``."""
+    def ask(
+        self, request: dict[str, Any], timeout_s: float | None = None, meanwhile: Callable[[], None] | None = None
+    ) -> dict[str, Any]:
+        """Send a request and wait for its answer; by default as long as a launch may take, counted from when
+        ``meanwhile`` is done, which runs beside the bench. Raises ``BenchFailed``.
+        """
         allowed_s = self._launch_s() if timeout_s is None else timeout_s
         try:
             self._channel.send(request)
+            if meanwhile is not None:
+                meanwhile()
             answer = self._channel.receive(allowed_s)
         except PeerSilent as silent:
             message = (

@@ -19,6 +19,8 @@ _CALLS = 5
 # Seen on an NVIDIA H200 for honest kernels of 12 to 470 µs: the host notices the end 2 to 7 µs after the event, the
 # medians of the two kernels within 2 µs of each other.
 _TAIL_NS, _TAIL_SHARE = 6_000, 0.05
+_REMEMBERED, _ENOUGH = 1.5, 8
+"""What a kept answer saves is most of the work; the noise of the median of three pairs is a few per cent."""
 _STATE_EVERY = 10
 _BOTH = ("baseline", "candidate")
 
@@ -49,11 +51,15 @@ class Pairs:
         first = self._cases.drawn(workload)
         self._ask({"do": "warm"}, first, self._job.compile_timeout_s)
         samples: Samples = {which: [] for which in _BOTH}
+        seeds = [first.seed]
         for number in range(self._job.pair_count):
-            self._pair(self._cases.drawn(workload, number), samples)
+            case = self._cases.drawn(workload, number)
+            self._pair(case, samples)
+            seeds.append(case.seed)
             if number % _STATE_EVERY == 0:
                 self._look_at_device()
         self._nothing_left_running(samples)
+        self._nothing_remembered(samples, seeds)
         calls = self._ask({"do": "calls", "count": _CALLS}, first)
         self.timing.append({**self._timed(workload, samples, calls), "empty_ns": empty_ns})
 
@@ -96,6 +102,19 @@ class Pairs:
         if tail["candidate"] - tail["baseline"] > max(_TAIL_NS, _TAIL_SHARE * own_ns):
             after = f"{tail['candidate'] / 1e3:.0f} µs (your kernel: {tail['baseline'] / 1e3:.0f} µs)"
             raise self._link.failed("cheating", f"the GPU is busy for {after} after the call: work outside its stream")
+
+    def _nothing_remembered(self, samples: Samples, seeds: list[int]) -> None:
+        """A kernel has nowhere to keep an answer but memory that is not its own. One that does is fast where it was
+        before: ``seeds`` are those of the inputs of every pair, and first of those it was warmed up with.
+        """
+        pairs = zip(samples["candidate"], samples["baseline"], strict=True)
+        ratios = [candidate["device_ns"] / baseline["device_ns"] for candidate, baseline in pairs]
+        again = [ratio for at, ratio in enumerate(ratios, 1) if seeds[at] in seeds[:at]]
+        fresh = [ratio for at, ratio in enumerate(ratios, 1) if seeds[at] not in seeds[:at]]
+        if not fresh or len(again) < _ENOUGH or median(fresh) <= _REMEMBERED * median(again):
+            return
+        times = f"{median(fresh) / median(again):.1f} times as fast"
+        raise self._link.failed("cheating", f"it is {times} on inputs that it was timed on before: it keeps answers")
 
     def _look_at_device(self) -> None:
         state = self._watch.state()

@@ -11,36 +11,37 @@ import time
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from .nvml import device_state, others_computing
+from .nvml import DeviceWatch, others_computing
 
 _LOAD_LOOKS, _LOAD_PERIOD_S = 4, 0.5
 
 
-class OwnProcesses:
-    """The driver's process ids of every session's bench and conductor. For whoever holds the device's lock."""
+class Neighbours:
+    """Who computes on one device, and which of them are the judge's own. For whoever holds the device's lock."""
 
     def __init__(self, uuid: str, lock_folder: str) -> None:
         self._uuid, self._folder = uuid, Path(lock_folder)
+        self._watch: DeviceWatch | None = None
 
-    def known(self) -> frozenset[int]:
-        """Those of sessions that live."""
-        found: set[int] = set()
-        for file in self._folder.glob(f"{self._uuid}.*.own"):
-            if Path("/proc", file.suffixes[-2][1:]).exists():
-                # A session that ends takes its file away without the lock.
-                with suppress(FileNotFoundError):
-                    found.update(map(int, file.read_text().split()))
-            else:
-                file.unlink(missing_ok=True)
-        return frozenset(found)
+    def rivals(self) -> list[int]:
+        """Processes that keep the device busy. Its load is an average over the last second, so our own last work may
+        still show beside an idle notebook's name: only what stays busy while we do nothing belongs to somebody else.
+        """
+        own = self._own()
+        for _ in range(_LOAD_LOOKS):
+            if not others_computing(self._state(), own):
+                return []
+            time.sleep(_LOAD_PERIOD_S)
+        return others_computing(self._state(), own)
 
     def computing(self) -> frozenset[int]:
-        """All processes that the driver lists now."""
-        state = device_state(self._uuid)
+        """All processes that the driver lists now, by its ids."""
+        state = self._state()
         return frozenset(state["processes"]) if state else frozenset()
 
-    def add(self, before: Collection[int], children: Collection[int]) -> None:
+    def add_own(self, before: Collection[int], children: Collection[int]) -> None:
         """This process's ``children`` came up since ``before`` was listed.
 
         In a container the driver may know them by other ids than we do: then they are those that are new. Where more
@@ -51,23 +52,31 @@ class OwnProcesses:
         if len(new) <= len(children):
             self._file().write_text(" ".join(map(str, sorted(new))))
 
-    def remove(self) -> None:
+    def remove_own(self) -> None:
         """This process's children have ended."""
         self._file().unlink(missing_ok=True)
 
+    def close(self) -> None:
+        """Before this process forks; looking again opens the driver's library again."""
+        if self._watch is not None:
+            self._watch.close()
+        self._watch = None
+
+    def _own(self) -> frozenset[int]:
+        """The benches and conductors of every session that lives."""
+        found: set[int] = set()
+        for file in self._folder.glob(f"{self._uuid}.*.own"):
+            if Path("/proc", file.suffixes[-2][1:]).exists():
+                # A session that ends takes its file away without the lock.
+                with suppress(FileNotFoundError):
+                    found.update(map(int, file.read_text().split()))
+            else:
+                file.unlink(missing_ok=True)
+        return frozenset(found)
+
+    def _state(self) -> dict[str, Any] | None:
+        self._watch = self._watch or DeviceWatch(self._uuid)
+        return self._watch.state()
+
     def _file(self) -> Path:
         return self._folder / f"{self._uuid}.{os.getpid()}.own"
-
-
-def rivals(uuid: str, own: Collection[int]) -> list[int]:
-    """Processes that keep the device busy. Its load is an average over the last second, so our own last work may still
-    show beside an idle notebook's name: only what stays busy while we do nothing belongs to somebody else."""
-    for _ in range(_LOAD_LOOKS):
-        if not _computing(uuid, own):
-            return []
-        time.sleep(_LOAD_PERIOD_S)
-    return _computing(uuid, own)
-
-
-def _computing(uuid: str, own: Collection[int]) -> list[int]:
-    return others_computing(device_state(uuid), own)

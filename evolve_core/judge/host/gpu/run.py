@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import time
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,12 +22,13 @@ from .channel import BadMessage, Channel, PeerGone, PeerSilent
 from .conductor import Conductor
 from .confinement import Confinement, confine, own_folder
 from .forking import fork_child
+from .hold import kept_hold
 from .job import GpuJob
 from .lock import DeviceBusy, device_lock
 from .nvml import SLOWING
 from .pair import Fork, Pair
 from .phases import completed, summed
-from .rivals import OwnProcesses, rivals
+from .rivals import Neighbours
 from .serving import serve_bench
 from .slots import Slot
 
@@ -50,8 +52,9 @@ def judge_on_gpu(job: GpuJob, fork: Fork = fork_child) -> dict[str, Any]:
 
 
 def _rounds(job: GpuJob, fork: Fork, deadline: float) -> dict[str, Any]:
-    if contended := rivals_failure(job):
-        return contended
+    with closing(Neighbours(job.device_uuid, job.lock_folder)) as neighbours:
+        if contended := rivals_failure(neighbours):
+            return contended
     total, seconds = _nothing(), dict[str, float]()
     for process, planned in enumerate(_rounds_of(job)):
         result = _one_round(planned, fork, process, deadline)
@@ -78,10 +81,9 @@ def _rounds_of(job: GpuJob) -> list[GpuJob]:
     return rounds
 
 
-def rivals_failure(job: GpuJob) -> dict[str, Any] | None:
+def rivals_failure(neighbours: Neighbours) -> dict[str, Any] | None:
     """The observation of a device on which somebody else computes; None where nobody does. Under the device's lock."""
-    found = rivals(job.device_uuid, OwnProcesses(job.device_uuid, job.lock_folder).known())
-    if not found:
+    if not (found := neighbours.rivals()):
         return None
     return failed("contended", f"another process computes on this GPU (pids {found}); end it and run again")
 
@@ -90,7 +92,8 @@ def _one_round(job: GpuJob, fork: Fork, process: int, deadline: float) -> dict[s
     """One conductor and one bench, from fork to death."""
     left = max(1.0, deadline - time.monotonic())
     _hand_over_compiled(job)
-    with Pair(fork, str(process), left, partial(bench_main, job), partial(_conducting, job, process)) as pair:
+    bench = partial(bench_main, job, kept_hold(Path(job.cache_folder), job.device_uuid))
+    with Pair(fork, str(process), left, bench, partial(_conducting, job, process)) as pair:
         return _collect(pair, left)
 
 
@@ -110,12 +113,12 @@ def _collect(pair: Pair, timeout_s: float) -> dict[str, Any]:
     return result
 
 
-def bench_main(job: GpuJob, end: socket.socket, inbox: Slot, outbox: Slot) -> None:
+def bench_main(job: GpuJob, hold: bytes | None, end: socket.socket, inbox: Slot, outbox: Slot) -> None:
     """The life of a bench: confined before its first CUDA call, then at the conductor's service."""
     use_device(job, _bench_cache(job))
     spool = Path(job.spool)
     confined = confine(Confinement(own_folder(spool), _bench_cache(job), job.hidden, job.spool), job.layers)
-    bench = Bench(inbox, outbox, job.load_baseline, job.load_candidate, job.device, confined, job.load_plans)
+    bench = Bench(inbox, outbox, job.load_baseline, job.load_candidate, job.device, confined, job.load_plans, hold)
     serve_bench(Channel(end), bench)
 
 

@@ -16,10 +16,11 @@ from typing import Any
 from .channel import BadMessage, Channel, PeerGone, PeerSilent
 from .conductor import Conductor
 from .forking import fork_child
+from .hold import kept_hold
 from .job import GpuJob
 from .lock import DeviceBusy, device_lock
 from .pair import Fork, Pair
-from .rivals import OwnProcesses
+from .rivals import Neighbours
 from .run import bench_main, failed, rivals_failure, slowed, use_device, with_all_seconds
 from .slots import Slot
 from .step import job_of
@@ -56,14 +57,14 @@ class Session:
         self.pair: Pair | None = None
         """The processes that are there now."""
         self._judged = 0
-        self._own = OwnProcesses(job.device_uuid, job.lock_folder)
+        self._neighbours = Neighbours(job.device_uuid, job.lock_folder)
 
     def judge(self, plans: dict[str, Any], deadline_s: float) -> dict[str, Any]:
         """An observation as ``judge_on_gpu`` gives it."""
         started = time.monotonic()
         try:
             with device_lock(self._job.device_uuid, Path(self._job.lock_folder), deadline_s):
-                result = rivals_failure(self._job) or self._observed(plans, started + deadline_s)
+                result = rivals_failure(self._neighbours) or self._observed(plans, started + deadline_s)
                 return with_all_seconds(result, started)
         except DeviceBusy as busy:
             return failed("contended", str(busy))
@@ -71,12 +72,12 @@ class Session:
     def close(self) -> None:
         if self.pair is not None:
             self.pair.close()
-            self._own.remove()
+            self._neighbours.remove_own()
         self.pair = None
         self._judged = 0
 
     def _observed(self, plans: dict[str, Any], deadline: float) -> dict[str, Any]:
-        before = self._own.computing() if self.pair is None else None
+        before = self._neighbours.computing() if self.pair is None else None
         pair = self.pair = self.pair or self._forked()
         left = max(1.0, deadline - time.monotonic())
         try:
@@ -90,13 +91,15 @@ class Session:
         if result["failure"] or _odd(result) or self._judged >= RECYCLED_AFTER:
             self.close()
         elif before is not None:
-            self._own.add(before, (pair.bench.pid, pair.conductor.pid))
+            self._neighbours.add_own(before, (pair.bench.pid, pair.conductor.pid))
         result["failure"] = result["failure"] or slowed(result["environment"])
         return result
 
     def _forked(self) -> Pair:
         job = self._job
-        return Pair(self._fork, "warm", _FOREVER_S, partial(bench_main, job), partial(_conducting, job))
+        self._neighbours.close()
+        hold = kept_hold(Path(job.cache_folder), job.device_uuid)
+        return Pair(self._fork, "warm", _FOREVER_S, partial(bench_main, job, hold), partial(_conducting, job))
 
 
 def _odd(result: dict[str, Any]) -> bool:

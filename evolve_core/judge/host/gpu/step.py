@@ -12,11 +12,12 @@ import torch
 from .. import tasks
 from ..buffers import flatten_outputs
 from ..loading import entry_of, load_source
-from ..plan import plan_from
+from ..planreading import plan_from
 from ..truths import reference_truth
 from .confinement import Layer, own_folder
 from .cuda_task import cuda_runner
 from .job import COMPILE_TIMEOUT_S, GpuJob, Named, Runner
+from .least import least_work
 from .planned import PlannedRunner
 from .run import judge_on_gpu
 
@@ -29,8 +30,8 @@ def judge_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     ``baseline`` and ``candidate`` (source texts; candidate None: the baseline against itself), ``plans`` (of both by
     workload, with ``binaries``, the folder of their kernels; None: their own host code runs), ``stage``,
     ``device_uuid``, ``lock_folder``, ``cache_folder``, ``deadline_s``, ``hidden`` and ``layers`` (of the bench's
-    confinement), and ``checked`` and ``timed`` as lists of ``{id, recipe}``.
-    In a process that has never asked CUDA anything."""
+    confinement), ``with_floor`` (whether the least work is asked for), and ``checked``
+    and ``timed`` as lists of ``{id, recipe}``. In a process that has never asked CUDA anything."""
     return judge_on_gpu(job_of(payload, folder))
 
 
@@ -38,7 +39,7 @@ def job_of(payload: dict[str, Any], folder: Path) -> GpuJob:
     """What ``judge_step`` is asked for, with closures that the children call."""
     timed, checked = _recipes(payload["timed"]), _recipes(payload["checked"] or payload["timed"])
     recipes = {**timed, **checked}
-    task = cache(lambda: tasks.load_task(payload["task_text"], Path(payload["task_file"]), _fresh(folder, "task")))
+    task = task_of(payload, folder)
     load_native = _loader(payload, "baseline", task, partial(_fresh, folder, "native"))
     plans = payload.get("plans")
     return GpuJob(
@@ -61,6 +62,7 @@ def job_of(payload: dict[str, Any], folder: Path) -> GpuJob:
         else _planned(payload, "candidate")
         if plans
         else _loader(payload, "candidate", task, partial(_fresh, folder, "candidate")),
+        least_work=(lambda inputs: least_work(task(), inputs)) if payload.get("with_floor") else None,
         has_reference=bool(payload.get("has_reference", True)),
         load_native=load_native,
         load_plans=partial(_runner_of, Path(payload["binaries"])) if plans else None,
@@ -73,6 +75,11 @@ def job_of(payload: dict[str, Any], folder: Path) -> GpuJob:
         hidden=tuple(payload.get("hidden", ())),
         layers=tuple(map(Layer, payload.get("layers", Layer))),
     )
+
+
+def task_of(payload: dict[str, Any], folder: Path) -> Callable[[], tasks.TaskModule]:
+    """The user's task, executed once in whichever process asks first."""
+    return cache(lambda: tasks.load_task(payload["task_text"], Path(payload["task_file"]), _fresh(folder, "task")))
 
 
 def _recipes(described: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,116 @@
+"""Conductor and bench with plans in place of host code, on the CPU: what kernels and torch's operators each did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_gpu_rounds import double, job, runner
+
+from evolve_core.judge.host.gpu import planned
+from evolve_core.judge.host.gpu.job import GpuJob
+from evolve_core.judge.host.gpu.planned import PlannedRunner
+from evolve_core.judge.host.gpu.run import judge_on_gpu
+from evolve_core.judge.host.plan import (
+    Argument,
+    Given,
+    KernelLaunch,
+    LaunchPlan,
+    Memory,
+    Operand,
+    OperandKind,
+    Operation,
+    Output,
+    View,
+)
+from evolve_core.judge.host.planreading import plan_from
+from evolve_core.judge.launched import idle_kernels
+from evolve_core.judge.observation import Observation, parse_observation
+
+__all__ = ["job"]
+
+COUNT = 33
+X, OUT, OTHER = (View(number, 0, "float32", (COUNT,), (1,)) for number in range(3))
+LAUNCH = KernelLaunch("0" * 64, "double", (1, 1, 1), 32, 0, (Argument(memory=0), Argument(memory=1)))
+DOUBLED = Operation(
+    "aten::mul.Tensor",
+    (Operand("self", OperandKind.TENSOR, (X,)), Operand("other", OperandKind.PLAIN, value=2)),
+    (OTHER,),
+)
+
+
+def plan(steps: tuple[Any, ...], output: View) -> LaunchPlan:
+    memories = (Memory("x", "float32", 0), Memory("", "float32", COUNT), Memory("", "float32", COUNT))
+    givens = (Given("x", "float32", (COUNT,), (1,)),)
+    return plan_from(LaunchPlan(givens, memories, steps, (Output("out", output),)).as_json())
+
+
+ONE = Operand("other", OperandKind.PLAIN, value=1)
+OWN = plan((LAUNCH,), OUT)
+FINISHED = plan((LAUNCH, replace(DOUBLED, operands=(Operand("self", OperandKind.TENSOR, (OUT,)), ONE))), OTHER)
+DECOY = plan((LAUNCH, DOUBLED), OTHER)
+
+
+class Guarded:
+    """Memory of the CPU in place of the device's: it holds what it is told to, and nothing is watched."""
+
+    def begin(self, edge: object, pattern: int) -> None:
+        self._pattern = pattern
+
+    def empty(self, count: int, dtype: torch.dtype) -> torch.Tensor:
+        whole = torch.empty(count, dtype=dtype)
+        whole.view(torch.uint8).fill_(self._pattern)
+        return whole
+
+    def like(self, tensor: torch.Tensor, alignment: int = 16) -> torch.Tensor:
+        return tensor.clone()
+
+    def disturbed(self) -> bool:
+        return False
+
+
+def launched(
+    self: PlannedRunner, step: KernelLaunch, buffers: Mapping[int, torch.Tensor], scratch: torch.Tensor | None
+) -> None:
+    torch.mul(buffers[0], 2, out=buffers[1])
+
+
+@pytest.fixture
+def planned_job(job: GpuJob, monkeypatch: pytest.MonkeyPatch) -> GpuJob:
+    monkeypatch.setattr(planned, "guarded_memory", Guarded)
+    monkeypatch.setattr(PlannedRunner, "_launch", launched)
+    own = {"load_baseline": load(OWN), "load_native": runner(double), "load_plans": lambda plans: load(*plans)()}
+    return replace(job, timed=[], **own)
+
+
+def load(plan: LaunchPlan) -> Any:
+    return lambda: PlannedRunner([plan], Path(), "cpu")
+
+
+def seen(job: GpuJob, candidate: LaunchPlan) -> Observation:
+    found = judge_on_gpu(replace(job, load_candidate=load(candidate)))
+    assert found["failure"] is None, found["failure"]
+    assert all(check["outputs"][0]["exact"] for check in found["checks"])
+    nothing: dict[str, Any] = {"kernels": [], "launches": [], "work": []}
+    return parse_observation({**nothing, **found})
+
+
+def test_kernels_that_did_the_work_are_told_from_a_decoy(planned_job: GpuJob) -> None:
+    """The decoy's kernel computes the right thing, too: into memory that nobody looks at."""
+    honest, decoy = seen(planned_job, FINISHED), seen(planned_job, DECOY)
+    assert [check.idle_equal for check in honest.checks if check.idle_equal is not None] == [False]
+    assert not idle_kernels(honest.checks)
+    assert "where its kernels do nothing" in idle_kernels(decoy.checks)
+
+
+def test_a_plan_without_operators_leaves_nothing_to_ask(planned_job: GpuJob) -> None:
+    assert {check.idle_equal for check in seen(planned_job, OWN).checks} == {None}
+
+
+def test_what_torch_did_is_known_from_the_plan(planned_job: GpuJob) -> None:
+    assert seen(planned_job, DECOY).checks[0].host_operators == {"aten::mul": COUNT}
+    assert seen(planned_job, OWN).checks[0].host_operators == {}
