@@ -7,6 +7,7 @@
     │   ├── JournalTooNew     it was written by a newer kernel-evolve
     │   └── JournalFull       the disk is full, or the journal cannot grow
     ├── RunError              a run cannot start or go on
+    │   └── AlreadyEvolved    another living run has one of its kernels
     ├── JudgeRefused          the judge cannot work on this task here (judge/session.py)
     ├── NotCalibrated         the device could not be measured (judge/calibration.py)
     ├── BadEvidence           a proof that is none, or was changed (judge/evidence.py)
@@ -45,3 +46,7 @@ class JournalFull(JournalError):
 
 class RunError(KernelEvolveError):
     """A run cannot start or go on."""
+
+
+class AlreadyEvolved(RunError):
+    """Another living run has one of the kernels; nothing was started."""

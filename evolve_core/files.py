@@ -86,7 +86,7 @@ def explain(error: OSError, place: Path | None = None) -> str:
 
 def names_full_disk(message: str) -> bool:
     """Whether a message is about a full disk already: it needs no second sentence on it, and a lens two words."""
-    return FULL in message.lower() or os.strerror(errno.ENOSPC) in message
+    return FULL.removeprefix("the ") in message.lower() or os.strerror(errno.ENOSPC) in message
 
 
 def shortage(folder: Path) -> str:

@@ -12,6 +12,7 @@ from evolve_core.cli.runs import workspace_option
 from evolve_core.cli.selection import read_source
 from evolve_core.errors import UsageError
 from evolve_core.files import write_whole
+from evolve_core.journal.paste import about_run
 from evolve_core.source.edit import apply_edits, rebase
 from evolve_core.source.parse import language_of, parse
 
@@ -35,6 +36,7 @@ def command(run_id: str, workspace: Path | None) -> None:
 
 def _merged(found: FoundRun, path: Path, current: str) -> str:
     winner, spec = found.winner(), found.run.spec
+    see = about_run("show", found.run.run_id, found.workspace, "--diff")
     language = language_of(path)
     assert language is not None, "a run belongs to a file of a language we read"
     parsed = parse(current, language)
@@ -43,12 +45,9 @@ def _merged(found: FoundRun, path: Path, current: str) -> str:
         if kernel is None or kernel.version != version:
             raise UsageError(
                 f"{name} in {path.name} is not the kernel that run {found.run.run_id} evolved: it was edited or "
-                f"removed since. Evolve it again, or see the winner: kernel-evolve show --diff {found.run.run_id}"
+                f"removed since. Evolve it again, or see the winner: {see}"
             )
     edits = rebase(spec.base_source.replace("\r\n", "\n"), winner.source.replace("\r\n", "\n"), current)
     if edits is None:
-        raise UsageError(
-            f"{path.name} was edited where the winner changes it. "
-            f"See the winner: kernel-evolve show --diff {found.run.run_id}"
-        )
+        raise UsageError(f"{path.name} was edited where the winner changes it. See the winner: {see}")
     return apply_edits(current, edits)

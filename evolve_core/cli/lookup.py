@@ -8,6 +8,7 @@ from pathlib import Path
 
 from evolve_core.errors import UsageError
 from evolve_core.journal.model import CandidateRecord, RunRecord, RunState
+from evolve_core.journal.paste import to_list
 from evolve_core.journal.reader import JournalReader
 from evolve_core.workspace import find_workspace
 
@@ -44,5 +45,5 @@ def find_run(run_id: str, workspace: Path | None) -> FoundRun:
     with closing(JournalReader(root)) as reader:
         run = reader.run(run_id)
         if run is None:
-            raise UsageError(f"There is no run {run_id} in {root}; `kernel-evolve runs` lists them.")
+            raise UsageError(f"There is no run {run_id} in {root}; `{to_list(root)}` lists them.")
         return FoundRun(root, run, reader.candidates(run_id))

@@ -88,7 +88,7 @@ def main() -> None:
         error.show()
         sys.exit(COULD_NOT_RUN)
     except (click.Abort, KeyboardInterrupt):
-        _complain("Stopped. What was judged is kept; a run goes on with: run --resume ID")
+        _complain("Stopped before it was done. Give the command again to start it anew.")
         sys.exit(COULD_NOT_RUN)
     except KernelEvolveError as error:
         _complain(str(error))

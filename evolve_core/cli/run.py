@@ -1,4 +1,4 @@
-"""``kernel-evolve run FILE[::KERNEL]``: a runner in this process, watched on this terminal."""
+"""``kernel-evolve run FILE[::KERNEL|:LINE]``: a runner in this process, watched on this terminal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from evolve_core.errors import UsageError
 from evolve_core.interpreter import project_settings, resolve
 from evolve_core.journal.codec import to_plain
 from evolve_core.journal.model import RunRecord, RunSpec, RunState
-from evolve_core.journal.paste import to_resume
+from evolve_core.journal.paste import about_run, to_list, to_resume
 from evolve_core.journal.reader import LAST_WORDS_MARK, JournalReader
 from evolve_core.models.registry import parse_models
 from evolve_core.search.budget import parse_budget
@@ -37,7 +37,7 @@ from evolve_core.workspace import find_workspace, log_file
 
 
 @click.command(name="run")
-@click.argument("kernel", required=False, metavar="FILE[::KERNEL]")
+@click.argument("kernel", required=False, metavar="FILE[::KERNEL|:LINE]")
 @click.option("--budget", default=BUDGET, show_default=True, help="10m, 200c, $2, or several with commas.")
 @click.option("--target", default="", help=f"Architecture to compile for without a GPU.  [default: {TARGET}]")
 @click.option("--python", default="", help="The interpreter with your torch and Triton.")
@@ -67,7 +67,10 @@ def command(
     resume_id: str,
     as_json: bool,
 ) -> None:
-    """Search for a faster, still correct version of a kernel."""
+    """Search for a faster, still correct version of a kernel.
+
+    LINE is one of the kernel's, as in the places that `kernel-evolve kernels` prints.
+    """
     if resume_id:
         root = workspace or find_workspace(Path(kernel.partition("::")[0]) if kernel else Path.cwd())
         run = _interrupted(root, resume_id)
@@ -92,7 +95,7 @@ def command(
         with watching(root, run_id, quiet=as_json):
             record = carry_out(root, run_id, task, spec, resources)
     else:
-        raise UsageError("Name a file: kernel-evolve run FILE[::KERNEL]")
+        raise UsageError("Name a file: kernel-evolve run FILE[::KERNEL|:LINE]")
     _finish(record, root, as_json=as_json)
 
 
@@ -144,7 +147,7 @@ def _interrupted(root: Path, run_id: str) -> RunRecord:
     with closing(JournalReader(root)) as reader:
         run = reader.run(run_id)
     if run is None:
-        raise UsageError(f"There is no run {run_id} in {root}; `kernel-evolve runs` lists them.")
+        raise UsageError(f"There is no run {run_id} in {root}; `{to_list(root)}` lists them.")
     if run.state.is_final:
         raise UsageError(f"Run {run_id} has ended ({run.state}); start a new one.")
     return run
@@ -176,8 +179,8 @@ def _finish(record: RunRecord, root: Path, *, as_json: bool) -> None:
     else:
         click.echo(f"run {record.run_id}: {record.state}. {record.reason}")
         if record.best:
-            asked = record.run_id if root == find_workspace(Path.cwd()) else f"{record.run_id} --workspace {root}"
-            click.echo(f"see it:   kernel-evolve show {asked}\napply it: kernel-evolve apply {asked}")
+            see, apply = (about_run(word, record.run_id, root) for word in ("show", "apply"))
+            click.echo(f"see it:   {see}\napply it: {apply}")
     if record.state is RunState.FAILED:
         click.get_current_context().exit(COULD_NOT_RUN)
 

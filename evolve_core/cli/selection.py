@@ -1,7 +1,8 @@
-"""From ``FILE[::KERNEL]`` or ``FILE:LINE`` on the command line to parsed source, kernels and task."""
+"""From ``FILE[::KERNEL|:LINE]`` on the command line to parsed source, kernels and task."""
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,9 +42,11 @@ def select(argument: str, text_from: Path | None = None) -> Selection:
     ``text_from`` holds an editor's unsaved text of FILE.
     """
     name, _, wanted = argument.partition("::")
-    placed = None if Path(argument).exists() else _PLACE.fullmatch(argument)
-    if placed:
-        name, wanted = placed["file"], ""
+    line = 0
+    placed = _PLACE.fullmatch(argument)
+    # os.path: a name that no file can have is not there, and no error.
+    if placed and not os.path.exists(argument):  # noqa: PTH110
+        name, wanted, line = placed["file"], "", int(placed["line"])
     path = Path(name).absolute()
     language = language_of(path)
     if language is None:
@@ -56,15 +59,16 @@ def select(argument: str, text_from: Path | None = None) -> Selection:
     text = read_source(text_from or path)
     parsed = parse(text, language)
     selection = Selection(path, text, parsed, parsed.kernels)
-    return _at_line(selection, int(placed["line"])) if placed else narrowed(selection, wanted)
+    return _at_line(selection, line) if line else narrowed(selection, wanted)
 
 
 def _at_line(selection: Selection, line: int) -> Selection:
     """The innermost kernel on a line, counted from one. Raises UsageError where none is."""
+    require_kernels(selection)
     found = [k for k in selection.parsed.kernels if k.span.start_line < line <= k.span.end_line + 1]
     if not found:
         there = ", ".join(f"{k.qualified_name} at {k.name_span.start_line + 1}" for k in selection.parsed.kernels)
-        raise UsageError(f"Line {line} of {selection.path.name} is in no kernel (kernels there: {there or 'none'}).")
+        raise UsageError(f"Line {line} of {selection.path.name} is in no kernel (kernels there: {there}).")
     return replace(selection, kernels=(max(found, key=lambda k: k.span.start_byte),))
 
 

@@ -14,6 +14,7 @@ from evolve_core.cli.lookup import FoundRun, find_run
 from evolve_core.cli.runs import workspace_option
 from evolve_core.errors import UsageError
 from evolve_core.journal.codec import to_plain
+from evolve_core.journal.paste import about_run
 from evolve_core.journal.reader import JournalReader
 from evolve_core.report.text import summary
 from evolve_core.source.edit import unified_diff
@@ -51,6 +52,7 @@ def _evidence(found: FoundRun, wanted: str) -> dict[str, Any]:
     if record is None:
         run_id, judged = found.run.run_id, sum(c.verdict is not None for c in found.candidates)
         raise UsageError(
-            f"Run {run_id} has no evidence on a candidate {wanted} ({judged} judged; show {run_id} numbers them)."
+            f"Run {run_id} has no evidence on a candidate {wanted} ({judged} judged; "
+            f"`{about_run('show', run_id, found.workspace)}` numbers them)."
         )
     return record

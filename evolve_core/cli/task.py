@@ -1,4 +1,4 @@
-"""``kernel-evolve task new|show|check FILE[::KERNEL]``"""
+"""``kernel-evolve task new|show|check FILE[::KERNEL|:LINE]``"""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def command() -> None:
 
 
 @command.command(name="new")
-@click.argument("kernel", metavar="FILE[::KERNEL]")
+@click.argument("kernel", metavar="FILE[::KERNEL|:LINE]")
 @click.option("--print", "only_print", is_flag=True, help="Print it instead of writing the file.")
 def new(kernel: str, only_print: bool) -> None:
     """Write NAME.evolve.py with what can be inferred from the host function."""
@@ -57,7 +57,7 @@ def _without_task(selection: Selection) -> Kernel:
 
 
 @command.command(name="show")
-@click.argument("kernel", metavar="FILE[::KERNEL]")
+@click.argument("kernel", metavar="FILE[::KERNEL|:LINE]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(kernel: str, as_json: bool) -> None:
     """Show the task that a kernel would be judged by. Runs nothing."""
@@ -73,7 +73,7 @@ def show(kernel: str, as_json: bool) -> None:
 
 
 @command.command(name="check")
-@click.argument("file", metavar="FILE[::KERNEL]")
+@click.argument("file", metavar="FILE[::KERNEL|:LINE]")
 @click.option("--teeth", is_flag=True, help="Run the tasks, too: would a wrong kernel pass?")
 @click.option("--python", default="", help="With --teeth: the interpreter with your torch and Triton.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

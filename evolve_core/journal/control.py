@@ -8,7 +8,7 @@ from pathlib import Path
 from evolve_core.errors import RunError
 from evolve_core.journal.lock import is_runner_alive
 from evolve_core.journal.model import Control, RunState
-from evolve_core.journal.paste import to_resume
+from evolve_core.journal.paste import to_list, to_resume
 from evolve_core.journal.reader import JournalReader
 from evolve_core.journal.writer import JournalWriter
 
@@ -22,7 +22,7 @@ def request_control(workspace: Path, run_id: str, control: Control) -> None:
     with closing(JournalReader(workspace)) as reader:
         run = reader.run(run_id)
     if run is None:
-        raise RunError(f"There is no run {run_id} in {workspace}; `kernel-evolve runs` lists them.")
+        raise RunError(f"There is no run {run_id} in {workspace}; `{to_list(workspace)}` lists them.")
     if run.state.is_final:
         raise RunError(f"Run {run_id} has already ended ({run.state}).")
     alive = is_runner_alive(workspace, run_id)

@@ -41,7 +41,9 @@ TASK_WARNING = "warning about the task"
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """What a run was asked to do; fixed when it is created. Paths are absolute, budgets None when unlimited.
+    """What a run was asked to do; fixed when it is created, but for ``python``.
+
+    Paths are absolute, budgets None when unlimited.
 
     ``kernels`` are the qualified names that may change; the first is the one the user pointed at.
     ``versions`` are those kernels' versions in ``base_source``, in the same order.
@@ -62,7 +64,7 @@ class RunSpec:
     task_sha256: str = ""
     """Hash of the task file's text: verdicts reached under two tasks cannot be compared."""
     python: str = ""
-    """The interpreter that judges, however it was found; "" in runs of earlier versions."""
+    """The interpreter that judges, however it was found: that of the last runner; "" in runs of earlier versions."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,14 @@ import shlex
 from pathlib import Path
 
 
-def about_run(command: str, run_id: str, workspace: Path) -> str:
+def about_run(command: str, run_id: str, workspace: Path, *options: str) -> str:
     """``kernel-evolve COMMAND ID`` with the workspace whose journal holds the run."""
-    return shlex.join(["kernel-evolve", command, run_id, "--workspace", str(workspace.resolve())])
+    return shlex.join(["kernel-evolve", command, run_id, *options, "--workspace", str(workspace.resolve())])
+
+
+def to_list(workspace: Path) -> str:
+    """What lists a workspace's runs."""
+    return shlex.join(["kernel-evolve", "runs", "--workspace", str(workspace.resolve())])
 
 
 def to_resume(run_id: str, workspace: Path, python: str) -> str:

@@ -147,11 +147,12 @@ def translate(error: sqlite3.Error, path: Path) -> JournalError:
             "permission). Make the folder writable, or work in a copy elsewhere."
         )
     if "full" in text or "disk I/O" in text:
-        # One of the two says why: both would say that the disk is full twice.
-        short = shortage(path.parent)
-        why = "" if short else f" ({text})"
-        what = f"{short} The journal {path} cannot be written{why}.".lstrip()
-        return JournalFull(f"{what} Everything judged so far is kept. Free some space on that disk, then try again.")
+        if short := shortage(path.parent):
+            what, step = f"{short} The journal {path} cannot be written.", "Free some space on that disk"
+        else:
+            # SQLite says as much of a limit (ulimit -f, a quota) and of a disk that fails.
+            what, step = f"The journal {path} cannot be written ({text}).", "See whether its disk or a limit is full"
+        return JournalFull(f"{what} Everything judged so far is kept. {step}, then try again.")
     if "not a database" in text or "malformed" in text:
         return JournalError(
             f"{path} is not a readable journal ({text}). Move it away to start a new one; earlier runs are in it."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 import zlib
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from evolve_core.errors import RunError
+from evolve_core.errors import AlreadyEvolved
 from evolve_core.journal.codec import decode, encode
 from evolve_core.journal.lock import is_runner_alive
 from evolve_core.journal.model import Control, RunSpec, RunState
@@ -20,6 +21,8 @@ from evolve_core.journal.schema import journal_file, open_for_writing, translate
 from evolve_core.judge.verdict import Verdict
 from evolve_core.propose.proposal import Proposal
 from evolve_core.workspace import state_folder
+
+_FINAL = tuple(state for state in RunState if state.is_final)
 
 
 class JournalWriter:
@@ -34,7 +37,7 @@ class JournalWriter:
         self._connection = open_for_writing(workspace)
 
     def create_run(self, run_id: str, spec: RunSpec, pid: int) -> None:
-        """Write a new run down. Raises RunError, naming it, where another living run has one of its kernels."""
+        """Write a new run down. Raises AlreadyEvolved, naming it, where another living run has one of its kernels."""
         now = time.time()
         with self._transaction() as connection:
             self._refuse_second(connection, run_id, spec)
@@ -43,14 +46,18 @@ class JournalWriter:
                 (run_id, encode(spec), RunState.QUEUED, "", now, now, pid),
             )
 
-    def adopt_run(self, run_id: str, pid: int) -> None:
-        """A resumed run gets a new runner: its process id, no pending control, no end. Raises as ``create_run``."""
+    def adopt_run(self, run_id: str, pid: int, python: str) -> None:
+        """A resumed run gets a new runner: its process id and its interpreter, no pending control, no end.
+
+        Raises as ``create_run`` does.
+        """
         with self._transaction() as connection:
             row = connection.execute("SELECT spec FROM run WHERE run_id = ?", (run_id,)).fetchone()
             self._refuse_second(connection, run_id, decode(row["spec"], RunSpec))
             connection.execute(
-                "UPDATE run SET pid = ?, control = '', ended_at = NULL, updated_at = ? WHERE run_id = ?",
-                (pid, time.time(), run_id),
+                "UPDATE run SET pid = ?, spec = json_set(spec, '$.python', ?), control = '', ended_at = NULL,"
+                " updated_at = ? WHERE run_id = ?",
+                (pid, python, time.time(), run_id),
             )
 
     def set_state(self, run_id: str, state: RunState, reason: str = "") -> None:
@@ -153,15 +160,18 @@ class JournalWriter:
         lock by now, and this is inside of the transaction that shows its run to the next.
         """
         rows = connection.execute(
-            "SELECT run_id, json_extract(spec, '$.kernels') AS kernels FROM run WHERE run_id != ?"
-            " AND state NOT IN ('done', 'failed', 'cancelled') AND json_extract(spec, '$.source_file') = ?",
-            (run_id, spec.source_file),
+            "SELECT run_id, json_extract(spec, '$.kernels') AS kernels, json_extract(spec, '$.source_file') AS file"
+            f" FROM run WHERE run_id != ? AND state NOT IN ({', '.join('?' * len(_FINAL))})",
+            (run_id, *_FINAL),
         )
+        # An editor and a terminal may come to one file by two paths.
+        file = os.path.realpath(spec.source_file)
         for row in rows:
             shared = [name for name in json.loads(row["kernels"]) if name in spec.kernels]
-            if shared and is_runner_alive(self.workspace, row["run_id"]):
+            is_same = shared and os.path.realpath(row["file"]) == file
+            if is_same and is_runner_alive(self.workspace, row["run_id"]):
                 watch, cancel = (about_run(word, row["run_id"], self.workspace) for word in ("show", "cancel"))
-                raise RunError(
+                raise AlreadyEvolved(
                     f"Nothing was started: {shared[0]} is being evolved already by run {row['run_id']}. "
                     f"See how far it is with `{watch}`, or end it first with `{cancel}`."
                 )

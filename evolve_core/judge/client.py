@@ -32,7 +32,7 @@ from evolve_core.task.model import Task
 PROTOCOL = 1
 HELLO_PATIENCE_S = 240.0
 """Importing torch from a cold network file system takes minutes."""
-OPEN_PATIENCE_S = 900.0
+OPEN_DEADLINE_S = 780.0
 ANSWER_GRACE_S = 120.0
 """Beyond a candidate's own deadline, for its place in the queue of children and for the trusted steps around it."""
 CLOSE_PATIENCE_S = 15.0
@@ -188,8 +188,9 @@ class JudgeHost:
             "kernels": list(task.kernels),
             "mode": mode,
             "teeth": teeth,
+            "deadline_s": OPEN_DEADLINE_S,
         }
-        answer = self._ask("open", params, OPEN_PATIENCE_S)
+        answer = self._ask("open", params, OPEN_DEADLINE_S + ANSWER_GRACE_S)
         with _parsing("open"):
             return OpenedTask(
                 id=str(answer["task"]),
@@ -247,10 +248,12 @@ class JudgeHost:
             try:
                 self._process.stdin.write(line)
                 self._process.stdin.flush()
+                return request
             except OSError:
                 self._waiting.pop(request.number, None)
-                raise HostDied(self._epitaph()) from None
-        return request
+        # It ended first: what it printed before is still to be read.
+        self._reader.join(END_PATIENCE_S)
+        raise HostDied(self._epitaph())
 
     def _read(self) -> None:
         output = self._process.stdout

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from evolve_core.interpreter import NAMED_BY
+from evolve_core.judge.host.signals import signal_name
 
 _LONGEST = 300
 _TAIL_BYTES = 8192
@@ -46,7 +46,8 @@ def never_answered(python: Path, code: int | None, printed: str, log: HostLog) -
     words = f' and said "{said}"' if said else ""
     where = f" Its output is in {log.path}." if log.kept else ""
     return (
-        f"{python} did not answer as a Python interpreter: it {_how(code)}{words}.{where} Name another with {NAMED_BY}."
+        f"{python} did not start the judge host: it {_how(code)}{words}.{where} "
+        f"If that is no Python, or too old a one, name another with {NAMED_BY}."
     )
 
 
@@ -65,4 +66,4 @@ def exit_code(process: subprocess.Popen[bytes], patience_s: float) -> int | None
 def _how(code: int | None) -> str:
     if code is None:
         return "runs on"
-    return f"ended with {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    return f"ended with {signal_name(-code)}" if code < 0 else f"ended with exit code {code}"

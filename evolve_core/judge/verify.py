@@ -11,6 +11,7 @@ from typing import IO
 from evolve_core.judge.evidence import Record, in_words, unsupported
 from evolve_core.judge.session import JudgeRefused, TaskJudge
 from evolve_core.judge.verdict import Speed, Verdict
+from evolve_core.source.encoding import NotText, text_of
 from evolve_core.task.model import Task
 
 ESTIMATES_AGREE = 0.02
@@ -122,8 +123,8 @@ def _is_as_recorded(record: Record, folder: Path) -> bool:
     opened = record.opened
     texts = ((opened.task.source_file, opened.source), (opened.task.task_file, opened.task_text))
     try:
-        return all((folder / name).read_bytes() == text.encode() for name, text in texts)
-    except OSError:
+        return all(text_of((folder / name).read_bytes(), name.name) == text for name, text in texts)
+    except (OSError, NotText):
         return False
 
 

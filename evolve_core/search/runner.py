@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from evolve_core.errors import KernelEvolveError, RunError, UsageError
+from evolve_core.errors import AlreadyEvolved, KernelEvolveError, RunError, UsageError
 from evolve_core.files import explain
 from evolve_core.journal.lock import is_runner_alive, runner_lock
 from evolve_core.journal.model import TASK_WARNING, CandidateRecord, RunRecord, RunSpec, RunState
@@ -63,20 +63,27 @@ def resume(workspace: Path, run: RunRecord, task: Task, resources: Resources) ->
     """Go on with a run whose runner is gone: nothing judged is judged again. Raises as ``carry_out`` does."""
     with (
         runner_lock(workspace, run.run_id) as leave_words,
-        _saying_why(workspace, to_resume(run.run_id, workspace, str(resources.python)), leave_words),
+        _saying_why(workspace, to_resume(run.run_id, workspace, str(resources.python)), leave_words, run.reason),
         closing(JournalWriter(workspace)) as journal,
     ):
-        journal.adopt_run(run.run_id, os.getpid())
+        journal.adopt_run(run.run_id, os.getpid(), str(resources.python))
         with closing(JournalReader(workspace)) as reader:
             earlier = reader.candidates(run.run_id)
         return _carry_on(workspace, run.run_id, task, run.spec, resources, journal, earlier, run)
 
 
 @contextlib.contextmanager
-def _saying_why(workspace: Path, go_on: str, leave_words: Callable[[str], None]) -> Iterator[None]:
+def _saying_why(
+    workspace: Path, go_on: str, leave_words: Callable[[str], None], earlier_words: str = ""
+) -> Iterator[None]:
     """A runner that cannot go on says why and how to resume, where readers find it even when the disk is full."""
     try:
         yield
+    except AlreadyEvolved:
+        # Another run is no reason why this one was interrupted, and will have ended when somebody reads this.
+        with contextlib.suppress(OSError):
+            leave_words(earlier_words)
+        raise
     except (KernelEvolveError, OSError) as error:
         why = explain(error, workspace) if isinstance(error, OSError) else str(error)
         words = _and_resume(why, go_on)

@@ -27,9 +27,10 @@ def text_of(data: bytes, name: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        # Its place counts from behind the mark.
+        line = error.object.count(b"\n", 0, error.start) + 1
         raise NotText(
-            f"{name} is not UTF-8 text (line {line} has the byte {data[error.start]:#04x}); save it as UTF-8, "
+            f"{name} is not UTF-8 text (line {line} has the byte {error.object[error.start]:#04x}); save it as UTF-8, "
             "or give it another suffix if it is data"
         ) from None
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import textwrap
-from functools import lru_cache
 
 from tree_sitter import Node
 
@@ -22,9 +21,22 @@ _REMEMBERED = 1 << 15
 """More kernels than a file of 50,000 lines has: with fewer, reading such a file in order finds none of them again."""
 
 
-@lru_cache(maxsize=_REMEMBERED)
+_versions: dict[bytes, str] = {}
+
+
 def triton_version(source: bytes) -> str:
     """SHA-256 (hex) of a decorated function's normalised source; its first line may be indented."""
+    # Not lru_cache: it would keep every text that a kernel ever had, of which an editor gives one a keystroke.
+    key = hashlib.sha256(source).digest()
+    version = _versions.get(key)
+    if version is None:
+        if len(_versions) >= _REMEMBERED:
+            _versions.clear()
+        version = _versions[key] = computed_version(source)
+    return version
+
+
+def computed_version(source: bytes) -> str:
     dedented = textwrap.dedent(source.decode("utf-8", "surrogatepass"))
     tree = python_parser().parse(dedented.encode("utf-8", "surrogatepass"))
     pieces: list[bytes] = []

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evolve_core.journal.model import RunState
+from evolve_core.journal.paste import about_run
 from evolve_core.task.model import Task, TaskProblem
 from evolve_server.view import Freshness
 from evolve_server.words import age, interval, is_estimate, progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from evolve_core.journal.model import CandidateRecord
     from evolve_core.judge.verdict import Verdict, WorkloadVerdict
@@ -19,19 +21,19 @@ if TYPE_CHECKING:
 TOO_MANY_WORKLOADS = 12
 
 
-def about(view: KernelView) -> str:
-    """Everything known about a kernel, "" where that is nothing."""
-    return "\n\n".join(part for part in _parts(view) if part)
+def about(view: KernelView, workspace: Path) -> str:
+    """Everything known about a kernel of a workspace, "" where that is nothing."""
+    return "\n\n".join(part for part in _parts(view, workspace) if part)
 
 
-def _parts(view: KernelView) -> Iterator[str]:
+def _parts(view: KernelView, workspace: Path) -> Iterator[str]:
     run = view.run
     if view.pending is not None:
         yield f"**kernel-evolve**: run `{view.pending.run_id}` is starting."
     elif view.start_failure is not None:
         yield f"**kernel-evolve**: {view.start_failure.message}"
     elif run is not None:
-        yield from _run(view, run)
+        yield from _run(view, run, workspace)
     elif isinstance(view.task, Task):
         yield f"**kernel-evolve**: task `{view.task.task_file.name}`, {_task_facts(view.task)}."
     if isinstance(view.task, TaskProblem):
@@ -47,7 +49,7 @@ def _task_facts(task: Task) -> str:
     return f"{entry}, {truth}"
 
 
-def _run(view: KernelView, run: RunView) -> Iterator[str]:
+def _run(view: KernelView, run: RunView, workspace: Path) -> Iterator[str]:
     record = run.record
     if run.is_active:
         yield f"**kernel-evolve**: {progress(record)}"
@@ -56,7 +58,7 @@ def _run(view: KernelView, run: RunView) -> Iterator[str]:
     if view.freshness is Freshness.EDITED:
         yield "**Stale**: the kernel was edited after this run. Undo the edit, or evolve again."
     if run.winner is not None and run.winner.verdict is not None:
-        yield from _winner(view, run, run.winner, run.winner.verdict)
+        yield from _winner(view, run, run.winner, run.winner.verdict, workspace)
         return
     if record.state is RunState.FAILED:
         yield f"**kernel-evolve**: the run failed. {record.reason}"
@@ -67,7 +69,9 @@ def _run(view: KernelView, run: RunView) -> Iterator[str]:
     yield _counts(run)
 
 
-def _winner(view: KernelView, run: RunView, winner: CandidateRecord, verdict: Verdict) -> Iterator[str]:
+def _winner(
+    view: KernelView, run: RunView, winner: CandidateRecord, verdict: Verdict, workspace: Path
+) -> Iterator[str]:
     estimated = is_estimate(verdict)
     kind = f"**estimated** for {run.record.spec.target}, not measured" if estimated else "measured in confirmation runs"
     spread = f", 95 % interval {interval(verdict.interval)}" if verdict.interval is not None else ""
@@ -82,8 +86,13 @@ def _winner(view: KernelView, run: RunView, winner: CandidateRecord, verdict: Ve
         yield "Beside the kernel that the run began with: " + "; ".join(_cell(one.words) for one in verdict.baselines)
     yield _environment(verdict)
     yield _counts(run)
-    run_id = run.record.run_id
-    yield f"Check it: `kernel-evolve show {run_id}`, whole report: `kernel-evolve report {run_id}`"
+    check, report = (_code(about_run(word, run.record.run_id, workspace)) for word in ("show", "report"))
+    yield f"Check it: {check}, whole report: {report}"
+
+
+def _code(text: str) -> str:
+    """As code in Markdown, also where a path holds a backtick."""
+    return f"`` {text} ``" if "`" in text else f"`{text}`"
 
 
 def _recipe(winner: CandidateRecord) -> str:

@@ -63,9 +63,10 @@ def interrupted(of: subprocess.Popen[str]) -> list[str]:
 
 def test_what_is_said_of_an_interrupted_run_goes_on_with_it_anywhere(tmp_path: Path, workspace: Path) -> None:
     project = workspace.rename(tmp_path / "my project")
-    python = tmp_path / "my python"
-    python.write_text("#!/bin/sh\nwhile :; do sleep 0.2; done\n")
-    python.chmod(0o755)
+    python, other = tmp_path / "my python", tmp_path / "my other python"
+    for script in (python, other):
+        script.write_text("#!/bin/sh\nwhile :; do sleep 0.2; done\n")
+        script.chmod(0o755)
     # Another project, where every command without --workspace looks for runs.
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(project, elsewhere)
@@ -82,8 +83,24 @@ def test_what_is_said_of_an_interrupted_run_goes_on_with_it_anywhere(tmp_path: P
     again = terminal(said.removeprefix(SAID), elsewhere)
     until_judging(again, project, str(python))
     interrupted(again)
-    # Who asks something of it later is told the same.
+    third = terminal(f"kernel-evolve run --resume r1 --workspace '{project}' --python '{other}'", elsewhere)
+    until_judging(third, project, str(other))
+    interrupted(third)
+    # Who asks something of it later is told what would go on as it did last.
     asked = terminal(f"kernel-evolve pause r1 --workspace '{project}'", elsewhere)
     assert asked.communicate(timeout=PATIENCE_SECONDS)[1] == (
-        f"kernel-evolve: The runner of r1 is gone. Go on with: {wanted}\n"
+        f"kernel-evolve: The runner of r1 is gone. Go on with: {wanted.replace(str(python), str(other))}\n"
+    )
+
+
+def test_what_is_no_run_and_is_stopped_speaks_of_none(tmp_path: Path, workspace: Path, stubborn: str) -> None:
+    source = shlex.quote(str(workspace / "softmax.py"))
+    judging = terminal(f"kernel-evolve judge {source} --candidate {source} --python {stubborn}", tmp_path)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not mentioning(stubborn).keys() - {judging.pid}:
+        assert judging.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    assert (
+        interrupted(judging)[-1]
+        == "kernel-evolve: Stopped before it was done. Give the command again to start it anew."
     )

@@ -16,6 +16,7 @@ from typing import Any
 from living_server import mentioning
 from lsp_client import PATIENCE_SECONDS, Lsp
 
+from evolve_core.journal.lock import runner_lock
 from evolve_core.journal.model import RunRecord, RunState
 from evolve_core.journal.reader import JournalReader
 
@@ -64,7 +65,11 @@ def test_of_two_runners_at_once_one_is_refused_until_the_other_is_gone(
     workspace: Path, source: Path, stubborn: str
 ) -> None:
     kernel = f"{source}::softmax_kernel"
-    both = {name: runner(workspace, stubborn, kernel, "--run-id", name) for name in ("ra", "rb")}
+    # An editor may have opened the project through a link.
+    link = workspace.with_name("link")
+    link.symlink_to(workspace)
+    ways = {"ra": kernel, "rb": f"{link / source.name}::softmax_kernel"}
+    both = {name: runner(workspace, stubborn, way, "--run-id", name) for name, way in ways.items()}
     until(lambda: any(one.poll() is not None for one in both.values()), "one of them ended")
     [second] = [name for name, one in both.items() if one.poll() is not None]
     [first] = set(both) - {second}
@@ -73,13 +78,16 @@ def test_of_two_runners_at_once_one_is_refused_until_the_other_is_gone(
     # A runner that was killed is in nobody's way.
     both[first].kill()
     both[first].communicate()
+    why = "The disk was full."
+    with runner_lock(workspace, first) as leave_words:
+        leave_words(why)
     third = runner(workspace, stubborn, kernel, "--run-id", "rc")
     until(lambda: any(run.run_id == "rc" and run.state is RunState.BASELINE for run in runs(workspace)), "a third")
-    # Nor does what it left go on beside another.
-    assert refused("rc", workspace) in refusal(runner(workspace, stubborn, "--resume", first))
-    assert {run.run_id: run.state for run in runs(workspace)} == {
-        first: RunState.INTERRUPTED,
-        "rc": RunState.BASELINE,
+    # Nor does what it left go on beside another, and what interrupted it is still what it was.
+    assert refusal(runner(workspace, stubborn, "--resume", first)) == refused("rc", workspace)
+    assert {run.run_id: (run.state, run.reason) for run in runs(workspace)} == {
+        first: (RunState.INTERRUPTED, why),
+        "rc": (RunState.BASELINE, ""),
     }
     third.kill()
     third.communicate()

@@ -80,7 +80,7 @@ def ended_run(
         journal.set_state(run_id, RunState.EVOLVING)
         journal.set_environment(run_id, environment)
         if winner is not None:
-            _add_best(journal, run_id, winner)
+            add_best(journal, run_id, winner)
         if state is not RunState.INTERRUPTED:
             journal.set_state(run_id, state, reason)
 
@@ -102,7 +102,7 @@ def judge_candidates(journal: JournalWriter, run_id: str, count: int) -> None:
         journal.add_verdict(candidate_id, replace(ESTIMATED, ratio=1.0), {})
 
 
-def _add_best(journal: JournalWriter, run_id: str, winner: Winner) -> None:
+def add_best(journal: JournalWriter, run_id: str, winner: Winner) -> None:
     proposal = Proposal(winner.source, winner.summary, (Step("rewrite", "exp-to-exp2"), Step("tune", "launch")))
     candidate_id = journal.add_candidate(run_id, proposal)
     journal.add_verdict(candidate_id, winner.verdict, {})

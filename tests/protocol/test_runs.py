@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from inline_snapshot import snapshot
-from journals import Winner, active_run, ended_run, faster, judge_candidates, spec
+from journals import Winner, active_run, add_best, ended_run, faster, judge_candidates, spec
 from lsp_client import NEOVIM, PLAIN, VSCODE, Lsp, ResponseError
 
 from evolve_core import __version__
@@ -49,7 +49,19 @@ async def test_progress_from_begin_to_end(serve: Serve, workspace: Path, source:
 
 
 async def test_progress_that_ends_with_a_winner_says_estimated(serve: Serve, workspace: Path, source: Path) -> None:
-    ended_run(workspace, spec(source), winner=Winner(faster(source.read_text())))
+    client = await serve()
+    client.open(source)
+    with active_run(workspace, spec(source)) as journal:
+        await client.until("$/progress", lambda p: p["value"]["kind"] == "begin")
+        add_best(journal, "run-1", Winner(faster(source.read_text())))
+        journal.set_state("run-1", RunState.DONE, "exp → exp2")
+    end = await client.until("$/progress", lambda p: p["value"]["kind"] == "end")
+    assert end["value"]["message"] == "1.38× faster (estimated)"
+
+
+async def test_a_run_that_another_process_started_is_told_to_the_client(
+    serve: Serve, workspace: Path, source: Path
+) -> None:
     client = await serve()
     client.open(source)
     with active_run(workspace, spec(source), run_id="other"):

@@ -235,7 +235,8 @@ async def test_the_hover_holds_the_evidence(serve: Serve, workspace: Path, sourc
     client = await serve()
     uri = client.open(source)
     await client.until_title(uri, lambda t: "apply…" in t)
-    assert await client.hover(uri, KERNEL_LINE) == snapshot("""\
+    said = await client.hover(uri, KERNEL_LINE)
+    assert said.replace(str(workspace.resolve()), "/p") == snapshot("""\
 **kernel-evolve: 1.38× faster** (**estimated** for sm_90, not measured), correct.
 
 exp → exp2 with log2(e) folded in  \n\
@@ -252,7 +253,7 @@ target: sm_90 · triton: 3.9.0
 
 Run `run-1`: 1 candidate, 1 judged, 1 correct, just now.
 
-Check it: `kernel-evolve show run-1`, whole report: `kernel-evolve report run-1`\
+Check it: `kernel-evolve show run-1 --workspace /p`, whole report: `kernel-evolve report run-1 --workspace /p`\
 """)
     assert await client.hover(uri, 12) == ""
 

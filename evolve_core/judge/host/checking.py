@@ -23,7 +23,6 @@ from .pool import Cancel, remove_folder
 if TYPE_CHECKING:
     from .judging import Judge
 
-NATIVE_PATIENCE = Patience.computing(30.0)
 POISONS = ("nan", "zero")
 
 Ran = tuple[CheckedWorkload, list[dict[str, Any]], dict[str, Any] | None]
@@ -49,7 +48,7 @@ class _Refused:
 
 
 def check_own(
-    judge: Judge, task: OpenTask, workloads: list[dict[str, Any]], cancel: Cancel
+    judge: Judge, task: OpenTask, workloads: list[dict[str, Any]], deadline: float, cancel: Cancel
 ) -> tuple[list[CheckedWorkload], list[dict[str, Any]]]:
     """Run the user's own kernel on every small workload; keep those where it agrees with the oracle.
 
@@ -57,12 +56,12 @@ def check_own(
     """
     drawn, before = _draw(judge, task, workloads, cancel)
     asked = [Workload(one["id"], one["label"], drawn[one["id"]]) for one in workloads]
-    own = lower(judge, task, task.text.source, asked, cancel, NATIVE_PATIENCE)
+    own = lower(judge, task, task.text.source, asked, cancel, Patience.of_own(deadline))
 
     def run(one: dict[str, Any]) -> Future[CheckedWorkload | _Refused]:
         name = one["id"]
         scene = Drawn(one, drawn[name], before.get(name), own[name])
-        return judge.children.submit(_run_own, judge, task, scene, cancel)
+        return judge.children.submit(_run_own, judge, task, scene, deadline, cancel)
 
     # The smallest one first and alone: a kernel that never ends should cost one patience, not one per workload.
     outcomes = [run(one).result() for one in workloads[:1]]
@@ -97,11 +96,11 @@ def _draw(
     return drawn, {one["id"]: drawn[f"{one['id']}-before"] for one in middle}
 
 
-def _run_own(judge: Judge, task: OpenTask, scene: Drawn, cancel: Cancel) -> CheckedWorkload | _Refused:
+def _run_own(judge: Judge, task: OpenTask, scene: Drawn, deadline: float, cancel: Cancel) -> CheckedWorkload | _Refused:
     folder = judge.secret / task.name / f"native-{secrets.token_hex(4)}"
     workload, drawn = scene.workload, scene.drawn
     payload = run_payload(task, task.text.source, workload, drawn, scene.before)
-    result = judge.step("run", payload, cancel, NATIVE_PATIENCE, folder, own=True)
+    result = judge.step("run", payload, cancel, Patience.of_own(deadline), folder, own=True)
     if failure := run_failure(result):
         if failure["kind"] == "task-error":
             raise StepError("task-error", failure["message"], task.text.source_file, failure.get("line"))
@@ -109,13 +108,15 @@ def _run_own(judge: Judge, task: OpenTask, scene: Drawn, cancel: Cancel) -> Chec
         return _Refused(own_failed(what, failure, task.text), failure["kind"] == "timeout")
     checked = CheckedWorkload(workload, drawn, result.value["runs"][-1], result.processor_s, scene.before)
     place = judge.secret / task.name / f"idle-{secrets.token_hex(8)}"
-    idle = idle_run(judge, task, task.text.source, checked, place, NATIVE_PATIENCE, cancel, own=True)
-    checked = _carried(judge, task, scene.lowered, replace(checked, idle=idle), cancel)
-    return checked if task.has_reference else replace(checked, truth=_upcast_truth(judge, task, checked, cancel))
+    idle = idle_run(judge, task, task.text.source, checked, place, Patience.of_own(deadline), cancel, own=True)
+    checked = _carried(judge, task, scene.lowered, replace(checked, idle=idle), deadline, cancel)
+    return (
+        checked if task.has_reference else replace(checked, truth=_upcast_truth(judge, task, checked, deadline, cancel))
+    )
 
 
 def _carried(
-    judge: Judge, task: OpenTask, lowered: Lowered, checked: CheckedWorkload, cancel: Cancel
+    judge: Judge, task: OpenTask, lowered: Lowered, checked: CheckedWorkload, deadline: float, cancel: Cancel
 ) -> CheckedWorkload:
     """With what the trusted interpreter gives in place of Triton's, where it has nothing to say against the kernel.
 
@@ -125,7 +126,8 @@ def _carried(
         return checked
     folder = judge.secret / task.name / f"carried-{secrets.token_hex(4)}"
     one, asked = checked.workload, checked.before is not None
-    found = interpret(judge, task, lowered, checked.drawn, poisons_of(one), cancel, NATIVE_PATIENCE, folder, idle=asked)
+    patience = Patience.of_own(deadline)
+    found = interpret(judge, task, lowered, checked.drawn, poisons_of(one), cancel, patience, folder, idle=asked)
     if found.why_not:
         return checked
     value = found.result.value
@@ -180,12 +182,14 @@ def poisons_of(workload: dict[str, Any]) -> tuple[str, ...]:
     return POISONS[:1] if is_varied(workload) else POISONS
 
 
-def _upcast_truth(judge: Judge, task: OpenTask, checked: CheckedWorkload, cancel: Cancel) -> dict[str, Any] | None:
+def _upcast_truth(
+    judge: Judge, task: OpenTask, checked: CheckedWorkload, deadline: float, cancel: Cancel
+) -> dict[str, Any] | None:
     """Without reference(): the user's own kernel on wider inputs. None where it does not run on those."""
     folder = judge.secret / task.name / f"truth-{secrets.token_hex(4)}"
     code = code_of(task.text, task.text.source)
     payload = {**code, "inputs": checked.drawn.inputs, "poisons": ("zero",), "upcast": True}
-    result = judge.step("run", payload, cancel, NATIVE_PATIENCE, folder, own=True)
+    result = judge.step("run", payload, cancel, Patience.of_own(deadline), folder, own=True)
     if run_failure(result):
         return None
     truth: dict[str, Any] = result.value["runs"][0]

@@ -8,6 +8,7 @@ from typing import Any
 
 from .errors import NO_ENTRY, Place, StepError
 from .opened import OpenTask, TaskText
+from .outcomes import SWARMED
 from .packages import lacking
 
 _PLACEHOLDERS = re.compile(r"fill in|guessed|to be filled in", re.IGNORECASE)
@@ -38,6 +39,8 @@ _NEXT_OF_KERNEL = {
     "out-of-memory": "Give the task smaller workloads, then start again.",
 }
 
+_FEWER = "Start fewer processes, Pool(8) say, then start again."
+
 
 def task_failed(failure: dict[str, Any], text: TaskText) -> StepError:
     """A child that ran the task module ended without its answer. ``failure`` is what outcomes.py made of that."""
@@ -56,7 +59,7 @@ def own_failed(what: str, failure: dict[str, Any], text: TaskText) -> StepError:
         return StepError("task-error", said, str(place.file), place.line)
     kind = "out-of-memory" if "out of memory" in said else failure["kind"]
     package = lacking(said)
-    step = package or _NEXT_OF_KERNEL.get(kind, _MEND).format(how=how)
+    step = package or (_FEWER if said == SWARMED else _NEXT_OF_KERNEL.get(kind, _MEND).format(how=how))
     message = f"{what}: {said.removeprefix(str(place)).strip('. ')}. {step}"
     return place.error(message, "missing-package" if package else "task-error")
 

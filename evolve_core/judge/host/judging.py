@@ -19,7 +19,7 @@ from .binaries import BinaryStore
 from .candidates import check_candidate
 from .checking import check_own
 from .complaints import blamed_on_placeholders, nothing_to_check, task_failed
-from .errors import StepError, log
+from .errors import NO_ENTRY, StepError, log
 from .kinds import Kind
 from .measuring import judge_on_gpu, open_on_gpu
 from .opened import OpenTask, TaskText, task_of
@@ -89,14 +89,14 @@ class Judge:
 
     # -- open ----------------------------------------------------------------------------------------------------
 
-    def open(self, text: TaskText, cancel: Cancel) -> tuple[OpenTask, dict[str, Any]]:
+    def open(self, text: TaskText, deadline_s: float, cancel: Cancel) -> tuple[OpenTask, dict[str, Any]]:
         """Execute the task module for the first time, choose what to check, and observe the user's own source."""
         try:
-            return self._open(text, cancel)
+            return self._open(text, time.monotonic() + deadline_s, cancel)
         except StepError as error:
             raise blamed_on_placeholders(error, text) from None
 
-    def _open(self, text: TaskText, cancel: Cancel) -> tuple[OpenTask, dict[str, Any]]:
+    def _open(self, text: TaskText, deadline: float, cancel: Cancel) -> tuple[OpenTask, dict[str, Any]]:
         name = f"t{len(self._tasks)}-{secrets.token_hex(4)}"
         task = OpenTask(name=name, text=text, folder=self.spool / "tasks" / name, timed=[])
         described = self._describe(task, cancel)
@@ -118,7 +118,7 @@ class Judge:
         if not described["checked"]:
             raise StepError("task-error", nothing_to_check(task), text.task_file)
         baseline = compiled(self, task, text.source, cancel, own=True, with_profile=False)
-        task.checked, checks = check_own(self, task, described["checked"], cancel)
+        task.checked, checks = check_own(self, task, described["checked"], deadline, cancel)
         baseline["checks"] = checks
         trial = try_own(self, task, cancel) if text.teeth else None
         profile(self, task, text.source, baseline, None, cancel)
@@ -157,6 +157,13 @@ class Judge:
 
     def judge(self, name: str, source: str, stage: str, deadline_s: float, cancel: Cancel) -> dict[str, Any]:
         """Observe one candidate: compile, check in the interpreter, profile. Stops at the first thing that fails."""
+        observation = self._observed(name, source, stage, deadline_s, cancel)
+        if (observation["failure"] or {}).get("kind") == NO_ENTRY:
+            # Where the entry is named matters to own_failed alone, and the protocol has no such kind.
+            observation["failure"] = {**observation["failure"], "kind": "crash"}
+        return observation
+
+    def _observed(self, name: str, source: str, stage: str, deadline_s: float, cancel: Cancel) -> dict[str, Any]:
         task = self.task(name)
         deadline = time.monotonic() + deadline_s
         if task.text.mode == "gpu":
@@ -167,7 +174,7 @@ class Judge:
         checked = task.checked
         if stage == "confirmation":
             # Inputs that no candidate of this run was ever judged on, of newly drawn shapes where there is a domain.
-            checked, _ = check_own(self, task, self._describe(task, cancel)["checked"], cancel)
+            checked, _ = check_own(self, task, self._describe(task, cancel)["checked"], deadline, cancel)
         found = check_candidate(self, task, checked, source, deadline, cancel)
         observation["checks"], observation["failure"] = found.checks, found.failure
         observation["environment"]["trust"] = found.trust
@@ -192,7 +199,7 @@ def _limits(step: str, patience: Patience) -> dict[str, Any]:
             "file_bytes": 64 << 30,
             "confined": False,
         }
-    limits: dict[str, Any] = {"cpu_s": int(2 * patience.least_s) + 2}
+    limits: dict[str, Any] = {"cpu_s": patience.backstop_s}
     # NVRTC and nvcc map what they like, in processes of their own; they compile text and run none of it.
     return {**limits, "memory_bytes": None} if step == "compile-cuda" else limits
 

@@ -9,7 +9,9 @@ from typing import Any
 from .errors import DEADLINE_REPORT
 from .pool import StepResult
 from .sandbox import MAX_FAMILY
+from .signals import signal_name
 
+SWARMED = f"it had started more than {MAX_FAMILY} processes, and was ended for it"
 _AGREEMENT = {16: 2.0**-5, 32: 2.0**-9, 64: 2.0**-20}
 """How far, relative to RMS(truth), the user's own kernel may be from reference() before the two are called different
 functions: bf16 has 8 bits of precision and TF32 11, and both get a few roundings. Deliberately loose: what candidates
@@ -27,7 +29,7 @@ def failure_of(result: StepResult, *, of_task: bool = False) -> dict[str, Any]:
     if result.overdue:
         return _timed_out(result, _overdue_words(result), of_task)
     if result.how == "swarming":
-        return _failure("crash", f"it had started more than {MAX_FAMILY} processes, and was ended for it")
+        return _failure("crash", SWARMED)
     if result.how == "flooded":
         return _failure("crash", "its answer was larger than any honest one")
     if result.error is not None:
@@ -54,7 +56,7 @@ def _ended(result: StepResult, of_task: bool) -> dict[str, Any]:
     if _is_memory(result.log):
         return _failure("out-of-memory", "ran out of its memory limit")
     if result.exit_code < 0:
-        name = signal.Signals(-result.exit_code).name
+        name = signal_name(-result.exit_code)
         said, _, report = result.log.partition(_FAULT_REPORT)
         line = _fault_line(report, str(result.folder), of_task)
         where = f"line {line}: " if line else ""

@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from . import kernelcalls as kernel
 from .errors import StepError
 from .kinds import Kind
 from .patience import Patience
+from .signals import signal_name
 from .wire import encode, read_messages
 
 START_PATIENCE_S = 180.0
@@ -183,7 +183,8 @@ class Zygote:
             raise StepError(
                 "host-failure", "the process that starts the judge's children died; the host must be restarted"
             )
-        result = _last_line(answer["result"])
+        # What was ended has no answer, even where its pipe holds one: a candidate can have written that.
+        result = _last_line(answer["result"]) if answer["how"] == "finished" else {}
         error = result.get("error")
         return StepResult(
             how=answer["how"],
@@ -237,7 +238,7 @@ def _last_line(text: str) -> dict[str, Any]:
 
 def _start_failure(process: subprocess.Popen[bytes] | None) -> str:
     code = process.wait() if process else -1
-    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    how = signal_name(-code) if code < 0 else f"exit code {code}"
     return f"{sys.executable} ended ({how}) while importing torch and triton; see the run's log"
 
 

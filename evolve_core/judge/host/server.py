@@ -24,6 +24,8 @@ from .sandbox import probe
 from .wire import Writer, read_messages
 
 PROTOCOL = 1
+OPEN_S = 600.0
+"""For a client that does not say when it wants its task open."""
 
 
 class Server:
@@ -163,7 +165,7 @@ class Server:
             mode=params.get("mode", "no-gpu"),
             teeth=bool(params.get("teeth")),
         )
-        task, baseline = self._ready_judge().open(text, cancel)
+        task, baseline = self._ready_judge().open(text, float(params.get("deadline_s", OPEN_S)), cancel)
         role = "both" if text.mode == "gpu" else "timed"
         workloads = [_workload(one, "listed", role) for one in task.timed]
         workloads += [_workload(one, "domain", "checked") for one in task.drawn]

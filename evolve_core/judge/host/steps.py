@@ -36,6 +36,17 @@ UNTRUSTED = {"compile", "compile-cuda", "lower", "run", "profile", "gpu"}
 """Steps that execute a candidate: whatever escapes from them is the candidate's doing."""
 
 
+def look_pause_s(step: str) -> float | None:
+    """Between two looks at what a child has computed and started; None where its deadline is enough, as it runs
+    nobody's candidate.
+
+    A fork bomb must not get far before it is seen. Beside a measurement the looks are rare: each reads all of /proc.
+    """
+    if step not in UNTRUSTED:
+        return None
+    return 5.0 if kind_of(step) is Kind.GPU else 0.5
+
+
 def kind_of(step: str) -> Kind:
     """The kind of zygote that runs ``step``."""
     if step in ("run", "profile"):

@@ -7,6 +7,7 @@ of whatever they leave behind.
 
 from __future__ import annotations
 
+import math
 import os
 import selectors
 import signal
@@ -17,18 +18,17 @@ from typing import Any
 
 from . import kernelcalls as kernel
 from .child import run_step
-from .descendants import family_of, kill_everything, kill_group, kill_strays
+from .descendants import Processes, kill_everything, kill_group, kill_strays
 from .kinds import Kind
 from .patience import Patience
 from .sandbox import MAX_FAMILY, Limits
+from .steps import look_pause_s
 from .warm import warm_up
 from .wire import LineBuffer, encode
 
 MAX_RESULT_BYTES = 32 << 20
 LOG_HEAD_BYTES = 16 << 10
 LOG_TAIL_BYTES = 16 << 10
-PAUSE_S = 0.5
-"""Between two looks at what a child has computed and started: a fork bomb must not get far before it is seen."""
 
 
 @dataclass
@@ -61,8 +61,8 @@ class Job:
     log_pipe: int
     patience: Patience
     started: float
-    due: float
-    """When it is to be looked at next, on the monotonic clock."""
+    pause_s: float | None
+    """Between two looks at it; None: nobody looks."""
     how: str = "finished"
     result: bytearray = field(default_factory=bytearray)
     log: Log = field(default_factory=Log)
@@ -81,6 +81,8 @@ class Zygote:
         self._jobs: dict[int, Job] = {}
         self._selector = selectors.DefaultSelector()
         self._selector.register(channel, selectors.EVENT_READ, self._on_channel)
+        self._next_look = math.inf
+        """On the monotonic clock: one look at all that are looked at."""
         self._open = True
 
     def run(self) -> None:
@@ -90,29 +92,42 @@ class Zygote:
                 if self._selector.get_map().get(key.fd) is key:
                     key.data()
             self._end_the_overdue()
+            self._look_when_due()
         kill_everything()
 
     def _pause_s(self) -> float | None:
         if not self._jobs:
             return None
-        return max(0.0, min(job.due for job in self._jobs.values()) - time.monotonic())
+        return max(0.0, min(self._next_look, *(job.deadline for job in self._jobs.values())) - time.monotonic())
 
     def _end_the_overdue(self) -> None:
         for job in list(self._jobs.values()):
-            now = time.monotonic()
-            if now >= job.deadline:
+            if time.monotonic() >= job.deadline:
                 self._kill(job, "timeout")
-            elif now >= job.due:
-                self._look_at(job)
 
-    def _look_at(self, job: Job) -> None:
-        family = family_of(job.pid)
+    def _look_when_due(self) -> None:
+        if time.monotonic() < self._next_look:
+            return
+        seen = Processes.now()
+        for job in list(self._jobs.values()):
+            if job.pause_s is not None:
+                self._look_at(job, seen)
+        # A child keeps its orphans (child.py) unless it has undone that: then nobody knows whose they are.
+        known = self._leaders()
+        if set(seen.children_of(os.getpid())) - known:
+            kill_strays(known)
+        pauses = [job.pause_s for job in self._jobs.values() if job.pause_s is not None]
+        self._next_look = time.monotonic() + min(pauses) if pauses else math.inf
+
+    def _look_at(self, job: Job, seen: Processes) -> None:
+        family = seen.family_of(job.pid)
         if family.members > MAX_FAMILY:
             self._kill(job, "swarming")
         elif job.patience.processor_s is not None and family.processor_s >= job.patience.processor_s:
             self._kill(job, "exhausted")
-        else:
-            job.due = min(time.monotonic() + PAUSE_S, job.deadline)
+
+    def _leaders(self) -> set[int]:
+        return {job.pid for job in self._jobs.values()}
 
     def _on_channel(self) -> None:
         data = self._channel.recv(1 << 16)
@@ -137,18 +152,18 @@ class Zygote:
             run_step(message, _limits(message["limits"]), zygote, result_writer, log_writer)
         os.close(result_writer)
         os.close(log_writer)
-        now = time.monotonic()
-        patience = Patience(**message["patience"])
         job = Job(
             number=message["start"],
             pid=pid,
             pid_descriptor=os.pidfd_open(pid),
             result_pipe=result_reader,
             log_pipe=log_reader,
-            patience=patience,
-            started=now,
-            due=now + PAUSE_S,
+            patience=Patience(**message["patience"]),
+            started=time.monotonic(),
+            pause_s=look_pause_s(message["step"]),
         )
+        if job.pause_s is not None:
+            self._next_look = min(self._next_look, job.started + job.pause_s)
         self._jobs[job.number] = job
         self._selector.register(job.result_pipe, selectors.EVENT_READ, lambda: self._on_result(job))
         self._selector.register(job.log_pipe, selectors.EVENT_READ, lambda: self._on_log(job))
@@ -185,7 +200,7 @@ class Zygote:
         del self._jobs[job.number]
         kill_group(job.pid)
         _, status, used = os.wait4(job.pid, 0)
-        kill_strays({other.pid for other in self._jobs.values()})
+        kill_strays(self._leaders())
         job.result += _drain(job.result_pipe, MAX_RESULT_BYTES - len(job.result))
         job.log.add(_drain(job.log_pipe, LOG_TAIL_BYTES))
         for descriptor in (job.result_pipe, job.log_pipe, job.pid_descriptor):

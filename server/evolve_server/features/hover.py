@@ -18,7 +18,7 @@ def handle(app: App, params: types.HoverParams) -> types.Hover | None:
         return None
     line = params.position.line
     view = next((v for v in app.view.kernels(document) if v.anchored.line <= line <= v.anchored.name_line), None)
-    text = about(view) if view is not None else ""
+    text = about(view, app.workspace(view.path)) if view is not None else ""
     if not text:
         return None
     return types.Hover(types.MarkupContent(types.MarkupKind.Markdown, text))

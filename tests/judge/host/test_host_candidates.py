@@ -127,6 +127,7 @@ def test_syntax_error(bench: Bench, doubling: OpenedTask) -> None:
 def test_missing_entry(bench: Bench, doubling: OpenedTask) -> None:
     observed = bench.judge(doubling, changed("def double(x):", "def triple(x):"))
     assert observed.failure is not None and "'double'" in observed.failure.message
+    assert observed.failure.kind == Failure.CRASH
 
 
 def test_raising_host_code(bench: Bench, doubling: OpenedTask) -> None:

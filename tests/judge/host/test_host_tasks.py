@@ -98,9 +98,9 @@ def test_helper_of_the_task_that_raises(bench: Bench, tmp_path: Path) -> None:
 
 def way_out(package: str) -> str:
     return (
-        f"{package} is not installed in {PYTHON}. Install it there ({PYTHON} -m pip install {package}), or choose the "
-        "interpreter that has it: --python, the setting kernelEvolve.python, [tool.kernel-evolve] python in "
-        "pyproject.toml, or VIRTUAL_ENV. A module of your own is looked for beside that file."
+        f"If {package} is a module of yours, it is looked for beside that file; if not, install the package that has "
+        f"it ({PYTHON} -m pip install …), or choose the interpreter that has it: --python, the setting "
+        "kernelEvolve.python, [tool.kernel-evolve] python in pyproject.toml, or VIRTUAL_ENV."
     )
 
 
@@ -421,6 +421,7 @@ def test_interpreter_that_does_not_exist(tmp_path: Path) -> None:
         ("exit 3", "it ended with exit code 3."),
         ("echo no such option >&2; exit 2", 'it ended with exit code 2 and said "no such option".'),
         ("kill -9 $$", "it ended with SIGKILL."),
+        ("kill -35 $$", "it ended with signal 35."),
         ("echo Hello; cat >/dev/null", 'it runs on and said "Hello".'),
         ("echo 5", 'it ended with exit code 0 and said "5".'),
     ],
@@ -432,8 +433,9 @@ def test_interpreter_that_is_no_python(tmp_path: Path, script: str, said: str) -
     with pytest.raises(HostDied) as caught:
         start(python, tmp_path)
     assert str(caught.value) == (
-        f"{python} did not answer as a Python interpreter: {said} Its output is in {tmp_path / 'log'}. "
-        "Name another with --python, or the setting kernelEvolve.python in an editor."
+        f"{python} did not start the judge host: {said} Its output is in {tmp_path / 'log'}. "
+        "If that is no Python, or too old a one, name another with --python, or the setting kernelEvolve.python in an "
+        "editor."
     )
 
 

@@ -115,7 +115,7 @@ def test_a_run_whose_journal_cannot_grow_says_so_and_resumes(softmax, tmp_path):
     assert runner.returncode == 2 and run is not None and run.state is RunState.INTERRUPTED
     assert "journal.sqlite cannot be written (disk I/O error)" in run.reason
     go_on = shlex.join(["--workspace", str(tmp_path), "--python", sys.executable])
-    ended = f"Free some space on that disk, then go on with `kernel-evolve run --resume r1 {go_on}`."
+    ended = f"See whether its disk or a limit is full, then go on with `kernel-evolve run --resume r1 {go_on}`."
     assert run.reason.endswith(ended)
     assert said == f"kernel-evolve: {run.reason}"
     with start(tmp_path, "--resume", "r1") as resumed:

@@ -77,8 +77,9 @@ def test_an_interpreter_that_is_no_python(evolve, tmp_path):
     assert ended.run is not None and ended.run.state is RunState.FAILED
     log = tmp_path / ".kernel-evolve" / "logs" / "r1.log"
     assert log.exists() and ended.run.reason == (
-        "/bin/false did not answer as a Python interpreter: it ended with exit code 1. "
-        f"Its output is in {log}. Name another with --python, or the setting kernelEvolve.python in an editor."
+        "/bin/false did not start the judge host: it ended with exit code 1. "
+        f"Its output is in {log}. If that is no Python, or too old a one, name another with --python, or the setting "
+        "kernelEvolve.python in an editor."
     )
 
 

@@ -179,4 +179,6 @@ def test_a_file_that_is_no_json_or_not_there(tmp_path: Path) -> None:
     ended = kernel_evolve(tmp_path, "verify", "x.json")
     assert ended.returncode == 2 and "x.json is not JSON" in ended.stderr
     ended = kernel_evolve(tmp_path, "verify", "missing.json")
-    assert ended.returncode == 2 and "missing.json: it, or its folder, is not there. Check the name" in ended.stderr
+    assert (
+        ended.returncode == 2 and "There is no file missing.json. A run's evidence: kernel-evolve show" in ended.stderr
+    )

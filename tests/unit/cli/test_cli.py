@@ -15,9 +15,12 @@ from pathlib import Path
 import pytest
 
 from evolve_core import __version__
+from evolve_core.cli.run import _finish
 from evolve_core.cli.selection import select
+from evolve_core.errors import UsageError
 from evolve_core.journal.lock import runner_lock
 from evolve_core.journal.model import Control, RunSpec, RunState
+from evolve_core.journal.reader import JournalReader
 from evolve_core.journal.writer import JournalWriter
 from evolve_core.judge.host.gpu.nvml import list_devices
 from evolve_core.judge.verdict import Correctness, Speed, Stage, Trust, Verdict
@@ -88,6 +91,8 @@ def test_the_place_that_kernels_prints_names_a_kernel(workspace):
     assert [k.name for k in selected.kernels] == ["softmax_kernel"] and named.startswith("softmax_kernel")
     last = selected.kernels[0].span.end_line + 1
     assert select(f"{workspace / 'softmax.py'}:{last}:5").kernels == selected.kernels
+    with pytest.raises(UsageError, match=r"There is no kernel k{300} in"):  # More than a file's name can have.
+        select(f"{workspace / 'softmax.py'}::{'k' * 300}")
 
 
 @pytest.mark.parametrize(
@@ -97,6 +102,7 @@ def test_the_place_that_kernels_prints_names_a_kernel(workspace):
         (("kernels", "notes.txt"), "notes.txt is neither Python (.py) nor CUDA (.cu, .cuh)."),
         (("kernels", "binary.py"), "binary.py holds NUL bytes: it is not source text"),
         (("run", "softmax.py:2"), "Line 2 of softmax.py is in no kernel (kernels there: softmax_kernel at 9)."),
+        (("run", "empty.py:1"), "There are no kernels in empty.py; a kernel is a function under @triton.jit"),
         (("run", "softmax.py::nope"), "There is no kernel nope in softmax.py (kernels there: softmax_kernel)."),
         (("run", "softmax.py", "--budget", "soon"), "'soon' is no budget."),
         (("run", "softmax.py", "--budget", "0c"), "A budget of 0c leaves nothing to search with."),
@@ -106,10 +112,13 @@ def test_the_place_that_kernels_prints_names_a_kernel(workspace):
         (("run", "softmax.py", "--proposers", "magic"), "no proposer is called 'magic'"),
         (("run", "softmax.py", "--models", "nonsense"), "nonsense"),
         (("run", "softmax.py", "--workspace", "nowhere"), "Directory 'nowhere' does not exist."),
-        (("run",), "Name a file: kernel-evolve run FILE[::KERNEL]"),
+        (("run",), "Name a file: kernel-evolve run FILE[::KERNEL|:LINE]"),
         (("task", "check", "empty.py"), "There are no kernels in empty.py; a kernel is a function under @triton.jit"),
         (("task", "new", "empty.py"), "There are no kernels in empty.py; a kernel is"),
         (("run", "empty.py"), "There are no kernels in empty.py; a kernel is"),
+        (("show", "r9", "--workspace", "a b"), "run r9 in a b; `kernel-evolve runs --workspace '/"),
+        (("cancel", "r9", "--workspace", "a b"), "run r9 in a b; `kernel-evolve runs --workspace '/"),
+        (("run", "--resume", "r9", "--workspace", "a b"), "run r9 in a b; `kernel-evolve runs --workspace '/"),
         (("show", "r9"), "There is no run r9 in "),
         (("apply", "r9"), "There is no run r9 in "),
         (("cancel", "r9"), "There is no run r9 in "),
@@ -118,6 +127,7 @@ def test_the_place_that_kernels_prints_names_a_kernel(workspace):
 def test_one_clear_message_and_exit_code_2(workspace, arguments, message):
     (workspace / "notes.txt").write_text("hello")
     (workspace / "empty.py").write_text("")
+    (workspace / "a b").mkdir()
     (workspace / "binary.py").write_bytes(b"\xff\xfe\x00\x80" * 50)
     ended = cli(*arguments, cwd=workspace)
     assert ended.returncode == 2
@@ -202,6 +212,7 @@ def test_apply_refuses_a_kernel_that_was_edited(finished):
     path.write_text(edited)
     ended = cli("apply", "r1", cwd=finished)
     assert ended.returncode == 2 and "edited or removed since" in ended.stderr
+    assert ended.stderr.endswith(f"see the winner: kernel-evolve show r1 --diff --workspace {finished}\n")
     assert path.read_text() == edited
 
 
@@ -281,6 +292,19 @@ def test_a_cancelled_run_gives_what_it_had_confirmed(finished):
         journal.set_state("r1", RunState.CANCELLED, "Cancelled by the user.")
     assert cli("apply", "r1", cwd=finished).returncode == 0
     assert "num_warps=8" in (finished / "softmax.py").read_text()
+
+
+def test_what_a_run_ends_with_can_be_pasted_anywhere(finished, capsys, monkeypatch):
+    monkeypatch.chdir(finished)
+    with closing(JournalReader(finished)) as reader:
+        record = reader.run("r1")
+    assert record is not None
+    _finish(record, finished, as_json=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "run r1: done. num_warps 4 → 8",
+        f"see it:   kernel-evolve show r1 --workspace {finished}",
+        f"apply it: kernel-evolve apply r1 --workspace {finished}",
+    ]
 
 
 def test_a_cancelled_run_gives_nothing_that_was_only_screened(finished):

@@ -21,6 +21,7 @@ from evolve_core.judge.host import landlock, measuring, seccomp
 from evolve_core.judge.host.gpu import trial
 from evolve_core.judge.host.gpu.confinement import Confinement, Layer, confine
 from evolve_core.judge.host.gpu.trial import working_layers
+from evolve_core.judge.host.patience import Patience
 from evolve_core.judge.host.pool import Cancel, StepResult
 from tests.gpu.attacks import ATTACKS, Target
 
@@ -215,7 +216,7 @@ def test_a_trial_is_made_in_a_child_behind_the_layers_themselves(
 
 def answering(value: dict[str, Any] | None) -> Any:
     """A judge whose steps answer ``value``."""
-    result = StepResult("finished", 1, value, None, "", 0.0, Path())
+    result = StepResult("finished", 1, value, None, "", 0.0, Path(), Patience(1.0))
     return SimpleNamespace(
         bench_layers=None, hidden=[], spool=Path("no-such-folder"), step=lambda *arguments, **named: result
     )

@@ -139,6 +139,9 @@ def test_text_in_another_encoding_is_named_as_such(tmp_path: Path) -> None:
         "kernel.py is not UTF-8 text (line 1 has the byte 0xe9); save it as UTF-8, or give it another suffix if it is data"
     )
     assert isinstance(read_source(tmp_path / "missing.py"), SyntaxProblem)
+    path.write_bytes(b"\xef\xbb\xbfab\nabc\xff\n")
+    problem = read_source(path)
+    assert isinstance(problem, SyntaxProblem) and "(line 2 has the byte 0xff)" in problem.message
     path.write_text("\ufeffx = 'é'\r\n", newline="")
     assert read_source(path) == "x = 'é'\r\n"
 

@@ -1,0 +1,82 @@
+"""When a zygote looks at its children, and what it makes of /proc."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from evolve_core.judge.host import zygote as looked
+from evolve_core.judge.host.descendants import Processes, parent_and_ticks
+from evolve_core.judge.host.patience import Patience
+from evolve_core.judge.host.steps import look_pause_s
+from evolve_core.judge.host.zygote import Job, Zygote
+
+
+def sleeper(pause_s: float | None, wall_s: float = 600.0) -> Job:
+    child = os.fork()
+    if not child:
+        time.sleep(600)
+        os._exit(0)
+    pipes = [os.open(os.devnull, os.O_RDONLY) for _ in range(2)]
+    return Job(child, child, os.pidfd_open(child), *pipes, Patience(wall_s), time.monotonic(), pause_s)
+
+
+@pytest.fixture
+def zygote(monkeypatch: pytest.MonkeyPatch) -> Iterator[Zygote]:
+    """In this process, whose other children are not its."""
+    monkeypatch.setattr(looked, "kill_strays", lambda known: None)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        zygote = Zygote(ours)
+        yield zygote
+        for job in list(zygote._jobs.values()):
+            zygote._kill(job, "cancelled")
+        zygote._selector.close()
+
+
+@pytest.mark.parametrize(
+    ("stat", "found"),
+    [
+        (b"7 (a) b) S 3 7 7 0 -1 0 0 0 0 0 1 2 3 4 20", (3, 10)),
+        (b"", (-1, 0)),
+        (b"7 (a) S", (-1, 0)),
+        (b"7 (a) S ? 7", (-1, 0)),
+    ],
+)
+def test_a_short_or_odd_entry_is_nobodys_child(stat: bytes, found: tuple[int, int]) -> None:
+    assert parent_and_ticks(stat) == found
+
+
+def test_only_who_runs_candidates_is_looked_at_and_seldom_beside_a_measurement() -> None:
+    pauses = {step: look_pause_s(step) for step in ("describe", "compare", "gpu-session", "compile", "run", "gpu")}
+    assert pauses == {"describe": None, "compare": None, "gpu-session": None, "compile": 0.5, "run": 0.5, "gpu": 5.0}
+
+
+def test_one_reading_of_proc_serves_all_jobs(zygote: Zygote, monkeypatch: pytest.MonkeyPatch) -> None:
+    readings: list[Processes] = []
+
+    class Counted(Processes):
+        @classmethod
+        def now(cls) -> Processes:
+            readings.append(Processes.now())
+            return readings[-1]
+
+    monkeypatch.setattr(looked, "Processes", Counted)
+    zygote._jobs = {job.number: job for job in (sleeper(0.5), sleeper(0.5), sleeper(None))}
+    zygote._next_look = 0.0
+    zygote._look_when_due()
+    zygote._look_when_due()
+    assert len(readings) == 1 and len(zygote._jobs) == 3
+
+
+@pytest.mark.parametrize("pause_s", [None, 0.5])
+def test_a_deadline_is_not_waited_past(zygote: Zygote, pause_s: float | None) -> None:
+    job = sleeper(pause_s, wall_s=0.1)
+    zygote._jobs = {job.number: job}
+    zygote._next_look = job.started + pause_s if pause_s else math.inf
+    assert (zygote._pause_s() or 0) <= 0.1
