@@ -132,7 +132,7 @@ def interpret(
         "inputs": drawn.inputs,
         "poisons": list(poisons),
         "idle": idle,
-        "seconds": _SHARE * patience.least_s,
+        "seconds": _SHARE * (patience.processor_s or patience.wall_s),
         "file": Path(task.text.source_file).name,
     }
     result = judge.step("interpret", payload, cancel, patience, folder)
