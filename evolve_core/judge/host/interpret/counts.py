@@ -8,11 +8,11 @@ they are rough, and only ratios between variants of one kernel rest on them.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..account.records import Counts
 from . import compat
 
 if TYPE_CHECKING:
@@ -61,23 +61,6 @@ _CONSTANTS = (
     "get_uint64", "get_fp16", "get_bf16", "get_fp32", "get_fp64", "get_null_value",
 )  # fmt: skip
 _KEEP_CONSTANT = ("create_splat", "create_broadcast", "create_expand_dims", "create_reshape")
-
-
-@dataclass
-class Counts:
-    """Work of one program so far. ``dot_tile``: (m, n, k) of its largest matrix product."""
-
-    numbers: dict[str, float] = field(default_factory=dict)
-    dot_tile: tuple[int, int, int] = (0, 0, 0)
-
-    def add(self, name: str, amount: float) -> None:
-        self.numbers[name] = self.numbers.get(name, 0.0) + amount
-
-    def scale_since(self, before: dict[str, float], factor: float) -> None:
-        """Multiplies what was added since ``before``: a loop that was cut short stands for all of its steps."""
-        for name, value in self.numbers.items():
-            start = before.get(name, 0.0)
-            self.numbers[name] = start + (value - start) * factor
 
 
 class Counter:
@@ -193,9 +176,7 @@ def _dot_kind(left: Any, precision: Any) -> tuple[str, float]:
 def _count_dot(counter: Counter, kind: str, passes: float, m: int, n: int, k: int, batch: int) -> None:
     if counter.current is None:
         return
-    counter.current.add(f"dot:{kind}", 2.0 * m * n * k * batch * passes)
-    if m * n * k > counter.current.dot_tile[0] * counter.current.dot_tile[1] * counter.current.dot_tile[2]:
-        counter.current.dot_tile = (m, n, k)
+    counter.current.add_dot(kind, passes, m, n, k, batch)
 
 
 def _dot(counter: Counter) -> Callable[..., Any]:

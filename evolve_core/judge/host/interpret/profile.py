@@ -11,7 +11,6 @@ SwiGLU 4096×11008 0.03 s, matmul 4096³ with 64×64×32 tiles 1.2 s.
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from dataclasses import dataclass, field
@@ -19,22 +18,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import compat, sample
+from ..account import sample
+from ..account.records import WAVE_PROGRAMS, SampledLaunch, SampledProgram, work_of
+from ..account.sectors import Traffic, sectors_of
+from . import compat
 from .access import Access, watched
 from .bounds import mark_origins, stray_record
-from .counts import Counter, Counts, counted
+from .counts import Counter, counted
 from .location import current_kernel_line
 from .memory import MemoryMap, origins_carried
-from .sectors import SECTOR_BYTES, Traffic, distinct, line_count, sectors_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-# The wave that is looked at: as many programs as a large GPU runs at once with two on each multiprocessor.
-_WAVE_PROGRAMS = 256
-# After so many of them it is clear whether they share anything at all.
-_WAVE_LOOK = 16
-_NOTHING_SHARED = 0.95
 # A program in the wave without a loop ends at the latest after so many accesses.
 _WAVE_ACCESSES = 64
 # Effort is bounded by what was done, not by the clock, so that a profile is the same on a busy machine: an access costs
@@ -53,23 +49,6 @@ class _EndOfProgram(BaseException):
 
 
 @dataclass
-class _Program:
-    """One program that was run to its end. ``weight``: how many programs of the grid it stands for."""
-
-    linear: int
-    weight: float
-    counts: Counts = field(default_factory=Counts)
-    traffic: Traffic = field(default_factory=Traffic)
-    seen: dict[str, float] = field(default_factory=dict)
-    """``load_sectors`` and ``store_sectors`` that were really seen; in ``counts`` they stand for every loop step."""
-
-    def stretch(self, side: str) -> float:
-        """Sectors it stands for over sectors that were seen: more than 1 where a loop was cut short."""
-        seen = self.seen.get(side, 0.0)
-        return self.counts.numbers.get(side, 0.0) / seen if seen else 1.0
-
-
-@dataclass
 class _Loop:
     steps: int
     before: dict[str, float]
@@ -79,9 +58,7 @@ class _Loop:
 class _LaunchRecord:
     launch: compat.Launch
     memory: MemoryMap
-    grid: compat.Program = (1, 1, 1)
-    programs: list[_Program] = field(default_factory=list)
-    wave: list[Traffic] = field(default_factory=list)
+    sampled: SampledLaunch
     strays: list[dict[str, Any]] = field(default_factory=list)
     started: float = 0.0
     effort: int = 0
@@ -97,7 +74,7 @@ class _Profiler:
         self._wanted = programs
         self._weights: list[float] = []
         self._index = 0
-        self._program: _Program | None = None
+        self._program: SampledProgram | None = None
         self._wave: Traffic | None = None
         self._accesses = 0
         self._deadline = math.inf
@@ -106,14 +83,15 @@ class _Profiler:
     # -- launches and programs
 
     def begin_launch(self, launch: compat.Launch) -> None:
-        record = _LaunchRecord(launch, MemoryMap(launch.arguments))
+        extents = {name: _extent_bytes(tensor) for name, tensor in launch.arguments.items()}
+        record = _LaunchRecord(launch, MemoryMap(launch.arguments), SampledLaunch(launch.kernel, extents))
         record.started = time.perf_counter()
         self.launches.append(record)
         self._index = 0
 
     def choose_programs(self, grid: compat.Program) -> Sequence[compat.Program]:
         record = self.launches[-1]
-        record.grid = grid
+        record.sampled.grid = grid
         chosen = sample.choose(grid, self._wanted)
         programs = [s.program for s in chosen]
         self._weights = [s.weight for s in chosen]
@@ -122,7 +100,7 @@ class _Profiler:
             # Only for what it shares with the one before it; it stands for no other program.
             programs.append(beside)
             self._weights.append(0.0)
-        wave = range(min(_WAVE_PROGRAMS, sample.total(grid)))
+        wave = range(min(WAVE_PROGRAMS, sample.total(grid)))
         return [*programs, *(sample.at(grid, index) for index in wave)]
 
     def run_program(self, program: compat.Program, run: Callable[[], None], pointers: dict[str, Any]) -> None:
@@ -131,13 +109,15 @@ class _Profiler:
         mark_origins(pointers.items())
         late = time.perf_counter() - record.started > _LAUNCH_SECONDS
         if index < len(self._weights):
-            if record.programs and (late or record.effort > _LAUNCH_EFFORT):
+            if record.sampled.programs and (late or record.effort > _LAUNCH_EFFORT):
                 return
-            self._run_sampled(record, _Program(sample.linear(record.grid, program), self._weights[index]), run)
+            self._run_sampled(
+                record, SampledProgram(sample.linear(record.sampled.grid, program), self._weights[index]), run
+            )
         elif not late and self._wave_goes_on(record):
             self._run_in_wave(record, run)
 
-    def _run_sampled(self, record: _LaunchRecord, program: _Program, run: Callable[[], None]) -> None:
+    def _run_sampled(self, record: _LaunchRecord, program: SampledProgram, run: Callable[[], None]) -> None:
         self._program, self.counter.current = program, program.counts
         self.counter.waited = True
         self._deadline, self._effort = time.perf_counter() + _PROGRAM_SECONDS, 0
@@ -146,12 +126,12 @@ class _Profiler:
         finally:
             self._program, self.counter.current = None, None
         record.effort += self._effort
-        record.programs.append(program)
+        record.sampled.programs.append(program)
 
     def _wave_goes_on(self, record: _LaunchRecord) -> bool:
         if record.wave_effort > _WAVE_EFFORT:
             return False
-        return len(record.wave) != _WAVE_LOOK or _share(record.wave) < _NOTHING_SHARED
+        return record.sampled.wave_tells_more()
 
     def _run_in_wave(self, record: _LaunchRecord, run: Callable[[], None]) -> None:
         self._wave, self._accesses, self._effort = Traffic(), 0, 0
@@ -161,7 +141,7 @@ class _Profiler:
             pass
         finally:
             wave, self._wave = self._wave, None
-        record.wave.append(wave)
+        record.sampled.wave.append(wave)
         record.wave_effort += self._effort
 
     def end_launch(self) -> None:
@@ -235,10 +215,7 @@ class _Profiler:
         if access.kind == "atomic":
             counts.add("atomic_ops", access.addresses.size)
         else:
-            counts.add(f"{side}_lines", line_count(sectors, self._storage_start(access)))
-            counts.add(f"{side}_bytes", size)
-            counts.add(f"{side}_sectors", sectors.size)
-            self._program.seen[f"{side}_sectors"] = self._program.seen.get(f"{side}_sectors", 0.0) + sectors.size
+            self._program.plain_access(side, sectors, size, self._storage_start(access))
         if sectors.size:
             self._program.traffic.add(side == "store", access.origin, sectors)
 
@@ -258,132 +235,14 @@ def _narrowed(access: Access, inside: Any) -> Any:
     return mask
 
 
-# -- from records to numbers
-
-
-def _by_tensor(traffics: list[Traffic]) -> dict[frozenset[str], list[Any]]:
-    """For each tensor, one array of distinct loaded sectors per program that loads from it."""
-    found: dict[frozenset[str], list[Any]] = {}
-    for traffic in traffics:
-        for origin, parts in traffic.loads.items():
-            found.setdefault(origin, []).append(distinct(parts))
-    return found
-
-
-def _share(traffics: list[Traffic]) -> float:
-    """Distinct sectors over the sum of every program's own: 1 where nothing is shared."""
-    tensors = _by_tensor(traffics).values()
-    own = sum(part.size for parts in tensors for part in parts)
-    together = sum(distinct(parts).size for parts in tensors)
-    return together / own if own else 1.0
-
-
-def _wave_sectors(record: _LaunchRecord) -> dict[str, float] | None:
-    """Distinct sectors that a wave of consecutive programs loads together, over their whole run.
-
-    A program's first loop step stands for the later ones, on the assumption that programs of a wave keep pace. For a
-    tensor that is only read after the first step, two neighbours that were run to their ends tell what is shared:
-    u(n) = u·n^log2(2·share) joins "all of it" (share ½, u(n) = u) and "none" (share 1, u(n) = n·u).
-    """
-    if len(record.wave) < 2:
-        return None
-    programs = len(record.wave)
-    in_wave = _by_tensor(record.wave)
-    neighbours = _neighbours(record)
-    total = 0.0
-    for origin, mean in _unique(record, "load").items():
-        parts = in_wave.get(origin)
-        if parts and len(parts) == programs:
-            share = distinct(parts).size / sum(part.size for part in parts)
-            total += share * programs * mean
-        elif origin in neighbours:
-            total += mean * programs ** math.log2(2.0 * max(0.5, neighbours[origin]))
-        else:
-            total += programs * mean
-    return {"programs": programs, "sectors": total}
-
-
-def _neighbours(record: _LaunchRecord) -> dict[frozenset[str], float]:
-    ordered = sorted(record.programs, key=lambda p: p.linear)
-    for first, second in itertools.pairwise(ordered):
-        if second.linear == first.linear + 1:
-            pair = _by_tensor([first.traffic, second.traffic])
-            return {o: distinct(p).size / sum(part.size for part in p) for o, p in pair.items() if len(p) == 2}
-    return {}
-
-
-def _mean(record: _LaunchRecord, value: Callable[[_Program], float]) -> float:
-    weight = sum(p.weight for p in record.programs)
-    return sum(p.weight * value(p) for p in record.programs) / weight if weight else 0.0
-
-
-def _unique(record: _LaunchRecord, side: str) -> dict[frozenset[str], float]:
-    """Mean distinct sectors a program loads (or stores) by tensor."""
-    sizes = [
-        {origin: distinct(parts).size * p.stretch(f"{side}_sectors") for origin, parts in _parts(p, side).items()}
-        for p in record.programs
-    ]
-    weight = sum(p.weight for p in record.programs)
-    total: dict[frozenset[str], float] = {}
-    for program, size in zip(record.programs, sizes, strict=True):
-        for origin, sectors in size.items():
-            total[origin] = total.get(origin, 0.0) + program.weight * sectors / weight
-    return total
-
-
-def _parts(program: _Program, side: str) -> dict[frozenset[str], list[Any]]:
-    return program.traffic.loads if side == "load" else program.traffic.stores
-
-
-def _compulsory_bytes(record: _LaunchRecord, sectors: dict[frozenset[str], float]) -> float:
-    """What must move at least once: never more than the tensor itself, however many programs read it."""
-    programs = sample.total(record.grid)
-    total = 0.0
-    for origin, mean in sectors.items():
-        touched = programs * mean * SECTOR_BYTES
-        known = [record.memory.allocations[name] for name in origin if name in record.memory.allocations]
-        sizes = sum(_extent_bytes(record.launch.arguments[a.name]) for a in known)
-        total += min(touched, sizes) if known else touched
-    return total
+def _work(record: _LaunchRecord, index: int) -> dict[str, Any]:
+    return work_of(record.sampled, index, record.strays)
 
 
 def _extent_bytes(tensor: Any) -> float:
     """Distinct bytes of a tensor: an axis of stride 0 repeats what is there once."""
     sizes = [size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride]
     return float(math.prod(sizes) * tensor.element_size())
-
-
-_PLAIN = (
-    "load_bytes", "store_bytes", "load_sectors", "store_sectors", "atomic_ops", "fp_ops", "special_ops", "int_ops",
-    "loop_steps", "loops", "reductions", "load_lines", "store_lines", "memory_trips",
-)  # fmt: skip
-
-
-def _work(record: _LaunchRecord, index: int) -> dict[str, Any]:
-    names = {name for p in record.programs for name in p.counts.numbers}
-
-    def mean(name: str) -> float:
-        return _mean(record, lambda p: p.counts.numbers.get(name, 0.0))
-
-    loads, stores = _unique(record, "load"), _unique(record, "store")
-    tiles = [p.counts.dot_tile for p in record.programs]
-    per_program: dict[str, Any] = {name: mean(name) for name in _PLAIN}
-    per_program["unique_sectors"] = sum(loads.values())
-    per_program["dot_flops"] = {
-        name.removeprefix("dot:"): mean(name) for name in sorted(names) if name.startswith("dot:")
-    }
-    per_program["dot_tile"] = list(max(tiles, key=math.prod, default=(0, 0, 0)))
-    return {
-        "launch": index,
-        "kernel": record.launch.kernel,
-        "grid": list(record.grid),
-        "programs": sample.total(record.grid),
-        "sampled": len(record.programs),
-        "per_program": per_program,
-        "compulsory_bytes": _compulsory_bytes(record, loads) + _compulsory_bytes(record, stores),
-        "wave_unique_sectors": _wave_sectors(record),
-        "out_of_bounds": record.strays,
-    }
 
 
 def profile_entry(entry: Callable[..., Any], inputs: dict[str, Any], programs: int = 3) -> list[dict[str, Any]]:
