@@ -28,7 +28,7 @@ class KernelFacts:
 
 @dataclass(frozen=True, slots=True)
 class WorkProfile:
-    """Dynamic work of one launch on one workload, from programs sampled by Triton's interpreter.
+    """Dynamic work of one launch on one workload, from a few sampled programs.
 
     Everything named ``*_per_program`` is a mean over the sampled programs; a sector is 32 bytes.
     ``load_sectors`` counts a sector once per access, ``unique_sectors`` once per program that loads it.
@@ -63,6 +63,8 @@ class WorkProfile:
     store_lines_per_program: float = 0.0
     memory_trips_per_program: float = 0.0
     dot_tile: tuple[int, int, int] = (0, 0, 0)
+    trusted: bool = False
+    """Counted by trusted code, and not by the process that ran the source."""
 
     @property
     def programs(self) -> int:

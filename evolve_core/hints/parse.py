@@ -64,4 +64,5 @@ def work_profile(data: dict[str, Any]) -> WorkProfile:
         store_lines_per_program=mean("store_lines"),
         memory_trips_per_program=mean("memory_trips"),
         dot_tile=(m, n, k),
+        trusted=bool(data.get("trusted")),
     )

@@ -240,6 +240,8 @@ def _estimated(opened: OpenedTask, observed: Observation, target: Target, stage:
             environment=observed.environment,
         )
     rows, why_not = _estimated_rows(opened, observed, target)
+    # A process that runs a candidate could say anything of its work.
+    trust = observed.trust if all(one.trusted for one in observed.work) else Trust.HOST_CODE
     if why_not:
         return Verdict(
             correctness=Correctness.CORRECT,
@@ -256,7 +258,7 @@ def _estimated(opened: OpenedTask, observed: Observation, target: Target, stage:
     return Verdict(
         correctness=Correctness.CORRECT,
         speed=Speed.ESTIMATED,
-        trust=observed.trust,
+        trust=trust,
         stage=stage,
         reason=f"estimated {ratio:.2f}× on {target.name}{tail}; {proof}",
         ratio=ratio,
@@ -284,6 +286,8 @@ def _estimated_rows(opened: OpenedTask, observed: Observation, target: Target) -
         if before is None or after is None:
             notes = observed.notes or opened.baseline.notes
             return [], f"its time cannot be estimated: {notes[0] if notes else 'its launches could not be predicted'}"
+        if _trusted(opened.baseline, workload.id) != _trusted(observed, workload.id):
+            return [], "its time cannot be estimated: its work and your own kernel's were not counted in the same way"
         if not before.launchable:
             return [], f"no estimate on {target.name}, because your own kernel would not launch there: {before.why_not}"
         rows.append(
@@ -298,6 +302,11 @@ def _estimated_rows(opened: OpenedTask, observed: Observation, target: Target) -
             )
         )
     return (rows, "") if rows else ([], "its time cannot be estimated: no workload to time")
+
+
+def _trusted(observation: Observation, workload: str) -> bool:
+    """Whether all of its work was counted by trusted code."""
+    return all(one.trusted for one in observation.work if one.workload == workload)
 
 
 def predicted(observation: Observation, workload: str, target: Target) -> Prediction | None:

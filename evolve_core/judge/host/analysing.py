@@ -1,8 +1,7 @@
-"""What can be known of a source without running it: the compiler's facts, its launches, the work of a few programs."""
+"""What can be known of a source without running it: the compiler's facts, its launches, its plans."""
 
 from __future__ import annotations
 
-import math
 import secrets
 import time
 from typing import TYPE_CHECKING, Any
@@ -29,9 +28,8 @@ def compiled(
     *,
     own: bool,
     deadline: float | None = None,
-    with_profile: bool = True,
 ) -> dict[str, Any]:
-    """An observation with the compiler's facts and, unless ``with_profile`` is False, the work of every timed workload.
+    """An observation with the compiler's facts, the launches and the plans of every timed workload.
 
     ``own``: the user's own source, for which failing to compile is an error of the request (StepError).
     """
@@ -65,35 +63,7 @@ def compiled(
             what = f"your own {task.text.entry or 'launches()'} cannot be judged"
             raise own_failed(what, observation["failure"], task.text)
         return observation
-    if with_profile and not task.text.is_cuda:
-        profile(judge, task, source, observation, deadline, cancel)
     return observation
-
-
-def profile(
-    judge: Judge, task: OpenTask, source: str, observation: dict[str, Any], deadline: float | None, cancel: Cancel
-) -> None:
-    """Work of every timed workload. What cannot be profiled is a note: then there is no estimate for it."""
-    left = math.inf if deadline is None else max(1.0, deadline - time.monotonic())
-    patience = Patience.computing(PATIENCE_S, left)
-    jobs = []
-    for one in task.timed:
-        payload = {
-            **code_of(task.text, source),
-            "workload": one["id"],
-            "entries": one["entries"],
-            "integers": one.get("integers"),
-        }
-        folder = judge.spool / "steps" / secrets.token_hex(8)
-        jobs.append((one, folder, judge.children.submit(judge.step, "profile", payload, cancel, patience, folder)))
-    for one, folder, job in jobs:
-        result = job.result()
-        remove_folder(folder)
-        if result.value is not None:
-            observation["work"].extend(result.value["work"])
-        else:
-            why = failure_of(result)["message"]
-            observation["environment"]["notes"].append(f"no work profile for {one['label']}: {why}")
 
 
 def _empty_observation(judge: Judge) -> dict[str, Any]:

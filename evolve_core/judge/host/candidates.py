@@ -70,7 +70,7 @@ class _Series:
 
     def lowered(self, checked: list[CheckedWorkload]) -> dict[str, Lowered]:
         """Plans for those workloads that the user's own kernel has one for."""
-        asked = [Workload(one.workload["id"], one.workload["label"], one.drawn) for one in checked if one.is_carried]
+        asked = [Workload.of(one.workload, one.drawn) for one in checked if one.is_carried]
         if not asked:
             return {}
         job = self.judge.children.submit(

@@ -47,12 +47,12 @@ class Workload:
 
     id: str
     label: str
-    drawn: Draw
+    entries: list[Any]
+    """Of its inputs, as buffers.py describes them."""
 
-    @property
-    def entries(self) -> list[Any]:
-        entries: list[Any] = self.drawn.inputs["header"]["entries"]
-        return entries
+    @classmethod
+    def of(cls, workload: dict[str, Any], drawn: Draw) -> Workload:
+        return cls(workload["id"], workload["label"], drawn.inputs["header"]["entries"])
 
 
 def lower(

@@ -55,7 +55,7 @@ def check_own(
     A workload of varied values that it does not stand is nothing to speak of: the task never promised those.
     """
     drawn, before = _draw(judge, task, workloads, cancel)
-    asked = [Workload(one["id"], one["label"], drawn[one["id"]]) for one in workloads]
+    asked = [Workload.of(one, drawn[one["id"]]) for one in workloads]
     own = lower(judge, task, task.text.source, asked, cancel, Patience.of_own(deadline))
 
     def run(one: dict[str, Any]) -> Future[CheckedWorkload | _Refused]:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .analysing import compiled, profile
+from .analysing import compiled
 from .binaries import BinaryStore
 from .candidates import check_candidate
 from .checking import check_own
@@ -29,6 +29,7 @@ from .pool import Cancel, StepResult, Zygote
 from .steps import UNTRUSTED, kind_of
 from .tolerance import nothing_seen, try_own, try_stand_in
 from .untrusted import Malformed, checked_answer
+from .workcounts import count_own_work, count_work
 
 STEP_PATIENCE = Patience(120.0)
 """For trusted steps and for the user's own code: generous, because a wrong "timeout" on their own kernel misleads."""
@@ -117,11 +118,11 @@ class Judge:
             return task, observation
         if not described["checked"]:
             raise StepError("task-error", nothing_to_check(task), text.task_file)
-        baseline = compiled(self, task, text.source, cancel, own=True, with_profile=False)
+        baseline = compiled(self, task, text.source, cancel, own=True)
         task.checked, checks = check_own(self, task, described["checked"], deadline, cancel)
         baseline["checks"] = checks
         trial = try_own(self, task, cancel) if text.teeth else None
-        profile(self, task, text.source, baseline, None, cancel)
+        count_own_work(self, task, baseline, cancel)
         task.teeth = trial.outcome() if trial else None
         return task, baseline
 
@@ -168,7 +169,7 @@ class Judge:
         deadline = time.monotonic() + deadline_s
         if task.text.mode == "gpu":
             return judge_on_gpu(self, task, source, stage, deadline, cancel)
-        observation = compiled(self, task, source, cancel, own=False, deadline=deadline, with_profile=False)
+        observation = compiled(self, task, source, cancel, own=False, deadline=deadline)
         if observation["failure"] or task.text.is_cuda:
             return observation
         checked = task.checked
@@ -182,7 +183,7 @@ class Judge:
         observation["unplanned"] = found.unplanned
         if observation["failure"] or any(check["outcome"] != "compared" for check in observation["checks"]):
             return observation
-        profile(self, task, source, observation, deadline, cancel)
+        count_work(self, task, source, observation, deadline, cancel)
         return observation
 
     def close(self) -> None:

@@ -42,7 +42,7 @@ Unix sockets are open to it, as they are to every ordinary process."""
 
 def open_on_gpu(judge: Judge, task: OpenTask, cancel: Cancel) -> dict[str, Any]:
     """Observe the user's own source against itself: facts, native errors, and the noise of this machine."""
-    observation = compiled(judge, task, task.text.source, cancel, own=True, with_profile=False)
+    observation = compiled(judge, task, task.text.source, cancel, own=True)
     task.notes.extend(try_layers(judge, cancel))
     deadline = time.monotonic() + OPEN_PATIENCE_S
     task.plans = _plans(judge, task, observation)
@@ -71,7 +71,7 @@ def judge_on_gpu(
     judge: Judge, task: OpenTask, source: str, stage: str, deadline: float, cancel: Cancel
 ) -> dict[str, Any]:
     """Observe one candidate: it must compile in the sandbox before it comes near the device."""
-    observation = compiled(judge, task, source, cancel, own=False, deadline=deadline, with_profile=False)
+    observation = compiled(judge, task, source, cancel, own=False, deadline=deadline)
     try:
         if not observation["failure"]:
             plans = _plans(judge, task, observation)

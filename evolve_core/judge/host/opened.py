@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,6 +94,10 @@ class OpenTask:
     """What was seen of mutants and perturbed inputs; None: not asked for."""
     session: GpuSession | None = None
     """On a GPU: processes that stay for this task's planned candidates."""
+    account_seed: int = field(default_factory=lambda: secrets.randbits(64))
+    """Draws the programs that accounts of work are made of: alike for every source, and known to none."""
+    accountless: str = ""
+    """Why the user's own work is not counted by trusted code, and so no candidate's either; "" where it is."""
     starting: threading.Lock = field(default_factory=threading.Lock)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,16 +30,28 @@ class Seen:
     finding: Finding
 
 
+Run = Callable[[KernelLaunch, Module, Sequence[LaunchArgument], Memory, Budget], tuple[Finding, ...]]
+"""How one launch is run, and what its kernel did wrong."""
+
+
+def _every_program(
+    step: KernelLaunch, module: Module, arguments: Sequence[LaunchArgument], memory: Memory, budget: Budget
+) -> tuple[Finding, ...]:
+    return run_launch(module, step.function, step.grid, arguments, memory, budget).findings
+
+
 class TtirLaunches:
     """``launch`` is what a Carrier calls, once for each launch of ``plan`` in order.
 
     ``modules`` by the ``binary`` of the launches. ``until``: when all must have ended, by ``time.process_time``. Which
     elements were written is kept from launch to launch, and the plan's other steps in between count as writing all of
-    what they mention: what torch reads before anything wrote it shows in the poison.
+    what they mention: what torch reads before anything wrote it shows in the poison. ``run``: another way to run a
+    launch, of only some programs; nothing is kept of what was written then.
     """
 
-    def __init__(self, plan: LaunchPlan, modules: Mapping[str, Module], until: float) -> None:
+    def __init__(self, plan: LaunchPlan, modules: Mapping[str, Module], until: float, run: Run | None = None) -> None:
         self._plan, self._modules, self._until = plan, modules, until
+        self._run, self._tracks_writes = run or _every_program, run is None
         self._steps = iter((*plan.prelude, *plan.steps))
         self._memory = Memory()
         self._buffers: dict[int, Buffer] = {}
@@ -59,7 +71,8 @@ class TtirLaunches:
         if module is None:
             raise StepError("crash", f"the TTIR of {step.function} is missing")
         found = {one.memory: self._buffer(one.memory, buffers) for one in step.arguments if one.memory is not None}
-        self._mark_written(step, buffers)
+        if self._tracks_writes:
+            self._mark_written(step, buffers)
         arguments: list[LaunchArgument] = []
         for one in step.arguments:
             if one.memory is None:
@@ -69,15 +82,16 @@ class TtirLaunches:
                 start = base.storage_offset() * base.element_size()
                 arguments.append(BufferArgument(found[one.memory], start + one.offset))
         budget = Budget(seconds=self._until - time.process_time())
-        report = run_launch(module, step.function, step.grid, arguments, self._memory, budget)
-        self._seen.extend(Seen(step.function, finding) for finding in report.findings)
+        findings = self._run(step, module, arguments, self._memory, budget)
+        self._seen.extend(Seen(step.function, finding) for finding in findings)
 
     def _buffer(self, number: int, buffers: Mapping[int, torch.Tensor]) -> Buffer:
         tensor = buffers[number]
         key = tensor.untyped_storage()._cdata
         if key not in self._buffers:
             described = self._plan.memories[number]
-            initialised = bool(described.given) or described.values is not None or self._is_result(number)
+            written = bool(described.given) or described.values is not None or self._is_result(number)
+            initialised = written or not self._tracks_writes
             name = described.given or f"buffer {number}"
             self._buffers[key] = self._memory.add(name, _elements(tensor), initialised=initialised)
             self._tensors.append(tensor)

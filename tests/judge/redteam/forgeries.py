@@ -97,7 +97,6 @@ BLINDED_POISON = at_import(
 )
 
 _CRASHES = ("crash",)
-_OWN_REPORT = "an estimate rests on what the process that ran the candidate says of its work"
 FORGERIES = (
     Exploit("exit-0-at-import", "exit 0, atexit", "scale", EXIT_AT_IMPORT, _CRASHES),
     Exploit("exit-0-in-entry", "exit 0, atexit", "scale", EXIT_IN_ENTRY, _CRASHES),
@@ -105,7 +104,7 @@ FORGERIES = (
     Exploit("exit-at-exit", "exit 0, atexit", "scale", EXIT_AT_EXIT, ("wrong",)),
     Exploit("forged-answer", "forged verdict", "scale", FORGED_ANSWER, _CRASHES),
     Exploit("forged-output-file", "forged verdict", "scale", FORGED_OUTPUT_FILE, ("crash", "cheating")),
-    Exploit("forged-work", "forged verdict", "scale", FORGED_WORK, gain=Gain.SPEED, escapes_without_gpu=_OWN_REPORT),
+    Exploit("forged-work", "forged verdict", "scale", FORGED_WORK, gain=Gain.SPEED),
     Exploit("blinded-bounds", "frame walking, gc", "scale", BLINDED_BOUNDS, ("wrong",)),
     Exploit("blinded-poison", "frame walking, gc", "colsum", BLINDED_POISON, ("wrong",)),
 )

@@ -88,11 +88,17 @@ def _at(frame: Frame, full: Array, position: int) -> int:
     return int(frame.ids[position // max(1, full.size // len(frame.ids))])
 
 
+def watched(frame: Frame, verb: str, reach: Reach, indices: Array, on: Array | None, width: int) -> None:
+    if frame.launch.watcher is not None:
+        frame.launch.watcher.access(verb, reach.buffer, indices, on, width)
+
+
 def fetch(frame: Frame, operation: Operation, pointers: Value, on: Array | None, dtype: np.dtype) -> Array:
     """Elements as they lie in memory, ``dtype``; 0 where ``on`` is false, and out of bounds."""
     result: Array | None = None
     for reach in reaches(frame, pointers, on):
         indices, inside = checked(frame, operation, reach, dtype.itemsize, "reads")
+        watched(frame, "reads", reach, indices, inside, dtype.itemsize)
         elements = reach.buffer.elements(dtype)
         values = elements.take(indices) if elements.size else np.zeros(indices.shape, dtype)
         if inside is not None:
@@ -175,6 +181,7 @@ def put(frame: Frame, operation: Operation, pointers: Value, on: Array | None, v
     width = values.dtype.itemsize
     for reach in reaches(frame, pointers, on):
         indices, inside = checked(frame, operation, reach, width, "writes")
+        watched(frame, "writes", reach, indices, inside, width)
         tail = np.broadcast_shapes(indices.shape[1:], values.shape[1:], () if inside is None else inside.shape[1:])
         units, programs = _flat(frame, np.broadcast_to(indices, (indices.shape[0], *tail)), inside)
         if not units.size:

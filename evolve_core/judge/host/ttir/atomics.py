@@ -85,6 +85,7 @@ def _atomically(
     stored = stored_dtype(kind)
     for reach in access.reaches(frame, pointers, on):
         indices, inside = access.checked(frame, operation, reach, stored.itemsize, "updates")
+        access.watched(frame, "updates", reach, np.broadcast_to(indices, shape), inside, stored.itemsize)
         active = np.ones(shape, np.bool_) if inside is None else np.broadcast_to(inside, shape)
         units = np.broadcast_to(indices, shape)[active]
         programs = frame.lanes(active)[active]

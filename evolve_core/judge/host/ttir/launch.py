@@ -11,6 +11,7 @@ after a finding (a read out of bounds gives 0, a write there does nothing), so t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,7 @@ from .plan import most_alive, operations_of
 from .races import Order
 from .state import Launch
 from .values import Held, Value, View
+from .watching import EndOfProgram, Watcher
 from .work import Budget, Spending, Work
 from .writes import written_arguments
 
@@ -67,7 +69,7 @@ LaunchArgument = BufferArgument | DescriptorArgument | int | float | bool
 
 @dataclass(frozen=True, slots=True)
 class LaunchReport:
-    """What a launch did. ``written``: names of the buffers that an operation of the kernel may write."""
+    """What a launch did. ``programs``: how many ran. ``written``: names of the buffers that an operation may write."""
 
     findings: tuple[Finding, ...]
     work: Work
@@ -86,8 +88,15 @@ def run_launch(
     arguments: Sequence[LaunchArgument],
     memory: Memory,
     budget: Budget | None = None,
+    *,
+    programs: Sequence[int] | None = None,
+    watcher: Watcher | None = None,
 ) -> LaunchReport:
-    """Runs every program of ``grid`` (one to three sizes) of the public function ``kernel``.
+    """Runs the programs of ``grid`` (one to three sizes) of the public function ``kernel``: all, or those whose numbers
+    (x fastest) are in ``programs``, in that order.
+
+    Where programs are left out nothing is said about races. ``watcher`` is told what each program does; they run one by
+    one then.
 
     ``arguments``: one for each parameter that the *text* has, in order; what the compiler made constant is none.
     Integers wrap around to the parameter's width, floats are rounded to its format. Programs run in groups, in the
@@ -105,15 +114,48 @@ def run_launch(
     findings = Findings(sizes)
     _check_promises(function, arguments, findings)
     written = _written(parsed, function, arguments)
-    programs = sizes[0] * sizes[1] * sizes[2]
+    count = sizes[0] * sizes[1] * sizes[2]
+    ids = _ids(programs, count)
     spending = Spending(budget if budget is not None else Budget())
-    launch = Launch(parsed, memory, sizes, spending, findings, written, Order(programs))
+    sampled = programs is not None
+    launch = Launch(parsed, memory, sizes, spending, findings, written, Order(count), sampled, watcher)
     machine = Machine(launch, parsed)
     with np.errstate(all="ignore"):
-        for ids in _groups(parsed, programs):
-            machine.run(function, ids, held)
+        if watcher is None:
+            ran = _all_run(machine, function, held, _groups(parsed, ids))
+        else:
+            ran = _watched(machine, function, held, _groups(parsed, ids, most=1), watcher)
     names = tuple(one.name for one in memory.buffers if written is None or one.number in written)
-    return LaunchReport(findings.all(), launch.work, programs, names)
+    return LaunchReport(findings.all(), launch.work, ran, names)
+
+
+def _ids(programs: Sequence[int] | None, count: int) -> Sequence[int]:
+    if programs is None:
+        return range(count)
+    if any(not 0 <= one < count for one in programs):
+        raise BadLaunch(f"a grid of {count} programs has none of the numbers beyond its own")
+    return programs
+
+
+def _all_run(machine: Machine, function: Function, held: list[Held], groups: Iterator[Array]) -> int:
+    """How many programs ran."""
+    ran = 0
+    for ids in groups:
+        machine.run(function, ids, held)
+        ran += len(ids)
+    return ran
+
+
+def _watched(machine: Machine, function: Function, held: list[Held], groups: Iterator[Array], watcher: Watcher) -> int:
+    ran = 0
+    for ids in groups:
+        if not watcher.begin_program(int(ids[0])):
+            continue
+        with suppress(EndOfProgram):
+            machine.run(function, ids, held)
+        watcher.end_program()
+        ran += 1
+    return ran
 
 
 def _kernel(module: Module, name: str) -> Function:
@@ -196,8 +238,10 @@ def _written(module: Module, function: Function, arguments: Sequence[LaunchArgum
     return frozenset(one.buffer.number for one in pointers if isinstance(one, BufferArgument))
 
 
-def _groups(module: Module, programs: int) -> Iterator[Array]:
-    """Programs that run together. One by one where a loop waits on an atomic operation: a lock is free by then."""
+def _groups(module: Module, ids: Sequence[int], most: int = TILE) -> Iterator[Array]:
+    """Programs that run together, at most ``most``. One by one where a loop waits on an atomic operation: a lock is
+    free by then.
+    """
     operations = [one for function in module.functions.values() for one in operations_of(function.body)]
     largest = max((size_of(kind) for one in operations for kind in one.result_types), default=1)
     alive = sum(most_alive(function.body) for function in module.functions.values())
@@ -208,6 +252,7 @@ def _groups(module: Module, programs: int) -> Iterator[Array]:
     if any(name.startswith("tt.atomic_") for name in loops):
         together = 1
     else:
-        together = max(1, min(TILE // largest, MOST_BYTES // bytes_each))
-    for start in range(0, programs, together):
-        yield np.arange(start, min(start + together, programs))
+        together = max(1, min(TILE // largest, MOST_BYTES // bytes_each, most))
+    for start in range(0, len(ids), together):
+        some = ids[start : start + together]
+        yield np.arange(some.start, some.stop) if isinstance(some, range) else np.array(some, np.int64)

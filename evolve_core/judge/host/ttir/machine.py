@@ -50,8 +50,10 @@ class Machine:
         frame = Frame(self._launch, ids)
         for argument, held in zip(function.arguments, arguments, strict=True):
             frame.set(argument.name, held)
-        pieces = self._blocks(function.body, frame)
-        self._depth -= 1
+        try:
+            pieces = self._blocks(function.body, frame)
+        finally:
+            self._depth -= 1
         return together(len(ids), pieces)
 
     def _blocks(self, region: Region, frame: Frame) -> list[Piece]:
@@ -96,6 +98,7 @@ class Machine:
         if steps is None:
             steps = self._steps[id(block)] = steps_of(block, kept)
         spending, work, programs = self._launch.spending, self._launch.work, len(frame.ids)
+        watcher = self._launch.watcher
         spending.spend(programs)
         for step in steps:
             operation = step.operation
@@ -109,6 +112,8 @@ class Machine:
                 work.integer_operations += amount
             elif step.cost is Cost.SPECIAL:
                 work.special_operations += amount
+            if watcher is not None:
+                watcher.operation(operation)
             self._step(step, frame)
             frame.forget(step.dead)
         return None

@@ -13,12 +13,16 @@ from .ir import Module
 from .memory import Buffer, Memory
 from .races import Order, Shadow
 from .values import Held, taken, uniform
+from .watching import Watcher
 from .work import Spending, Work
 
 
 @dataclass
 class Launch:
-    """``written``: numbers of the buffers that some operation may write; None where that is unknown (all, then)."""
+    """``written``: numbers of the buffers that some operation may write; None where that is unknown (all, then).
+
+    ``is_sample``: only some programs run, which says nothing about races. ``watcher``: told of what the programs do.
+    """
 
     module: Module
     memory: Memory
@@ -27,6 +31,8 @@ class Launch:
     findings: Findings
     written: frozenset[int] | None
     order: Order
+    is_sample: bool = False
+    watcher: Watcher | None = None
     work: Work = field(default_factory=Work)
     _shadows: dict[int, Shadow] = field(default_factory=dict)
     _units: dict[int, int] = field(default_factory=dict)
@@ -34,8 +40,11 @@ class Launch:
     def shadow(self, buffer: Buffer, width: int) -> tuple[Shadow, int] | None:
         """The buffer's shadow and how many of its units an access of ``width`` bytes covers.
 
-        None for a buffer that nothing in the launch writes: no read of it can race.
+        None for a buffer that nothing in the launch writes: no read of it can race. None, too, where programs are left
+        out.
         """
+        if self.is_sample:
+            return None
         if self.written is not None and buffer.number not in self.written:
             return None
         unit = self._units.setdefault(buffer.number, buffer.unit)

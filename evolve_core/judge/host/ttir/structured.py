@@ -56,7 +56,13 @@ def for_loop(machine: Machine, frame: Frame, operation: Operation, held: list[He
     counter = body.blocks[0].arguments[0][1]
     alive, group = np.arange(len(frame.ids)), frame
     pieces: list[Piece] = []
-    for turn in range(int(trips.max(initial=0))):
+    watcher, most = frame.launch.watcher, int(trips.max(initial=0))
+    loop = None if watcher is None else watcher.enter_loop(most)
+    done = 0
+    for turn in range(most):
+        if watcher is not None and not watcher.next_step(loop, turn):
+            break  # what the steps so far gave stands in for the rest
+        done = turn + 1
         if trips.size > 1 and (ended := trips[alive] <= turn).any():
             pieces.append((alive[ended], [taken(one, np.flatnonzero(ended)) for one in carried]))
             carried = [taken(one, np.flatnonzero(~ended)) for one in carried]
@@ -68,6 +74,8 @@ def for_loop(machine: Machine, frame: Frame, operation: Operation, held: list[He
         for name, one in zip(names[1:], carried, strict=True):
             group.set(name, one)
         carried = machine.block_of(body, group)
+    if watcher is not None:
+        watcher.leave_loop(loop, done)
     frame.forget(tuple(names))
     return together(len(frame.ids), [*pieces, (alive, carried)])
 
@@ -78,6 +86,8 @@ def while_loop(machine: Machine, frame: Frame, operation: Operation, held: list[
     alive, group, carried = np.arange(len(frame.ids)), frame, held
     pieces: list[Piece] = []
     turns = 0
+    watcher = frame.launch.watcher
+    loop = None if watcher is None else watcher.enter_loop(None)
     while True:
         turns += 1
         if waits and turns > _MOST_SPINS:
@@ -98,6 +108,8 @@ def while_loop(machine: Machine, frame: Frame, operation: Operation, held: list[
             handed = [taken(one, on) for one in handed]
             alive = alive[on]
             group = frame.part(alive)
+        if watcher is not None:
+            watcher.next_step(loop, turns - 1)
         hand_in(after.blocks[0], handed, group)
         carried = machine.block_of(after, group)
 
