@@ -22,6 +22,7 @@ _STEPS = {
     "compile-cuda": "compiling_cuda:compile_step",
     "lower": "lowering:lower_step",
     "interpret": "interpreting:interpret_step",
+    "audit": "auditing:audit_step",
     "run": "running:run_step",
     "profile": "running:profile_step",
     "gpu": "gpu.step:judge_step",
