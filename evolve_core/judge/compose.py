@@ -59,6 +59,8 @@ def compose(
         return _launchless(observed, reason, stage)
     if observed.unplanned:
         return _unverified(opened, observed, _unplanned(observed.unplanned), stage)
+    if observed.unaudited:
+        return _unverified(opened, observed, _unaudited(observed.unaudited), stage)
     if observed.timing:
         return _measured(opened, observed, stage, finalists, yardstick)
     return _estimated(opened, observed, load(target), stage)
@@ -154,6 +156,10 @@ def _unplanned(why: str) -> str:
         f"its kernels could only be checked by its own host code, because {why}; what your own host code does is "
         "carried out as a plan, so keep to launches and to what a plan can hold"
     )
+
+
+def _unaudited(why: str) -> str:
+    return f"{why}; without a GPU its stores are all that is looked at there, so make them as plain as your kernel's"
 
 
 def _error_workloads(opened: OpenedTask, observed: Observation) -> tuple[WorkloadVerdict, ...]:

@@ -171,6 +171,8 @@ class Observation:
     """``launches`` is all of them: the host code ran to its end on every timed workload."""
     unplanned: str = ""
     """Why this source's kernels could not be checked without its host code, where the user's own could; "" else."""
+    unaudited: str = ""
+    """Why nobody knows what it writes at the timed sizes, where it is known of the user's own kernel; "" else."""
     planned_operators: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """By workload that has a launch plan: torch's operators in it, and the elements handed to each."""
 
@@ -228,6 +230,7 @@ def parse_observation(data: Mapping[str, Any]) -> Observation:
         trust=trust,
         traced=bool(data.get("traced")),
         unplanned=str(data.get("unplanned") or ""),
+        unaudited=str(data.get("unaudited") or ""),
         planned_operators={
             str(name): _operators(said["operators"]) for name, said in data.get("plans", {}).items() if "plan" in said
         },

@@ -81,6 +81,7 @@ def _empty_observation(judge: Judge) -> dict[str, Any]:
         "plans": {},
         "traced": False,
         "unplanned": "",
+        "unaudited": "",
         "work": [],
         "checks": [],
         "timing": [],

@@ -68,17 +68,17 @@ def interpret_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
             if isinstance(seen, dict):
                 runs.append(seen)
             else:
-                return {**_failed(seen, payload["file"]), "runs": [], "poison": poison}
+                return {**failed(seen, payload["file"]), "runs": [], "poison": poison}
         idle = _idle(plan, payload, folder) if payload["idle"] else None
     except TtirError as error:
-        return {"outcome": _outcome_of(error), "message": str(error), "runs": [], "poison": poison}
+        return {"outcome": outcome_of(error), "message": str(error), "runs": [], "poison": poison}
     except (StepError, RuntimeError, ValueError, TypeError, IndexError) as error:
         # An operator that cannot be called with what the plan gives it raises whatever torch likes.
         return {"outcome": "raised", "message": str(error)[:2000], "line": None, "runs": [], "poison": poison}
     return {"outcome": "compared", "runs": runs, "idle": idle, "notes": []}
 
 
-def _outcome_of(error: TtirError) -> str:
+def outcome_of(error: TtirError) -> str:
     return (
         "forged"
         if isinstance(error, (BadIr, BadLaunch))
@@ -122,7 +122,7 @@ def _read(given: dict[str, Any]) -> dict[str, Any]:
 # -- findings ----------------------------------------------------------------------------------------------------------
 
 
-def _failed(seen: tuple[Seen, ...], file: str) -> dict[str, Any]:
+def failed(seen: tuple[Seen, ...], file: str) -> dict[str, Any]:
     """An access out of bounds first: what else a kernel does wrong may come of it."""
     strays = [one for one in seen if one.finding.kind is Kind.OUT_OF_BOUNDS]
     first = (strays or list(seen))[0]

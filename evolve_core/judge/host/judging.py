@@ -26,6 +26,7 @@ from .opened import OpenTask, TaskText, task_of
 from .outcomes import failure_of
 from .patience import Patience
 from .pool import Cancel, StepResult, Zygote
+from .realsizes import audit_candidate, audit_own
 from .steps import UNTRUSTED, kind_of
 from .tolerance import nothing_seen, try_own, try_stand_in
 from .untrusted import Malformed, checked_answer
@@ -121,6 +122,7 @@ class Judge:
         baseline = compiled(self, task, text.source, cancel, own=True)
         task.checked, checks = check_own(self, task, described["checked"], deadline, cancel)
         baseline["checks"] = checks
+        task.audits = audit_own(self, task, deadline, cancel)
         trial = try_own(self, task, cancel) if text.teeth else None
         count_own_work(self, task, baseline, cancel)
         task.teeth = trial.outcome() if trial else None
@@ -183,6 +185,11 @@ class Judge:
         observation["unplanned"] = found.unplanned
         if observation["failure"] or any(check["outcome"] != "compared" for check in observation["checks"]):
             return observation
+        if not found.unplanned:
+            audited = audit_candidate(self, task, source, deadline, cancel)
+            audited.told_in(observation)
+            if audited.check or audited.why_not:
+                return observation
         count_work(self, task, source, observation, deadline, cancel)
         return observation
 

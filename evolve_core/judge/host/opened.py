@@ -76,6 +76,15 @@ class CheckedWorkload:
         return is_varied(self.workload)
 
 
+@dataclass(frozen=True)
+class OwnAudit:
+    """What the user's own plan writes at one timed size: a file with its outputs; or ``why_not``, which is "" else."""
+
+    written: dict[str, Any] = field(default_factory=dict)
+    processor_s: float = 0.0
+    why_not: str = ""
+
+
 @dataclass
 class OpenTask:
     name: str
@@ -83,6 +92,8 @@ class OpenTask:
     folder: Path
     timed: list[dict[str, Any]]
     checked: list[CheckedWorkload] = field(default_factory=list)
+    audits: dict[str, OwnAudit] = field(default_factory=dict)
+    """Without a GPU: by timed workload."""
     notes: list[str] = field(default_factory=list)
     has_reference: bool = True
     has_library: bool = False

@@ -23,6 +23,7 @@ _STEPS = {
     "lower": "lowering:lower_step",
     "interpret": "interpreting:interpret_step",
     "account": "account.taking:account_step",
+    "audit": "auditing:audit_step",
     "run": "running:run_step",
     "profile": "running:profile_step",
     "gpu": "gpu.step:judge_step",

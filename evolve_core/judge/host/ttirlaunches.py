@@ -93,7 +93,7 @@ class TtirLaunches:
             written = bool(described.given) or described.values is not None or self._is_result(number)
             initialised = written or not self._tracks_writes
             name = described.given or f"buffer {number}"
-            self._buffers[key] = self._memory.add(name, _elements(tensor), initialised=initialised)
+            self._buffers[key] = self._memory.add(name, elements_of(tensor), initialised=initialised)
             self._tensors.append(tensor)
         return self._buffers[key]
 
@@ -134,7 +134,7 @@ def _written(step: Step) -> list[View]:
     return [step.target] if isinstance(step, Copy) else views_of(step)
 
 
-def _elements(tensor: torch.Tensor) -> Any:
+def elements_of(tensor: torch.Tensor) -> Any:
     """The whole storage as it lies in memory: shared, not copied."""
     whole = torch.empty(0, dtype=tensor.dtype).set_(tensor.untyped_storage())
     byte_float = tensor.dtype.is_floating_point and tensor.element_size() == 1

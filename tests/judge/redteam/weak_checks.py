@@ -59,6 +59,8 @@ FULL_BLOCKS = edited(
 HALF_WHERE_LARGE = edited(
     SCALE, ("(triton.cdiv(n, 1024),)](x, out", "(triton.cdiv(n if n < 1 << 20 else n // 2, 1024),)](x, out")
 )
+HALF_ON_ZEROS = edited(HALF_WHERE_LARGE, ("torch.empty_like", "torch.zeros_like"))
+HALF_COPIED = edited(HALF_WHERE_LARGE, ("return out", "return out.clone()"))
 # A cheaper kernel of the same name for the process that compiles it, the right one where results are looked at.
 HALF_WHERE_COMPILED = edited(
     SCALE,
@@ -98,7 +100,6 @@ COLUMN_SUMS = edited(
 )
 ALPHA_IS_ONE = edited(AXPY, ("alpha * tl.load", "tl.load"))
 
-_SIZES = "nothing is computed at the timed sizes; the verdict says 'correct on N small workloads'"
 _W = ("wrong",)
 WEAK_CHECKS = (
     Exploit("zeros", "constant or zero output", "softmax", ZEROS, _W),
@@ -115,7 +116,9 @@ WEAK_CHECKS = (
     Exploit("sniffs-values", "sniffing the input distribution", "scale", SNIFFS_VALUES, _W),
     Exploit("listed-widths", "hard-coded shapes", "softmax", LISTED_WIDTHS, _W),
     Exploit("full-blocks-only", "hard-coded shapes", "scale", FULL_BLOCKS, _W),
-    Exploit("half-where-large", "hard-coded shapes", "scale", HALF_WHERE_LARGE, escapes_without_gpu=_SIZES),
+    Exploit("half-where-large", "hard-coded shapes", "scale", HALF_WHERE_LARGE, _W),
+    Exploit("half-where-large-on-zeros", "hard-coded shapes", "scale", HALF_ON_ZEROS),
+    Exploit("half-where-large-copied", "hard-coded shapes", "scale", HALF_COPIED, _W),
     Exploit("half-where-compiled", "telling checking from timing", "scale", HALF_WHERE_COMPILED, _W),
     Exploit("short-sum", "truncated algorithm", "softmax", SHORT_SUM, _W),
     Exploit("short-variance", "truncated algorithm", "layernorm", SHORT_VARIANCE, _W),

@@ -25,6 +25,7 @@ class Ran:
     findings: list[dict[str, Any]]
     work: list[dict[str, int]]
     error: str | None
+    uncovered: list[str]
 
 
 Run = Callable[..., Ran]
@@ -45,18 +46,25 @@ def _child(mode: str, folder: Path) -> Iterator[Run]:
     assert child.stdin and child.stdout
     assert child.stdout.readline() == "ready\n"
 
-    def run(entry: str, inputs: str = "{}", module: str = "ttir_kernels", seed: int = 0) -> Ran:
+    def run(entry: str, inputs: str = "{}", module: str = "ttir_kernels", seed: int = 0, sliced: bool = False) -> Ran:
         assert child.stdin and child.stdout
         file = folder / "outputs.npz"
-        request = {"module": module, "entry": entry, "inputs": inputs, "file": str(file), "seed": seed}
+        request = {
+            "module": module,
+            "entry": entry,
+            "inputs": inputs,
+            "file": str(file),
+            "seed": seed,
+            "sliced": sliced,
+        }
         child.stdin.write(json.dumps(request) + "\n")
         child.stdin.flush()
         answer = json.loads(child.stdout.readline())
         if answer["error"]:
-            return Ran([], [], [], answer["error"])
+            return Ran([], [], [], answer["error"], [])
         with np.load(file) as stored:
             outputs = [stored[name] for name in stored.files]
-        return Ran(outputs, answer["findings"], answer["work"], None)
+        return Ran(outputs, answer["findings"], answer["work"], None, answer["uncovered"])
 
     yield run
     # It ends with its input; on a busy machine that may take a while.

@@ -12,9 +12,12 @@ import torch
 from triton.runtime.jit import JITFunction
 
 from evolve_core.judge.host.stub_driver import install_stub_driver, pretended_cuda
+from evolve_core.judge.host.ttir.ir import Module
 from evolve_core.judge.host.ttir.launch import BufferArgument, LaunchReport, run_launch
 from evolve_core.judge.host.ttir.memory import Memory
 from evolve_core.judge.host.ttir.parser import parse
+from evolve_core.judge.host.ttir.plan import operations_of
+from evolve_core.judge.host.ttir.slicing import address_slice
 
 TARGET = "sm_90"
 _AS_INTEGERS = {torch.bfloat16: torch.int16, torch.bool: torch.uint8}
@@ -38,6 +41,10 @@ class Launches:
         self.reports: list[LaunchReport] = []
         self.texts: list[str] = []
         self.seconds = 0.0
+        self.sliced = False
+        """Whether every launch also runs as its address slice, on memory of its own."""
+        self.uncovered: list[str] = []
+        """Buffers of which a launch writes something else than its slice says."""
         self._parsed: dict[str, Any] = {}
 
     def run(self, compiled: Any, name: str, grid: tuple[int, ...], values: dict[str, Any]) -> None:
@@ -58,8 +65,45 @@ class Launches:
                 arguments.append(BufferArgument(buffers[place], value.storage_offset() * value.itemsize))
             else:
                 arguments.append(value)
+        if self.sliced:
+            self.uncovered += different_places(module, name, grid, arguments, memory)
         self.reports.append(run_launch(module, name, grid, arguments, memory))
         self.seconds += time.process_time() - start
+
+
+def _is_atomic(module: Module) -> bool:
+    operations = [one for function in module.functions.values() for one in operations_of(function.body)]
+    return any("atomic" in one.name or "reduce" in one.name for one in operations)
+
+
+def different_places(
+    module: Module, name: str, grid: tuple[int, ...], arguments: list[Any], memory: Memory
+) -> list[str]:
+    """Names of the buffers of which the kernel and its address slice write different elements.
+
+    What an atomic operation writes counts where it changes something.
+    """
+    whole, slice_ = Memory(), Memory()
+    for buffer in memory.buffers:
+        storage = buffer.raw.view(np.dtype(f"u{buffer.unit}"))
+        whole.add(buffer.name, storage.copy(), initialised=False)
+        slice_.add(buffer.name, storage.copy())
+    for other, text in ((whole, module), (slice_, address_slice(module))):
+        there = [
+            BufferArgument(other.buffers[one.buffer.number], one.offset_bytes)
+            if isinstance(one, BufferArgument)
+            else one
+            for one in arguments
+        ]
+        run_launch(text, name, grid, there, other)
+    found = []
+    for before, full, covered in zip(memory.buffers, whole.buffers, slice_.buffers, strict=True):
+        changed = (before.raw != full.raw).reshape(-1, before.unit).any(axis=1)
+        written = full.initialised | changed
+        owned = covered.owners[:-1] >= 0
+        if (written & ~owned).any() or (not _is_atomic(module) and (owned & ~written).any()):
+            found.append(before.name)
+    return found
 
 
 @contextmanager

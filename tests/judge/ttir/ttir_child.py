@@ -1,7 +1,8 @@
 """Runs entries on inputs, as TTIR in the interpreter under test or in Triton's own: JSON lines in, JSON lines out.
 
 ``python ttir_child.py ttir`` or ``TRITON_INTERPRET=1 python ttir_child.py triton``. A request is {"module", "entry",
-"inputs", "file"}: ``inputs`` is source of the keyword arguments; what the entry returns goes to ``file`` (npz).
+"inputs", "file"}: ``inputs`` is source of the keyword arguments; what the entry returns goes to ``file`` (npz). With
+"sliced" every launch of the former is held against its address slice.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ def _answer(request: dict[str, Any], launches: Any) -> dict[str, Any]:
     inputs = eval(request["inputs"], {"torch": torch, "module": module})
     before = len(launches.reports) if launches else 0
     seconds = launches.seconds if launches else 0.0
+    if launches:
+        launches.sliced, launches.uncovered = bool(request.get("sliced")), []
     start = time.process_time()
     try:
         result = getattr(module, request["entry"])(**inputs)
@@ -43,7 +46,9 @@ def _answer(request: dict[str, Any], launches: Any) -> dict[str, Any]:
     np.savez(request["file"], *(_plain(value) for value in outputs))
     reports = launches.reports[before:] if launches else []
     found = [{**asdict(one), "kind": one.kind.value} for report in reports for one in report.findings]
-    return {"error": None, "findings": found, "work": [asdict(report.work) for report in reports], "seconds": took}
+    uncovered = launches.uncovered if launches else []
+    answer = {"error": None, "findings": found, "uncovered": uncovered}
+    return {**answer, "work": [asdict(report.work) for report in reports], "seconds": took}
 
 
 def main() -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from .formats import Array
+from .ir import Location
 
 _FIRST = 1 << 40
 _APART = 1 << 36
 """Bytes between buffers: an index that is wrong by any 32-bit amount of elements stays in no man's land."""
+NOBODY = -1
+"""Owner of an element that nothing wrote."""
 
 
 class Buffer:
@@ -16,6 +19,7 @@ class Buffer:
 
     ``raw``: its bytes, which a launch changes in place. ``unit``: bytes of an element, for indices in messages and for
     telling neighbours apart. ``initialised``: one bool a unit, or None where every element counts as written.
+    ``covered_at``: of the latest operation that marked its ``owners``.
     """
 
     def __init__(self, name: str, raw: Array, unit: int, number: int, base: int, *, initialised: bool) -> None:
@@ -25,7 +29,21 @@ class Buffer:
         self.number = number
         self.base = base
         self.initialised: Array | None = None if initialised else np.zeros(raw.size // unit, np.bool_)
+        self.covered_at: Location | None = None
         self._views: dict[np.dtype, Array] = {}
+        self._owners: Array | None = None
+
+    @property
+    def owners(self) -> Array:
+        """The latest to write each unit, int32; one more at the end stands for no unit."""
+        if self._owners is None:
+            self._owners = np.full(self.raw.size // self.unit + 1, NOBODY, np.int32)
+        return self._owners
+
+    @property
+    def is_owned(self) -> bool:
+        """Whether anything was marked."""
+        return self._owners is not None
 
     def elements(self, dtype: np.dtype) -> Array:
         """The bytes as elements of ``dtype``; what is left over at the end belongs to none."""
@@ -40,6 +58,8 @@ class Memory:
 
     def __init__(self) -> None:
         self.buffers: list[Buffer] = []
+        self.first_owner = 0
+        """The number that a launch's first program has among those of all launches."""
 
     def add(self, name: str, storage: Array, *, initialised: bool = True) -> Buffer:
         """A buffer over ``storage``: one-dimensional, contiguous, writable, of the elements as they lie in memory.

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from . import atomics, elementwise, floats, inline, integers, pointers, shaping
+from . import atomics, covering, elementwise, floats, inline, integers, pointers, shaping
 from .errors import BadIr, Unsupported
 from .formats import is_float, name_of
 from .ir import Block, Operation, Region, Scalar, Tensor, Type, size_of
@@ -19,6 +19,7 @@ HANDLERS: dict[str, Handler] = {
     **shaping.HANDLERS,
     **pointers.HANDLERS,
     **atomics.HANDLERS,
+    **covering.HANDLERS,
     "tt.elementwise_inline_asm": inline.inline_assembly,
 }
 _CONTROL = frozenset(
@@ -70,7 +71,7 @@ _FLOATS = frozenset(name for name in SCALARS if is_float(Scalar(name)))
 _INTEGERS = SCALARS - _FLOATS
 
 
-_TAKE_VIEWS = frozenset((*pointers.HANDLERS, "scf.for", "scf.if", "scf.while", "tt.call"))
+_TAKE_VIEWS = frozenset((*pointers.HANDLERS, *covering.HANDLERS, "scf.for", "scf.if", "scf.while", "tt.call"))
 
 
 class Cost(enum.Enum):

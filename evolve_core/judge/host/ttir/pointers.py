@@ -131,6 +131,14 @@ def _boundaries(view: View, operation: Operation) -> tuple[int, ...]:
     return tuple(axis for axis in named if isinstance(axis, int)) if isinstance(named, tuple) else ()
 
 
+def places_of(view: View, given: tuple[Value, ...], operation: Operation) -> tuple[Value, Array | None]:
+    """Where the block lies that a descriptor has at the offsets ``given``, or that a block pointer stands at; and what
+    of it is inside.
+    """
+    offsets = _all(view, given, operation) if isinstance(view.type, Descriptor) else view.offsets
+    return _addresses(view, offsets, _block(view.type, operation), _boundaries(view, operation))
+
+
 def _load_view(frame: Frame, operation: Operation, view: View, offsets: tuple[Value, ...], kind: Type) -> Value:
     block = _block(view.type, operation)
     pointers, inside = _addresses(view, offsets, block, _boundaries(view, operation))

@@ -1,0 +1,162 @@
+"""Without a GPU nothing is computed at the timed sizes; what is written there is looked at all the same.
+
+Runs in the host's own process. The user's own plan is followed once when a task is opened (audit_own); a candidate has
+to write every element that it writes (audit_candidate).
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .carried import Lowered, Workload, lower
+from .opened import Draw, OpenTask, OwnAudit
+from .outcomes import failure_of
+from .patience import Patience
+from .pool import Cancel, remove_folder
+
+if TYPE_CHECKING:
+    from .judging import Judge
+
+OWN_S = 20.0
+SLOWDOWN, GRACE_S = 8.0, 5.0
+"""A candidate may take this many times the processor time of the user's own kernel, plus a grace."""
+_SHARE = 0.8
+"""Of the patience, for the launches."""
+_WRONG = ("out-of-bounds", "mismatch")
+
+
+@dataclass(frozen=True)
+class Audited:
+    """``check``: what is wrong, as in the protocol, or None. ``why_not``: why nothing can be said; "" else.
+
+    ``sizes``: at how many everything is written that the user's own kernel writes.
+    """
+
+    check: dict[str, Any] | None = None
+    why_not: str = ""
+    notes: tuple[str, ...] = ()
+    sizes: int = 0
+
+    def told_in(self, observation: dict[str, Any]) -> None:
+        environment = observation["environment"]
+        environment["notes"].extend(self.notes)
+        observation["unaudited"] = self.why_not
+        if self.check is not None:
+            observation["checks"].append(self.check)
+        elif self.sizes and not self.why_not:
+            environment["at the timed sizes"] = f"all is written that your kernel writes ({self.sizes} looked at)"
+
+
+def audit_own(judge: Judge, task: OpenTask, deadline: float, cancel: Cancel) -> dict[str, OwnAudit]:
+    """By timed workload."""
+    lowered = _lowered(judge, task, task.text.source, task.timed, cancel, Patience.of_own(deadline))
+    jobs = [
+        (one, judge.children.submit(_audit_own, judge, task, one, lowered[one["id"]], cancel)) for one in task.timed
+    ]
+    return {one["id"]: job.result() for one, job in jobs}
+
+
+def _audit_own(judge: Judge, task: OpenTask, one: dict[str, Any], lowered: Lowered, cancel: Cancel) -> OwnAudit:
+    if lowered.why_not:
+        return OwnAudit(why_not=lowered.why_not)
+    folder = judge.secret / task.name / f"audit-{secrets.token_hex(4)}"
+    file = str(folder / "written.npz")
+    payload = {**_payload(task, one, lowered, OWN_S), "own": {"file": file, "outputs": []}}
+    result = judge.step("audit", payload, cancel, Patience.computing(OWN_S), folder)
+    if result.value is None:
+        return OwnAudit(why_not=str(failure_of(result)["message"]))
+    if result.value["outcome"] != "covered":
+        return OwnAudit(why_not=result.value["message"])
+    return OwnAudit({"file": file, "outputs": result.value["outputs"]}, result.processor_s)
+
+
+def audit_candidate(judge: Judge, task: OpenTask, source: str, deadline: float, cancel: Cancel) -> Audited:
+    """All sizes at which the user's own plan could be followed; the first that shows something wrong decides."""
+    notes = tuple(
+        f"what is written at {one['label']} was not looked at, because of your own kernel: {own.why_not}"
+        for one in task.timed
+        if (own := task.audits[one["id"]]).why_not
+    )
+    asked = [one for one in task.timed if not task.audits[one["id"]].why_not]
+    if not asked:
+        return Audited(notes=notes)
+    left = Patience(max(1.0, deadline - time.monotonic()))
+    lowered = judge.children.submit(_lowered, judge, task, source, asked, cancel, left).result()
+    jobs = [judge.children.submit(_audit, judge, task, one, lowered[one["id"]], deadline, cancel) for one in asked]
+    found = [job.result() for job in jobs]
+    wrong = next((one.check for one in found if one.check), None)
+    return Audited(wrong, next((one.why_not for one in found if one.why_not), ""), notes, len(asked))
+
+
+def _audit(
+    judge: Judge, task: OpenTask, one: dict[str, Any], lowered: Lowered, deadline: float, cancel: Cancel
+) -> Audited:
+    if lowered.why_not:
+        return Audited(why_not=f"what it writes at {one['label']} is not known: {lowered.why_not}")
+    own = task.audits[one["id"]]
+    patience = Patience.computing(SLOWDOWN * own.processor_s + GRACE_S, max(1.0, deadline - time.monotonic()))
+    folder = judge.spool / "steps" / secrets.token_hex(8)
+    payload = {**_payload(task, one, lowered, patience.processor_s or GRACE_S), "own": own.written}
+    result = judge.step("audit", payload, cancel, patience, folder)
+    remove_folder(folder)
+    if result.value is None:
+        return Audited(why_not=f"what it writes at {one['label']} is not known: {failure_of(result)['message']}")
+    value = result.value
+    if value["outcome"] in _WRONG:
+        return Audited(_check(one, value["outcome"], value["message"], value["line"], value["out_of_bounds"]))
+    if value["outcome"] != "covered":
+        return Audited(why_not=f"what it writes at {one['label']} is not known: {value['message']}")
+    return _covering(one, value["outputs"])
+
+
+def _covering(one: dict[str, Any], outputs: list[dict[str, Any]]) -> Audited:
+    for output in outputs:
+        name, elements, missing, filled = (output[key] for key in ("name", "elements", "missing", "filled"))
+        if missing:
+            message = f"only {elements - missing} of {elements} elements of {name} are ever written"
+            return Audited(_check(one, "mismatch", message, output["line"]))
+        if filled:
+            message = f"{filled} of {elements} elements of {name} keep what a fill puts there, where your kernel writes"
+            return Audited(why_not=f"at {one['label']}, {message}")
+    return Audited()
+
+
+def _check(
+    one: dict[str, Any], outcome: str, message: str, line: int | None, strays: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """A check without values: none were drawn, so that any seed shows it."""
+    return {
+        "workload": one["id"],
+        "label": one["label"],
+        "origin": "listed",
+        "recipe": one["recipe"],
+        "seed": 0,
+        "poison": "",
+        "outcome": outcome,
+        "message": f"line {line}: {message}" if line else message,
+        "inputs_changed": [],
+        "outputs": [],
+        "out_of_bounds": strays or [],
+    }
+
+
+def _payload(task: OpenTask, one: dict[str, Any], lowered: Lowered, seconds: float) -> dict[str, Any]:
+    return {
+        "plan": lowered.plan,
+        "kernels": lowered.kernels,
+        "entries": one["entries"],
+        "integers": one.get("integers"),
+        "seconds": _SHARE * seconds,
+        "file": Path(task.text.source_file).name,
+    }
+
+
+def _lowered(
+    judge: Judge, task: OpenTask, source: str, timed: list[dict[str, Any]], cancel: Cancel, patience: Patience
+) -> dict[str, Lowered]:
+    asked = [Workload(one["id"], one["label"], Draw(0, {"header": {"entries": one["entries"]}})) for one in timed]
+    return lower(judge, task, source, asked, cancel, patience)
