@@ -51,7 +51,8 @@ def audit_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
         return failed(tuple(coverage.seen), payload["file"])
     own = payload["own"]
     if not own["outputs"]:
-        np.savez(own["file"], **{one.name: np.packbits(one.owners.numpy() != NOBODY) for one in outputs})
+        written: dict[str, Any] = {one.name: np.packbits(one.owners.numpy() != NOBODY) for one in outputs}
+        np.savez(own["file"], **written)
         return {"outcome": "covered", "outputs": [{"name": one.name, "shape": one.owners.shape} for one in outputs]}
     found = {one.name: one for one in outputs}
     with np.load(own["file"], allow_pickle=False) as stored:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .carried import Lowered, Workload, lower
-from .opened import Draw, OpenTask, OwnAudit
+from .opened import OpenTask, OwnAudit
 from .outcomes import failure_of
 from .patience import Patience
 from .pool import Cancel, remove_folder
@@ -158,5 +158,5 @@ def _payload(task: OpenTask, one: dict[str, Any], lowered: Lowered, seconds: flo
 def _lowered(
     judge: Judge, task: OpenTask, source: str, timed: list[dict[str, Any]], cancel: Cancel, patience: Patience
 ) -> dict[str, Lowered]:
-    asked = [Workload(one["id"], one["label"], Draw(0, {"header": {"entries": one["entries"]}})) for one in timed]
+    asked = [Workload(one["id"], one["label"], one["entries"]) for one in timed]
     return lower(judge, task, source, asked, cancel, patience)

@@ -47,7 +47,7 @@ def _mark(frame: Frame, buffer: Buffer, indices: Array, on: Array | None, width:
     units, on = _units(indices, on, width, buffer.unit)
     if on is not None:
         units = np.where(on, units, nowhere)
-    ids = (frame.ids + frame.launch.memory.first_owner).astype(np.int32)
+    ids: Array = (frame.ids + frame.launch.memory.first_owner).astype(np.int32)
     if units.shape[0] == 1:
         ids = ids[-1:]
     owners[units] = ids.reshape(-1, *(1,) * (units.ndim - 1))

@@ -44,7 +44,8 @@ class Needs:
 
     @property
     def _size(self) -> int:
-        return sum(map(len, (self.values, self.kept, self.run, self._writing, self._returning)))
+        marked = (self.values, self.kept, self.run)
+        return sum(len(one) for one in marked) + len(self._writing) + len(self._returning)
 
     def is_writing(self, callee: str) -> bool:
         return callee in self._writing
