@@ -75,6 +75,12 @@ def lower(
     return {one.id: found[same[0].id] for same in alike.values() for one in same}
 
 
+def lower_timed(judge: Judge, task: OpenTask, source: str, cancel: Cancel, patience: Patience) -> dict[str, Lowered]:
+    """Plans of the timed workloads: what is written and how much is done at these sizes is seen from them."""
+    asked = [Workload(one["id"], one["label"], one["entries"]) for one in task.timed]
+    return lower(judge, task, source, asked, cancel, patience)
+
+
 def _lowered(result: StepResult, workload: str, folder: Path, file: str) -> Lowered:
     if result.value is None:
         return Lowered(why_not=_failure(result, file))

@@ -17,6 +17,7 @@ from typing import Any
 from .analysing import compiled
 from .binaries import BinaryStore
 from .candidates import check_candidate
+from .carried import lower_timed
 from .checking import check_own
 from .complaints import blamed_on_placeholders, nothing_to_check, task_failed
 from .errors import NO_ENTRY, StepError, log
@@ -122,9 +123,10 @@ class Judge:
         baseline = compiled(self, task, text.source, cancel, own=True)
         task.checked, checks = check_own(self, task, described["checked"], deadline, cancel)
         baseline["checks"] = checks
-        task.audits = audit_own(self, task, deadline, cancel)
+        timed = lower_timed(self, task, text.source, cancel, Patience.of_own(deadline))
+        task.audits = audit_own(self, task, timed, cancel)
         trial = try_own(self, task, cancel) if text.teeth else None
-        count_own_work(self, task, baseline, cancel)
+        count_own_work(self, task, timed, baseline, cancel)
         task.teeth = trial.outcome() if trial else None
         return task, baseline
 
@@ -185,12 +187,14 @@ class Judge:
         observation["unplanned"] = found.unplanned
         if observation["failure"] or any(check["outcome"] != "compared" for check in observation["checks"]):
             return observation
+        left = Patience(max(1.0, deadline - time.monotonic()))
+        timed = self.children.submit(lower_timed, self, task, source, cancel, left).result()
         if not found.unplanned:
-            audited = audit_candidate(self, task, source, deadline, cancel)
+            audited = audit_candidate(self, task, timed, deadline, cancel)
             audited.told_in(observation)
             if audited.check or audited.why_not:
                 return observation
-        count_work(self, task, source, observation, deadline, cancel)
+        count_work(self, task, source, timed, observation, deadline, cancel)
         return observation
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .carried import Lowered, Workload, lower
+from .carried import Lowered
 from .opened import OpenTask, OwnAudit
 from .outcomes import failure_of
 from .patience import Patience
@@ -51,9 +51,8 @@ class Audited:
             environment["at the timed sizes"] = f"all is written that your kernel writes ({self.sizes} looked at)"
 
 
-def audit_own(judge: Judge, task: OpenTask, deadline: float, cancel: Cancel) -> dict[str, OwnAudit]:
+def audit_own(judge: Judge, task: OpenTask, lowered: dict[str, Lowered], cancel: Cancel) -> dict[str, OwnAudit]:
     """By timed workload."""
-    lowered = _lowered(judge, task, task.text.source, task.timed, cancel, Patience.of_own(deadline))
     jobs = [
         (one, judge.children.submit(_audit_own, judge, task, one, lowered[one["id"]], cancel)) for one in task.timed
     ]
@@ -74,7 +73,9 @@ def _audit_own(judge: Judge, task: OpenTask, one: dict[str, Any], lowered: Lower
     return OwnAudit({"file": file, "outputs": result.value["outputs"]}, result.processor_s)
 
 
-def audit_candidate(judge: Judge, task: OpenTask, source: str, deadline: float, cancel: Cancel) -> Audited:
+def audit_candidate(
+    judge: Judge, task: OpenTask, lowered: dict[str, Lowered], deadline: float, cancel: Cancel
+) -> Audited:
     """All sizes at which the user's own plan could be followed; the first that shows something wrong decides."""
     notes = tuple(
         f"what is written at {one['label']} was not looked at, because of your own kernel: {own.why_not}"
@@ -84,8 +85,6 @@ def audit_candidate(judge: Judge, task: OpenTask, source: str, deadline: float, 
     asked = [one for one in task.timed if not task.audits[one["id"]].why_not]
     if not asked:
         return Audited(notes=notes)
-    left = Patience(max(1.0, deadline - time.monotonic()))
-    lowered = judge.children.submit(_lowered, judge, task, source, asked, cancel, left).result()
     jobs = [judge.children.submit(_audit, judge, task, one, lowered[one["id"]], deadline, cancel) for one in asked]
     found = [job.result() for job in jobs]
     wrong = next((one.check for one in found if one.check), None)
@@ -153,10 +152,3 @@ def _payload(task: OpenTask, one: dict[str, Any], lowered: Lowered, seconds: flo
         "seconds": _SHARE * seconds,
         "file": Path(task.text.source_file).name,
     }
-
-
-def _lowered(
-    judge: Judge, task: OpenTask, source: str, timed: list[dict[str, Any]], cancel: Cancel, patience: Patience
-) -> dict[str, Lowered]:
-    asked = [Workload(one["id"], one["label"], one["entries"]) for one in timed]
-    return lower(judge, task, source, asked, cancel, patience)

@@ -12,7 +12,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
-from .carried import Lowered, Workload, lower
+from .carried import Lowered
 from .opened import OpenTask, code_of
 from .outcomes import failure_of
 from .patience import Patience
@@ -32,27 +32,34 @@ class _Uncounted(Exception):
     """Trusted code has no account of a workload."""
 
 
-def count_own_work(judge: Judge, task: OpenTask, observation: dict[str, Any], cancel: Cancel) -> None:
+def count_own_work(
+    judge: Judge, task: OpenTask, lowered: dict[str, Lowered], observation: dict[str, Any], cancel: Cancel
+) -> None:
     """Of the user's own kernel, which decides how candidates are counted."""
-    source = task.text.source
     try:
         observation["work"] = [
-            one for work in _accounts(judge, task, source, observation, None, cancel).values() for one in _had(work)
+            one for work in _accounts(judge, task, lowered, observation, None, cancel).values() for one in _had(work)
         ]
     except _Uncounted as error:
         task.accountless = str(error)
-        _profiled(judge, task, source, observation, None, cancel)
+        _profiled(judge, task, task.text.source, observation, None, cancel)
 
 
 def count_work(
-    judge: Judge, task: OpenTask, source: str, observation: dict[str, Any], deadline: float, cancel: Cancel
+    judge: Judge,
+    task: OpenTask,
+    source: str,
+    lowered: dict[str, Lowered],
+    observation: dict[str, Any],
+    deadline: float,
+    cancel: Cancel,
 ) -> None:
     """Of a candidate. What cannot be counted is a note: then there is no estimate for it."""
     if task.accountless:
         _profiled(judge, task, source, observation, deadline, cancel)
         return
     labels = {one["id"]: one["label"] for one in task.timed}
-    for workload, work in _accounts(judge, task, source, observation, deadline, cancel).items():
+    for workload, work in _accounts(judge, task, lowered, observation, deadline, cancel).items():
         try:
             observation["work"].extend(_had(work))
         except _Uncounted as error:
@@ -74,12 +81,14 @@ def _had(account: Account) -> list[dict[str, Any]]:
 
 
 def _accounts(
-    judge: Judge, task: OpenTask, source: str, observation: dict[str, Any], deadline: float | None, cancel: Cancel
+    judge: Judge,
+    task: OpenTask,
+    lowered: dict[str, Lowered],
+    observation: dict[str, Any],
+    deadline: float | None,
+    cancel: Cancel,
 ) -> dict[str, Account]:
     """By timed workload."""
-    asked = [Workload(one["id"], one["label"], one["entries"]) for one in task.timed]
-    patience = _patience(deadline)
-    lowered = judge.children.submit(lower, judge, task, source, asked, cancel, patience).result()
     jobs = {}
     for one in task.timed:
         plan = lowered[one["id"]]
