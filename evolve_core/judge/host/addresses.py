@@ -1,7 +1,7 @@
 """Pretended device addresses of tensors that have no memory: one range for each storage.
 
 A tensor on a GPU and its stand-in on the CPU (shapes_only.py) have the same address, because they stand for the same
-memory.
+memory. An input of a call may lie where one of an earlier call lay, as it may on a GPU once that is freed.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ class Addresses:
         self._storages: list[Any] = []
         self._index: dict[int, int] = {}
         self._count = 0
+        self._range: dict[int, int] = {}
+        """By storage: the number of the first one that lay there, where that is another."""
+        self._lying: dict[int, int] = {}
+        """The other way round: the latest that lies there."""
 
     def install(self) -> None:
         """Let such tensors say them in this process: Triton specialises on the alignment, host code may ask for it."""
@@ -44,14 +48,21 @@ class Addresses:
         """Both stand for the same memory from now on. ``tensor``'s storage has not been seen before."""
         self._note(tensor.untyped_storage(), self.index(other))
 
+    def lay(self, tensor: torch.Tensor, earlier: torch.Tensor) -> None:
+        """``tensor``'s storage is another one, at the address that ``earlier``'s had while it was alive."""
+        number, before = self.index(tensor), self.index(earlier)
+        place = self._range.get(before, before)
+        self._range[number], self._lying[place] = place, number
+
     def of(self, tensor: torch.Tensor) -> int:
-        return self.index(tensor) * _SPACING + tensor.storage_offset() * tensor.element_size()
+        number = self.index(tensor)
+        return self._range.get(number, number) * _SPACING + tensor.storage_offset() * tensor.element_size()
+
+    def at(self, address: int) -> tuple[int, int]:
+        """(number of the storage, bytes from its start) of an address that ``of`` gave."""
+        place, offset = divmod(address, _SPACING)
+        return self._lying.get(place, place), offset
 
     def _note(self, storage: Any, number: int) -> None:
         self._storages.append(storage)
         self._index[storage._cdata] = number
-
-
-def split_address(address: int) -> tuple[int, int]:
-    """(number of the storage, bytes from its start) of an address that ``Addresses`` gave."""
-    return address // _SPACING, address % _SPACING

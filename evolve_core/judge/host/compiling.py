@@ -11,6 +11,7 @@ import inspect
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -110,7 +111,8 @@ def followed(payload: dict[str, Any], folder: Path, *, with_facts: bool = True) 
     trace = PlanTrace(addresses, folder / original.name)
     recorder = Recorder(payload["target"], trace, with_facts=with_facts)
     fake = FakeTensorMode(allow_non_fake_inputs=True)
-    with pretended_cuda(payload["target"]):
+    other_stream = partial(trace.cannot_follow, "its host code puts work on a stream of its own")
+    with pretended_cuda(payload["target"], other_stream):
         JITFunction.run = _recording_run(recorder, JITFunction.run)
         module = _imported(payload["source"], original, folder, ShapesOnGpu(fake, trace))
         follower = Follower(
@@ -138,7 +140,7 @@ class Follower:
     """Calls the entry twice on each workload. The first call is what the compiler's facts are of.
 
     The plan is of the second one, which finds what the first left for it: tensors by shape, tables, scratch. What of
-    these must be there for the plan, history.py finds out.
+    these must be there for the plan, history.py finds out. Its inputs are other ones at the same addresses.
     """
 
     entry: Callable[..., Any]
@@ -155,16 +157,16 @@ class Follower:
             self._call(workload)
             recorder.workload = None
             choices = len(chosen)
-            result = self._call(workload)
+            result = self._call(workload, again=True)
             for what in chosen[choices:]:
                 trace.chosen_untimed(what)
             plan = trace.plan(result)
         recorder.plans[workload["id"]] = {"why_not": trace.why_not} if plan is None else {"plan": plan.as_json()}
 
-    def _call(self, workload: dict[str, Any]) -> Any:
+    def _call(self, workload: dict[str, Any], *, again: bool = False) -> Any:
         trace = self.recorder.trace
         inputs = shaped_inputs(workload["entries"], _fake)
-        trace.begin(inputs)
+        trace.begin(inputs, again=again)
         try:
             with trace, ShapesOnly(trace):
                 return self.entry(**inputs)
@@ -191,19 +193,20 @@ def _recording_run(recorder: Recorder, original_run: Any) -> Any:
             return compiled
         values = _bound(self, args, kwargs)
         size = tuple(int(n) for n in (grid(values) if callable(grid) else grid))
-        if not size or min(size) <= 0:
-            raise StepError("crash", f"{self.__name__} is launched with the grid {size}: no program would run")
-        if recorder.target.startswith("sm_") and any(
-            number > most for number, most in zip(size, MAX_GRID, strict=False)
-        ):
-            limits = " × ".join(map(str, MAX_GRID))
-            raise StepError(
-                "crash", f"{self.__name__} is launched with a larger grid than {limits}, the most that CUDA takes"
-            )
-        recorder.add(self, compiled, size, values)
+        _refuse_grid(self.__name__, size, recorder.target)
+        if all(size):  # Triton's launcher does nothing for a grid without programs.
+            recorder.add(self, compiled, size, values)
         return compiled
 
     return run
+
+
+def _refuse_grid(kernel: str, size: tuple[int, ...], target: str) -> None:
+    if not size or min(size) < 0:
+        raise StepError("crash", f"{kernel} is launched with the grid {size}: that is none")
+    if target.startswith("sm_") and any(number > most for number, most in zip(size, MAX_GRID, strict=False)):
+        limits = " × ".join(map(str, MAX_GRID))
+        raise StepError("crash", f"{kernel} is launched with a larger grid than {limits}, the most that CUDA takes")
 
 
 def _bound(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from .history import Untraceable
 from .plan import SCALARS, Argument, KernelLaunch
 
@@ -17,10 +19,10 @@ def kernel_launch(
     compiled: Any,
     grid: tuple[int, ...],
     values: dict[str, Any],
-    pointer: Callable[[int], Argument],
+    pointer: Callable[[Any], Argument],
 ) -> KernelLaunch:
     """``values`` are the kernel's parameters by name, ``compiled`` what the compiler made of it; ``pointer`` finds the
-    buffer of an address. Raises Untraceable for a launch that no plan can hold.
+    buffer of a tensor or an address. Raises Untraceable for a launch that no plan can hold.
     """
     metadata = compiled.metadata
     if "cubin" not in compiled.asm:
@@ -46,9 +48,9 @@ def kernel_launch(
     )
 
 
-def _argument(function: Any, name: str, kind: str, value: Any, pointer: Callable[[int], Argument]) -> Argument:
+def _argument(function: Any, name: str, kind: str, value: Any, pointer: Callable[[Any], Argument]) -> Argument:
     if kind.startswith("*"):
-        return pointer(value if isinstance(value, int) else value.data_ptr())
+        return pointer(value if isinstance(value, (int, torch.Tensor)) else value.data_ptr())
     if kind not in SCALARS or not isinstance(value, (bool, int, float)):
         raise Untraceable(f"{function.__name__} takes {name} as {kind}, which is made on the host")
     return Argument(scalar=kind, value=value)

@@ -137,6 +137,16 @@ class _StandIn:
     synchronize = record = wait = wait_event = wait_stream = record_event = _nothing
 
 
+class _OwnStream(_StandIn):
+    """A stream that the host code made. ``entered`` is told when work is put on it."""
+
+    entered: Callable[[], object]
+
+    def __enter__(self) -> _StandIn:
+        self.entered()
+        return self
+
+
 def _does_nothing() -> Callable[..., None]:
     """A new function at each call: torch._dynamo, which many modules load, tells functions apart by identity."""
 
@@ -186,8 +196,20 @@ def answer_questions(target: str) -> None:
 
 
 @contextlib.contextmanager
-def pretended_cuda(target: str) -> Iterator[None]:
-    """Let host code believe that it has the target's device. Only in a child that ends with its step."""
+def pretended_cuda(target: str, other_stream: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Let host code believe that it has the target's device. Only in a child that ends with its step.
+
+    ``other_stream`` is called where work is put on another stream than the current one.
+    """
+    own = type("Stream", (_OwnStream,), {"entered": staticmethod(other_stream)})
+
+    def on_stream(stream: Any = None) -> Any:
+        return stream if isinstance(stream, own) else contextlib.nullcontext()
+
+    def set_stream(stream: Any) -> None:
+        with on_stream(stream):
+            pass
+
     replaced = {
         **_questions(target),
         "is_available": lambda: True,
@@ -196,12 +218,13 @@ def pretended_cuda(target: str) -> Iterator[None]:
         "memory_allocated": lambda device=None: 0,
         "device": lambda device=None: contextlib.nullcontext(),
         "device_of": lambda tensor=None: contextlib.nullcontext(),
-        "stream": lambda stream=None: contextlib.nullcontext(),
+        "stream": on_stream,
+        "set_stream": set_stream,
         "current_stream": lambda device=None: _StandIn(),
         "default_stream": lambda device=None: _StandIn(),
-        "Stream": _StandIn,
+        "Stream": own,
         "Event": _StandIn,
-        **{name: _does_nothing() for name in ("set_device", "set_stream", "synchronize", "empty_cache", "manual_seed")},
+        **{name: _does_nothing() for name in ("set_device", "synchronize", "empty_cache", "manual_seed")},
     }
     kept = {name: getattr(torch.cuda, name) for name in replaced}
     for name, value in replaced.items():

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
-from .addresses import Addresses, split_address
+from .addresses import Addresses
 from .buffers import dtype_name
 from .history import History, Untraceable
 from .plan import ITEM_BYTES, Argument, Memory, View
@@ -47,7 +47,7 @@ class TracedMemory:
             raise Untraceable(f"it uses a {type(tensor).__name__} where a tensor is expected")
         if tensor.is_neg() or dtype_name(tensor.dtype) not in ITEM_BYTES:
             raise Untraceable(f"it uses a tensor of {dtype_name(tensor.dtype)}")
-        memory, offset = self._place(self._addresses.of(tensor))
+        memory, offset = self._place(*self._storage(tensor))
         return View(memory, offset, dtype_name(tensor.dtype), tuple(tensor.shape), tuple(tensor.stride()))
 
     def view_of_new(self, tensor: torch.Tensor) -> View:
@@ -56,9 +56,10 @@ class TracedMemory:
             self.add(tensor)
         return self.view(tensor)
 
-    def pointer(self, address: int) -> Argument:
-        """What a kernel is given. Raises Untraceable."""
-        memory, offset = self._place(address)
+    def pointer(self, given: torch.Tensor | int) -> Argument:
+        """What a kernel is given: a tensor, or an address. Raises Untraceable."""
+        place = self._addresses.at(given) if isinstance(given, int) else self._storage(given)
+        memory, offset = self._place(*place)
         if self._history.is_on_host(memory):
             raise Untraceable("it hands a tensor on the CPU to a kernel")
         return Argument(memory=memory, offset=offset)
@@ -80,8 +81,10 @@ class TracedMemory:
         elif repr(self._history.values(memory)) != repr(contents(tensor)):
             raise Untraceable("it changes a tensor on the CPU while it is not followed")
 
-    def _place(self, address: int) -> tuple[int, int]:
-        storage, offset = split_address(address)
+    def _storage(self, tensor: torch.Tensor) -> tuple[int, int]:
+        return self._addresses.index(tensor), tensor.storage_offset() * tensor.element_size()
+
+    def _place(self, storage: int, offset: int) -> tuple[int, int]:
         memory = self._of_storage.get(storage)
         if memory is None:
             raise Untraceable("it uses a tensor that it was not seen to make")

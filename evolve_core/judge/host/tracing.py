@@ -63,8 +63,12 @@ class PlanTrace(TorchDispatchMode):
         self._is_paused = False
         self.why_not = ""
 
-    def begin(self, inputs: dict[str, Any]) -> None:
-        """The next call is of these inputs."""
+    def begin(self, inputs: dict[str, Any], *, again: bool = False) -> None:
+        """The next call is of these inputs, which lie where the last call's lay if it is the same call ``again``."""
+        if again:
+            for name, value in inputs.items():
+                if isinstance(value, torch.Tensor):
+                    self._addresses.lay(value, self._inputs[name])
         self._inputs, self._untimed, self.why_not = inputs, [], ""
         self._history.begin()
         for name, value in inputs.items():

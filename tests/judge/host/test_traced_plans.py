@@ -51,6 +51,7 @@ HONEST = {
     "a range made on the CPU": returning("out + (torch.arange(1000) * 2).to(x.device)"),
     "a product of matrices": returning("out.view(10, -1) @ x.view(10, -1).t()"),
     "a part of a tensor": edited((LAUNCH, LAUNCH.replace("(x, out, n", "(x[10:], out[20:], 100"))),
+    "a grid of no programs beside it": edited((LAUNCH, LAUNCH.replace("(triton.cdiv(n, 256),)", "(0,)") + LAUNCH)),
     "the input changed": edited((LAUNCH, LAUNCH + "    x.copy_(out)\n"), (RETURN, "    return x\n")),
 }
 
@@ -102,6 +103,14 @@ REFUSED = {
     "a result of an earlier call's input": (
         at_import("KEPT = []", (BEFORE, "    KEPT.append(x * 2)\n" + BEFORE), (RETURN, "    return out + KEPT[0]\n")),
         "computed from an earlier call's inputs",
+    ),
+    "a stream of its own": (
+        edited((LAUNCH, "    with torch.cuda.stream(torch.cuda.Stream()):\n    " + LAUNCH)),
+        "on a stream of its own (kernels.py:17)",
+    ),
+    "a stream of its own, set": (
+        edited((LAUNCH, "    torch.cuda.set_stream(torch.cuda.Stream())\n" + LAUNCH)),
+        "on a stream of its own (kernels.py:17)",
     ),
 }
 
@@ -170,6 +179,23 @@ def test_an_earlier_launch_on_other_inputs_is_not_made_again(tmp_path: Path) -> 
     assert plan.outputs is not None
     assert plan.memories[plan.outputs[0].view.memory].kept
     assert all(one.memory != plan.outputs[0].view.memory for step in plan.steps for one in step.arguments)  # type: ignore[union-attr]
+
+
+def test_the_current_stream_by_its_name_is_followed(tmp_path: Path) -> None:
+    source = edited((LAUNCH, "    with torch.cuda.stream(torch.cuda.current_stream()):\n    " + LAUNCH))
+    (launch,) = follow(tmp_path, source).plans[0].steps
+    assert isinstance(launch, KernelLaunch)
+
+
+def test_an_answer_by_its_inputs_address_is_handed_out_again(tmp_path: Path) -> None:
+    """Another call's inputs may lie where these lay: no kernel writes then what the plan hands out."""
+    source = at_import(
+        "KEPT = {}",
+        (BEFORE, "    if x.data_ptr() in KEPT:\n        return KEPT[x.data_ptr()]\n" + BEFORE),
+        (RETURN, "    KEPT[x.data_ptr()] = out\n    return out\n"),
+    )
+    for plan in follow(tmp_path, source).plans:
+        assert not plan.steps
 
 
 def test_an_allocation_and_a_copy_are_no_operators(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from evolve_core.judge.host.errors import StepError
 from evolve_core.judge.host.gpu.beside import COMPILED, EAGER, LIBRARY, baseline_job
 from evolve_core.judge.host.gpu.job import GpuJob
 from evolve_core.judge.host.gpu.run import judge_on_gpu
+from evolve_core.judge.host.patience import Patience
 from evolve_core.judge.host.pool import Cancel, StepResult
 from evolve_core.judge.host.tasks import TaskModule, load_task
 from evolve_core.judge.host.tier import Plans
@@ -100,7 +101,7 @@ def of_host(**task: Any) -> tuple[Any, Any, list[dict[str, Any]]]:
     def step(name: str, payload: dict[str, Any], *unused: Any) -> StepResult:
         assert name == "gpu-baseline"
         asked.append(payload)
-        return StepResult("finished", 0, {"failure": None, "timing": [1]}, None, "", 0.0, Path())
+        return StepResult("finished", 0, {"failure": None, "timing": [1]}, None, "", 0.0, Path(), Patience(1.0))
 
     text = SimpleNamespace(mode="gpu", **dict.fromkeys(("task_text", "source_file", "entry", "kind", "source"), ""))
     text.task_file, text.kernels = "", ()

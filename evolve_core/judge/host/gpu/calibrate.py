@@ -18,16 +18,18 @@ import torch
 
 from .calibration_kernels import double_kernel
 from .channel import BadMessage, Channel, PeerGone, PeerSilent
+from .children import use_device
 from .clock import Stopwatch
 from .confinement import Layer
 from .forking import fork_child
 from .job import CONFIRMATION_PAIRS, GpuJob, Named, Runner
 from .lock import DeviceBusy, device_lock
 from .nvml import device_state
+from .outcome import failed, rivals_failure, slowed
 from .pair import Fork
 from .probes import Probe, measured, probes
 from .rivals import Neighbours
-from .run import failed, judge_on_gpu, rivals_failure, slowed, use_device
+from .run import judge_on_gpu
 
 PROCESSES = 10
 """Twice a confirmation's: twenty process medians (of two sizes) say more about their 97.5th percentile than ten."""

@@ -46,11 +46,17 @@ class Conductor:
         self._environment: dict[str, Any] = {}
         self._checks: list[dict[str, Any]] = []
 
-    def run(self) -> dict[str, Any]:
-        """The whole measurement: correctness on every checked workload first, then the timed pairs."""
+    def run(self, ready: Callable[[], None]) -> dict[str, Any]:
+        """The whole measurement: correctness on every checked workload first, then the timed pairs.
+
+        ``ready`` is called before any candidate code is loaded, and returns when it is this measurement's turn. What
+        went before that, beside others, no phase accounts for.
+        """
 
         def measure() -> None:
             self._prepare()
+            ready()
+            self._phases.begin()
             self._ask({"do": "load"}, self._job.compile_timeout_s)
             self._observe()
             self._close()

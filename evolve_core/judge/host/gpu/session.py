@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from .channel import BadMessage, Channel, PeerGone, PeerSilent
+from .children import bench_main, use_device
 from .conductor import Conductor
 from .forking import fork_child
 from .hold import kept_hold
 from .job import GpuJob
 from .lock import DeviceBusy, device_lock
+from .outcome import failed, rivals_failure, slowed, with_all_seconds
 from .pair import Fork, Pair
 from .rivals import Neighbours
-from .run import bench_main, failed, rivals_failure, slowed, use_device, with_all_seconds
 from .slots import Slot
 from .step import job_of
 

@@ -1,0 +1,65 @@
+"""What the two children of a measurement are before they are a bench and a conductor: confined, on one device."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import socket
+from pathlib import Path
+
+from .bench import Bench
+from .channel import Channel
+from .conductor import Conductor
+from .confinement import Confinement, confine, own_folder
+from .job import GpuJob
+from .serving import serve_bench
+from .slots import Slot
+
+
+def bench_main(job: GpuJob, hold: bytes | None, end: socket.socket, inbox: Slot, outbox: Slot) -> None:
+    """The life of a bench: confined before its first CUDA call, then at the conductor's service."""
+    use_device(job, _bench_cache(job))
+    spool = Path(job.spool)
+    confined = confine(Confinement(own_folder(spool), _bench_cache(job), job.hidden, job.spool), job.layers)
+    bench = Bench(inbox, outbox, job.load_baseline, job.load_candidate, job.device, confined, job.load_plans, hold)
+    serve_bench(Channel(end), bench)
+
+
+def conductor_main(
+    job: GpuJob, process: int, end: socket.socket, report: socket.socket, to_bench: Slot, from_bench: Slot
+) -> None:
+    """The life of a conductor: says when both are ready, measures when it is told to, reports."""
+    use_device(job, Path(job.cache_folder))
+    line = Channel(report)
+
+    def ready() -> None:
+        line.send({"ready": True})
+        line.receive(None)
+
+    line.send(Conductor(job, Channel(end), to_bench, from_bench, process).run(ready))
+
+
+def hand_over_compiled(job: GpuJob) -> None:
+    """What the user's kernel compiled to, into the benches' cache, over whatever a candidate of an earlier round left
+    there under its names: the baseline that is timed is the one that was compiled without any candidate.
+    """
+    trusted = Path(job.cache_folder)
+    trusted.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(trusted, _bench_cache(job), dirs_exist_ok=True)
+
+
+def use_device(job: GpuJob, cache: Path) -> None:
+    """Before this process's first CUDA call: the one device it may see, its compiler cache, the real driver."""
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    os.environ["CUDA_VISIBLE_DEVICES"] = job.device_uuid
+    os.environ["TRITON_CACHE_DIR"] = str(cache)
+    if job.device != "cuda":
+        return
+    # The parent may have told Triton about a pretended device, for compiling without a GPU.
+    importlib.import_module("triton.runtime.driver").driver.reset_active()
+
+
+def _bench_cache(job: GpuJob) -> Path:
+    """One for all rounds: what the first bench compiled, the later ones find."""
+    return Path(job.spool) / "compiled"
