@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import secrets
 import shutil
 import socket
 from pathlib import Path
@@ -43,10 +44,22 @@ def conductor_main(
 def hand_over_compiled(job: GpuJob) -> None:
     """What the user's kernel compiled to, into the benches' cache, over whatever a candidate of an earlier round left
     there under its names: the baseline that is timed is the one that was compiled without any candidate.
+
+    File by file in place of the old one: a bench that stands by may have loaded that as a library.
     """
-    trusted = Path(job.cache_folder)
+    trusted, cache = Path(job.cache_folder), _bench_cache(job)
     trusted.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(trusted, _bench_cache(job), dirs_exist_ok=True)
+    for found in cache.rglob("*"):
+        if found.is_symlink():
+            found.unlink()
+    shutil.copytree(trusted, cache, dirs_exist_ok=True, copy_function=_put)
+
+
+def _put(source: str, target: str) -> None:
+    unfinished = f"{target}.{secrets.token_hex(8)}"
+    with Path(source).open("rb") as original, Path(unfinished).open("xb") as copy:
+        shutil.copyfileobj(original, copy)
+    Path(unfinished).replace(target)
 
 
 def use_device(job: GpuJob, cache: Path) -> None:
