@@ -8,6 +8,7 @@ launch plan, where a plan can hold it (tracing.py).
 from __future__ import annotations
 
 import inspect
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -108,6 +109,7 @@ def followed(payload: dict[str, Any], folder: Path, *, with_facts: bool = True) 
     original = Path(payload["source_file"])
     addresses = Addresses()
     addresses.install()
+    threads = threading.active_count()
     trace = PlanTrace(addresses, folder / original.name)
     recorder = Recorder(payload["target"], trace, with_facts=with_facts)
     fake = FakeTensorMode(allow_non_fake_inputs=True)
@@ -116,7 +118,7 @@ def followed(payload: dict[str, Any], folder: Path, *, with_facts: bool = True) 
         JITFunction.run = _recording_run(recorder, JITFunction.run)
         module = _imported(payload["source"], original, folder, ShapesOnGpu(fake, trace))
         follower = Follower(
-            entry_of(module, payload["entry"], original), recorder, fake, folder / original.name, original
+            entry_of(module, payload["entry"], original), recorder, fake, folder / original.name, original, threads
         )
         for workload in payload["workloads"]:
             follower.follow(workload)
@@ -148,6 +150,8 @@ class Follower:
     fake: FakeTensorMode
     copy: Path
     original: Path
+    threads: int
+    """So many ran before the module was imported."""
 
     def follow(self, workload: dict[str, Any]) -> None:
         """Leaves launches, facts and the plan, or why there is none, with the recorder. Raises StepError."""
@@ -160,6 +164,8 @@ class Follower:
             result = self._call(workload, again=True)
             for what in chosen[choices:]:
                 trace.chosen_untimed(what)
+            if threading.active_count() > self.threads:
+                trace.cannot_follow("its host code leaves threads running")
             plan = trace.plan(result)
         recorder.plans[workload["id"]] = {"why_not": trace.why_not} if plan is None else {"plan": plan.as_json()}
 

@@ -20,6 +20,11 @@ class RecordedOperators(TorchDispatchMode):
         super().__init__()
         self.elements: dict[str, int] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # No compiled code runs under it. Torch would import torch._dynamo to see to that: seconds in a fresh process.
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = kwargs or {}
         leaves = tree_leaves((args, given))

@@ -14,6 +14,9 @@ from .history import History, Untraceable
 from .plan import ITEM_BYTES, Argument, Memory, View
 from .tracedcalls import contents
 
+_MOST_BYTES = 1 << 40
+"""A tensor that nothing is written to is in no plan: what the device would say to it is asked here."""
+
 
 class TracedMemory:
     """The buffers of one history. While it ``is_pretended``, tensors on the CPU stand for tensors on the device."""
@@ -32,7 +35,10 @@ class TracedMemory:
         if dtype not in ITEM_BYTES:
             raise Untraceable(f"it uses a tensor of {dtype}")
         item = tensor.element_size()
-        count = 0 if given else -(-tensor.untyped_storage().nbytes() // item)
+        bytes_ = tensor.untyped_storage().nbytes()
+        if bytes_ > _MOST_BYTES:
+            raise Untraceable(f"it makes a tensor of {bytes_ >> 30} GiB, more than any GPU has")
+        count = 0 if given else -(-bytes_ // item)
         on_host = tensor.device.type == "cpu" and not self.is_pretended
         number = self._history.add_memory(Memory(given, dtype, count, contents(tensor)), on_host=on_host)
         self._of_storage[self._addresses.index(tensor)] = number

@@ -78,8 +78,6 @@ def _preload(target: str, kind: Kind) -> None:
         if kind is Kind.PLAIN:
             _enter_fake_mode_once()
             _compile_once(target)
-        if kind is Kind.INTERPRETING:
-            _record_operators_once()
     gc.collect()
     gc.freeze()
 
@@ -93,16 +91,6 @@ def _enter_fake_mode_once() -> None:
     fake_tensor.init_gpu_context = lambda device: None
     # Entering it once imports torch._dynamo, over a second that every child would pay again.
     with FakeTensorMode(allow_non_fake_inputs=True):
-        torch.empty(1)
-
-
-def _record_operators_once() -> None:
-    import torch
-
-    from .operators import RecordedOperators
-
-    # As with the fake mode: the first operator under it imports torch._dynamo.
-    with RecordedOperators():
         torch.empty(1)
 
 

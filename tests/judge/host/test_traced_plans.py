@@ -104,6 +104,16 @@ REFUSED = {
         at_import("KEPT = []", (BEFORE, "    KEPT.append(x * 2)\n" + BEFORE), (RETURN, "    return out + KEPT[0]\n")),
         "computed from an earlier call's inputs",
     ),
+    "a thread that goes on": (
+        at_import(
+            "import threading\nimport time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()"
+        ),
+        "leaves threads running",
+    ),
+    "a tensor larger than any device": (
+        edited((BEFORE, "    torch.empty(1 << 42, device='cuda')\n" + BEFORE)),
+        "more than any GPU has (kernels.py:15)",
+    ),
     "a stream of its own": (
         edited((LAUNCH, "    with torch.cuda.stream(torch.cuda.Stream()):\n    " + LAUNCH)),
         "on a stream of its own (kernels.py:17)",

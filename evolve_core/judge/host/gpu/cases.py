@@ -98,6 +98,11 @@ class Cases:
         """The user's own kernel, which runs their code."""
         self.native = (self._job.load_native or self._job.load_baseline)()
 
+    def warm_up(self) -> None:
+        """Draw a workload for nothing: what a process does for the first time takes it a good part of a second."""
+        if self._job.warm_up:
+            self._draw(self._job.warm_up)
+
     def next_candidate(self) -> None:
         """What follows is about another candidate."""
         self._candidates += 1
@@ -108,7 +113,7 @@ class Cases:
     def drawn(self, workload: str, number: int = 0, *, recorded: bool = False) -> Case:
         """The ``number``-th inputs of a workload: new ones where host code runs, else one of those that are kept.
 
-        Torch's operators are ``recorded`` only where somebody asks: the first record of a process imports for a second.
+        Torch's operators are ``recorded`` only where somebody asks.
         """
         if not self._job.is_planned:
             return self._draw(workload, recorded=recorded)

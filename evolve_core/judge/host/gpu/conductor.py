@@ -139,6 +139,7 @@ class Conductor:
             nonlocal offer
             with self._phases.phase(Phase.DRAW):
                 self._cases.load()
+                self._cases.warm_up()
                 offer = self._to.offer(self._job.device)
 
         with self._phases.phase(Phase.WAIT):
