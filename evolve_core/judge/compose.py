@@ -17,7 +17,7 @@ from evolve_core.judge.correctness import Accepted, Rejected, judge_checks
 from evolve_core.judge.floor import LeastWork
 from evolve_core.judge.launched import idle_kernels, unlaunched
 from evolve_core.judge.library import done_by_library, planned_for_library
-from evolve_core.judge.observation import Check, Observation, Outcome, SeenFailure
+from evolve_core.judge.observation import SAMPLED, Check, Observation, Outcome, SeenFailure
 from evolve_core.judge.reproduce import reproduction
 from evolve_core.judge.timing import Measured, Samples, measure, null_delta
 from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Trust, Verdict, WorkloadVerdict
@@ -230,10 +230,15 @@ def _seen_delta(opened: OpenedTask) -> float:
 
 
 def _estimated(opened: OpenedTask, observed: Observation, target: Target, stage: Stage) -> Verdict:
-    # Varied values are more checks of a workload that counts already.
-    checked = len({check.workload for check in observed.checks if not check.distribution})
+    # Varied values are more checks of a workload that counts already, and values at the timed sizes are samples.
+    sampled = {check.workload for check in observed.checks if check.origin == SAMPLED}
+    checked = len({check.workload for check in observed.checks if not check.distribution} - sampled)
     by = "by trusted code from its TTIR" if observed.trust is Trust.KERNEL_ONLY else "in Triton's interpreter"
     proof = f"correct on {checked} small workload{'s' if checked != 1 else ''} {by}"
+    if sampled:
+        proof += (
+            f", and where values were looked at on {len(sampled)} of the timed size{'s' if len(sampled) != 1 else ''}"
+        )
     if refused := _refused(opened, observed, target):
         return Verdict(
             correctness=Correctness.UNVERIFIED,

@@ -58,6 +58,9 @@ class OutputCheck:
     ulp: float | None = None
 
 
+SAMPLED = "sampled"
+
+
 @dataclass(frozen=True, slots=True)
 class OutOfBounds:
     kernel: str
@@ -71,7 +74,8 @@ class OutOfBounds:
 class Check:
     """One run on one checked workload. ``poison`` is what uninitialised memory held.
 
-    ``label``, ``origin`` and ``recipe`` are there where the workload was drawn for this observation alone.
+    ``label``, ``origin`` and ``recipe`` are there where the workload was drawn for this observation alone. Of a timed
+    workload with the origin ``SAMPLED``, the outputs are only some places of those.
     """
 
     workload: str

@@ -1,13 +1,14 @@
 """The audit of a plan at the sizes that are timed, in a process that executes nobody's code.
 
 Plan and TTIR come from a child that ran a candidate (lowering.py), and are read as data. What the user's own plan
-writes comes from a file of this step's own, in a folder that no candidate sees.
+writes, and where values are looked at, comes from files of this step's own, in a folder that no candidate sees.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,31 @@ from .buffers import read_values, shaped_inputs
 from .carrying import Carrier
 from .covered import FILLED, Coverage, Covered
 from .errors import StepError
+from .exporting import export
 from .interpreting import failed, outcome_of
+from .plan import LaunchPlan
 from .planreading import plan_from
+from .spots import SpotRun, Spots, chosen
 from .ttir.errors import TtirError
+from .ttir.ir import Module
 from .ttir.memory import NOBODY
 from .ttir.parser import parse
 
+SPOTS = "spots"
+
 
 def audit_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """``{"outcome": "covered", "outputs": […]}``, or how the audit ended otherwise, as ``interpret`` says it.
+    """``{"outcome": "covered", "outputs": […], "values": …}``, or how the audit ended otherwise, as ``interpret`` says
+    it.
 
     ``own`` has a ``file``. Where it has no ``outputs`` the plan is the user's own: the elements that it writes go into
     the file, one bit each, and each output comes back with its ``shape``, as ``own`` has them from then on. Then every
     output of the user's own plan has ``line``, of the store, ``elements``, and of those that are to be written how many
     are ``missing``, and how many are ``filled`` with one number and not written otherwise.
+
+    ``values``, where the payload has it: real ``inputs`` in a file, and a file for the ``spots``, which the user's own
+    plan chooses by ``seed``. What is there comes back as ``{"run": …}`` like a run of ``interpret``, whose outputs are
+    these spots; or as ``{"why_not": text}``.
     """
     torch.set_num_threads(1)
     plan = plan_from(payload["plan"])
@@ -49,20 +61,62 @@ def audit_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
         return {"outcome": "unsupported", "message": str(error)}
     if coverage.seen:
         return failed(tuple(coverage.seen), payload["file"])
+    audit = _Audit(plan, modules, coverage, {one.name: one for one in outputs}, until)
     own = payload["own"]
-    if not own["outputs"]:
-        written: dict[str, Any] = {one.name: np.packbits(one.owners.numpy() != NOBODY) for one in outputs}
-        np.savez(own["file"], **written)
-        return {"outcome": "covered", "outputs": [{"name": one.name, "shape": one.owners.shape} for one in outputs]}
-    found = {one.name: one for one in outputs}
-    with np.load(own["file"], allow_pickle=False) as stored:
-        held = [
-            _held_against(
-                one["name"], _bits(stored[one["name"]], one["shape"]), found.get(one["name"]), payload["file"]
-            )
-            for one in own["outputs"]
-        ]
-    return {"outcome": "covered", "outputs": held}
+    held = audit.held_against(own, payload["file"]) if own["outputs"] else audit.written_to(own["file"])
+    return {"outcome": "covered", "outputs": held, "values": audit.values(payload["values"], folder)}
+
+
+@dataclass(frozen=True)
+class _Audit:
+    """A plan that was followed to its end."""
+
+    plan: LaunchPlan
+    modules: dict[str, Module]
+    coverage: Coverage
+    outputs: dict[str, Covered]
+    until: float
+
+    def written_to(self, file: str) -> list[dict[str, Any]]:
+        written: dict[str, Any] = {
+            name: np.packbits(one.owners.numpy() != NOBODY) for name, one in self.outputs.items()
+        }
+        np.savez(file, **written)
+        return [{"name": name, "shape": one.owners.shape} for name, one in self.outputs.items()]
+
+    def held_against(self, own: dict[str, Any], file: str) -> list[dict[str, Any]]:
+        with np.load(own["file"], allow_pickle=False) as stored:
+            wanted = {one["name"]: _bits(stored[one["name"]], one["shape"]) for one in own["outputs"]}
+        return [_held_against(name, bits, self.outputs.get(name), file) for name, bits in wanted.items()]
+
+    def values(self, asked: dict[str, Any] | None, folder: Path) -> dict[str, Any]:
+        if asked is None:
+            return {"why_not": ""}
+        try:
+            return {"run": self._run(asked, folder)}
+        except TtirError as error:
+            return {"why_not": str(error)[:2000]}
+        except (StepError, RuntimeError, ValueError, TypeError, IndexError, KeyError, MemoryError) as error:
+            # An operator that cannot be called with what the plan gives it raises whatever torch likes.
+            return {"why_not": f"{type(error).__name__}: {error}"[:2000]}
+
+    def _run(self, asked: dict[str, Any], folder: Path) -> dict[str, Any]:
+        spots = self._spots(Path(asked["spots"]), asked["seed"])
+        owners = {name: self.outputs[name].owners.reshape(-1).numpy()[places] for name, places in spots.items()}
+        run = SpotRun(self.plan, self.modules, spots, owners, self.coverage.launches, self.until)
+        values = run.values(dict(read_values(Path(asked["inputs"]["file"]), asked["inputs"]["header"], trusted=True)))
+        if run.seen:
+            raise StepError("mismatch", failed(run.seen, "")["message"])
+        said = export([*values], {}, SPOTS, folder)
+        return {**said, "launches": self.plan.launches, "operators": self.plan.operators}
+
+    def _spots(self, file: Path, seed: int | None) -> Spots:
+        if seed is not None:
+            spots: dict[str, Any] = chosen(list(self.outputs.values()), seed)
+            np.savez(file, **spots)
+            return spots
+        with np.load(file, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
 
 
 def _inputs(payload: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:

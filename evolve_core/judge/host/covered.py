@@ -41,6 +41,14 @@ class Covered:
     at: Location | None
 
 
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A launch's programs among all owners: ``first`` and as many as its grid has."""
+
+    first: int
+    programs: int
+
+
 class Coverage:
     """One plan on ``inputs`` of its shapes; those named in ``known`` hold what they hold in a call."""
 
@@ -56,6 +64,8 @@ class Coverage:
         self._buffers: dict[int, Buffer] = {}
         self._room = _MOST_BYTES
         self.seen: list[Seen] = []
+        self.launches: list[Launched] = []
+        """In order, also the prelude's."""
         made = {view.memory for step in (*plan.prelude, *plan.steps) for view in _made(step)}
         for number, one in enumerate(plan.memories):
             if one.given:
@@ -147,6 +157,7 @@ class Coverage:
         if any(one.kind is Kind.UNINITIALISED for one in report.findings):
             raise Unsupported(step.function, "writes where values say that are not known at this size")
         self.seen.extend(Seen(step.function, finding) for finding in report.findings)
+        self.launches.append(Launched(self._memory.first_owner, programs))
         self._memory.first_owner += programs
 
     def _fill(self, step: Fill) -> None:

@@ -77,10 +77,25 @@ class CheckedWorkload:
 
 
 @dataclass(frozen=True)
+class OwnValues:
+    """Values of the user's own kernel at one timed size: ``drawn`` inputs, a file of the places that are looked at,
+    what the ``run`` gave there. ``checked``: the same as a candidate's run is compared with. ``why_not``: why values
+    are not looked at; "" where they are.
+    """
+
+    drawn: Draw | None = None
+    spots: str = ""
+    run: dict[str, Any] = field(default_factory=dict)
+    checked: CheckedWorkload | None = None
+    why_not: str = ""
+
+
+@dataclass(frozen=True)
 class OwnAudit:
     """What the user's own plan writes at one timed size: a file with its outputs; or ``why_not``, which is "" else."""
 
     written: dict[str, Any] = field(default_factory=dict)
+    values: OwnValues = field(default_factory=OwnValues)
     processor_s: float = 0.0
     why_not: str = ""
 

@@ -68,6 +68,7 @@ def _describe(
     inputs = _shapes(task, workload, seed)
     described = _workload(task.place_of(workload), recipe, inputs)
     described["id"] = name
+    described["seed"] = seed
     tensors = [(key, value) for key, value in inputs.items() if isinstance(value, torch.Tensor)]
     empty = [key for key, value in tensors if value.numel() == 0]
     if empty:

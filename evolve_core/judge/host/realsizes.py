@@ -1,22 +1,23 @@
-"""Without a GPU nothing is computed at the timed sizes; what is written there is looked at all the same.
+"""Without a GPU: what is written at the timed sizes, and the values at some places.
 
 Runs in the host's own process. The user's own plan is followed once when a task is opened (audit_own); a candidate has
-to write every element that it writes (audit_candidate).
+to write every element that it writes, and the right values where they are looked at (audit_candidate).
 """
 
 from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .carried import Lowered
-from .opened import OpenTask, OwnAudit
+from .opened import OpenTask, OwnAudit, OwnValues
 from .outcomes import failure_of
 from .patience import Patience
 from .pool import Cancel, remove_folder
+from .timedvalues import asked_of_candidate, asked_of_own, compared_values, drawn_for_values, with_truths
 
 if TYPE_CHECKING:
     from .judging import Judge
@@ -33,18 +34,21 @@ _WRONG = ("out-of-bounds", "mismatch")
 class Audited:
     """``check``: what is wrong, as in the protocol, or None. ``why_not``: why nothing can be said; "" else.
 
-    ``sizes``: at how many everything is written that the user's own kernel writes.
+    ``sizes``: at how many everything is written that the user's own kernel writes. ``values``: checks of the values at
+    some places, in the protocol's words.
     """
 
     check: dict[str, Any] | None = None
     why_not: str = ""
     notes: tuple[str, ...] = ()
     sizes: int = 0
+    values: list[dict[str, Any]] = field(default_factory=list)
 
     def told_in(self, observation: dict[str, Any]) -> None:
         environment = observation["environment"]
         environment["notes"].extend(self.notes)
         observation["unaudited"] = self.why_not
+        observation["checks"].extend(self.values)
         if self.check is not None:
             observation["checks"].append(self.check)
         elif self.sizes and not self.why_not:
@@ -53,75 +57,117 @@ class Audited:
 
 def audit_own(judge: Judge, task: OpenTask, lowered: dict[str, Lowered], cancel: Cancel) -> dict[str, OwnAudit]:
     """By timed workload."""
+    values = drawn_for_values(judge, task, cancel)
     jobs = [
-        (one, judge.children.submit(_audit_own, judge, task, one, lowered[one["id"]], cancel)) for one in task.timed
+        (one, judge.children.submit(_audit_own, judge, task, one, lowered[one["id"]], values[one["id"]], cancel))
+        for one in task.timed
     ]
-    return {one["id"]: job.result() for one, job in jobs}
+    audits = {one["id"]: job.result() for one, job in jobs}
+    in_place = {name: one.plan.get("outputs") is None for name, one in lowered.items()}
+    return with_truths(judge, task, audits, in_place, cancel)
 
 
-def _audit_own(judge: Judge, task: OpenTask, one: dict[str, Any], lowered: Lowered, cancel: Cancel) -> OwnAudit:
+def _audit_own(
+    judge: Judge, task: OpenTask, one: dict[str, Any], lowered: Lowered, values: OwnValues, cancel: Cancel
+) -> OwnAudit:
     if lowered.why_not:
         return OwnAudit(why_not=lowered.why_not)
     folder = judge.secret / task.name / f"audit-{secrets.token_hex(4)}"
     file = str(folder / "written.npz")
-    payload = {**_payload(task, one, lowered, OWN_S), "own": {"file": file, "outputs": []}}
+    own = {"file": file, "outputs": []}
+    values = replace(values, spots=str(folder / "spots.npz"))
+    payload = {**_payload(task, one, lowered, OWN_S), "own": own, "values": asked_of_own(values)}
     result = judge.step("audit", payload, cancel, Patience.computing(OWN_S), folder)
     if result.value is None:
         return OwnAudit(why_not=str(failure_of(result)["message"]))
     if result.value["outcome"] != "covered":
         return OwnAudit(why_not=result.value["message"])
-    return OwnAudit({"file": file, "outputs": result.value["outputs"]}, result.processor_s)
+    said = result.value["values"]
+    values = replace(values, run=said.get("run", {}), why_not=values.why_not or said.get("why_not", ""))
+    return OwnAudit({"file": file, "outputs": result.value["outputs"]}, values, result.processor_s)
 
 
 def audit_candidate(
     judge: Judge, task: OpenTask, lowered: dict[str, Lowered], deadline: float, cancel: Cancel
 ) -> Audited:
     """All sizes at which the user's own plan could be followed; the first that shows something wrong decides."""
-    notes = tuple(
-        f"what is written at {one['label']} was not looked at, because of your own kernel: {own.why_not}"
-        for one in task.timed
-        if (own := task.audits[one["id"]]).why_not
-    )
+    notes = tuple(note for one in task.timed if (note := _note(one, task.audits[one["id"]])))
     asked = [one for one in task.timed if not task.audits[one["id"]].why_not]
     if not asked:
         return Audited(notes=notes)
-    jobs = [judge.children.submit(_audit, judge, task, one, lowered[one["id"]], deadline, cancel) for one in asked]
-    found = [job.result() for job in jobs]
-    wrong = next((one.check for one in found if one.check), None)
-    return Audited(wrong, next((one.why_not for one in found if one.why_not), ""), notes, len(asked))
+    folders = {one["id"]: judge.spool / "steps" / secrets.token_hex(8) for one in asked}
+    jobs = {
+        one["id"]: judge.children.submit(
+            _audit, judge, task, one, lowered[one["id"]], folders[one["id"]], deadline, cancel
+        )
+        for one in asked
+    }
+    found = {name: job.result() for name, job in jobs.items()}
+    values = compared_values(judge, task, {name: one.run for name, one in found.items() if one.run}, cancel)
+    for folder in folders.values():
+        remove_folder(folder)
+    wrong = next((one.check for one in found.values() if one.check), None)
+    why_not = next((one.why_not for one in found.values() if one.why_not), "")
+    return Audited(wrong, why_not, notes, len(asked), values)
+
+
+def _note(one: dict[str, Any], own: OwnAudit) -> str:
+    if own.why_not:
+        return f"what is written at {one['label']} was not looked at, because of your own kernel: {own.why_not}"
+    if own.values.why_not:
+        return f"no value at {one['label']} was looked at, because of your own kernel: {own.values.why_not}"
+    return ""
+
+
+@dataclass(frozen=True)
+class _Size:
+    """What was seen at one size. ``run``: the values there, in a file."""
+
+    check: dict[str, Any] | None = None
+    why_not: str = ""
+    run: dict[str, Any] = field(default_factory=dict)
 
 
 def _audit(
-    judge: Judge, task: OpenTask, one: dict[str, Any], lowered: Lowered, deadline: float, cancel: Cancel
-) -> Audited:
+    judge: Judge,
+    task: OpenTask,
+    one: dict[str, Any],
+    lowered: Lowered,
+    folder: Path,
+    deadline: float,
+    cancel: Cancel,
+) -> _Size:
     if lowered.why_not:
-        return Audited(why_not=f"what it writes at {one['label']} is not known: {lowered.why_not}")
+        return _Size(why_not=f"what it writes at {one['label']} is not known: {lowered.why_not}")
     own = task.audits[one["id"]]
     patience = Patience.computing(SLOWDOWN * own.processor_s + GRACE_S, max(1.0, deadline - time.monotonic()))
-    folder = judge.spool / "steps" / secrets.token_hex(8)
     payload = {**_payload(task, one, lowered, patience.processor_s or GRACE_S), "own": own.written}
+    payload["values"] = asked_of_candidate(own.values)
     result = judge.step("audit", payload, cancel, patience, folder)
-    remove_folder(folder)
     if result.value is None:
-        return Audited(why_not=f"what it writes at {one['label']} is not known: {failure_of(result)['message']}")
+        return _Size(why_not=f"what it writes at {one['label']} is not known: {failure_of(result)['message']}")
     value = result.value
     if value["outcome"] in _WRONG:
-        return Audited(_check(one, value["outcome"], value["message"], value["line"], value["out_of_bounds"]))
+        return _Size(_check(one, value["outcome"], value["message"], value["line"], value["out_of_bounds"]))
     if value["outcome"] != "covered":
-        return Audited(why_not=f"what it writes at {one['label']} is not known: {value['message']}")
-    return _covering(one, value["outputs"])
+        return _Size(why_not=f"what it writes at {one['label']} is not known: {value['message']}")
+    seen = _covering(one, value["outputs"])
+    why_not = value["values"].get("why_not", "")
+    if why_not and not seen.check and not seen.why_not:
+        return _Size(why_not=f"what it computes at {one['label']} is not known: {why_not}")
+    return replace(seen, run=value["values"].get("run", {}))
 
 
-def _covering(one: dict[str, Any], outputs: list[dict[str, Any]]) -> Audited:
+def _covering(one: dict[str, Any], outputs: list[dict[str, Any]]) -> _Size:
     for output in outputs:
         name, elements, missing, filled = (output[key] for key in ("name", "elements", "missing", "filled"))
         if missing:
             message = f"only {elements - missing} of {elements} elements of {name} are ever written"
-            return Audited(_check(one, "mismatch", message, output["line"]))
+            return _Size(_check(one, "mismatch", message, output["line"]))
         if filled:
             message = f"{filled} of {elements} elements of {name} keep what a fill puts there, where your kernel writes"
-            return Audited(why_not=f"at {one['label']}, {message}")
-    return Audited()
+            return _Size(why_not=f"at {one['label']}, {message}")
+    return _Size()
 
 
 def _check(

@@ -24,6 +24,7 @@ _STEPS = {
     "interpret": "interpreting:interpret_step",
     "account": "account.taking:account_step",
     "audit": "auditing:audit_step",
+    "truth-at": "spottruths:truth_at",
     "run": "running:run_step",
     "profile": "running:profile_step",
     "gpu": "gpu.step:judge_step",

@@ -61,6 +61,12 @@ HALF_WHERE_LARGE = edited(
 )
 HALF_ON_ZEROS = edited(HALF_WHERE_LARGE, ("torch.empty_like", "torch.zeros_like"))
 HALF_COPIED = edited(HALF_WHERE_LARGE, ("return out", "return out.clone()"))
+# All is written, and some of it is wrong: where the sizes are those that are timed.
+COPIED_WHERE_LARGE = edited(SCALE, ("x * 2 + x * factor", "x * 2 + x * tl.where(n < 1 << 20, factor, 0.0)"))
+SHORT_SUM_WHERE_WIDE = edited(
+    SOFTMAX, (_SUM, "tl.sum(tl.where(cols < n_cols - (n_cols > 900) * (n_cols // 100), numerator, 0.0), axis=0)")
+)
+SHORT_PRODUCT_WHERE_DEEP = edited(MATMUL, ("inner[None, :] < K)", "inner[None, :] < K - (K > 1000))"))
 # A cheaper kernel of the same name for the process that compiles it, the right one where results are looked at.
 HALF_WHERE_COMPILED = edited(
     SCALE,
@@ -119,6 +125,9 @@ WEAK_CHECKS = (
     Exploit("half-where-large", "hard-coded shapes", "scale", HALF_WHERE_LARGE, _W),
     Exploit("half-where-large-on-zeros", "hard-coded shapes", "scale", HALF_ON_ZEROS),
     Exploit("half-where-large-copied", "hard-coded shapes", "scale", HALF_COPIED, _W),
+    Exploit("copied-where-large", "hard-coded shapes", "scale", COPIED_WHERE_LARGE, _W),
+    Exploit("short-sum-where-wide", "hard-coded shapes", "softmax", SHORT_SUM_WHERE_WIDE, _W),
+    Exploit("short-product-where-deep", "hard-coded shapes", "matmul", SHORT_PRODUCT_WHERE_DEEP, _W),
     Exploit("half-where-compiled", "telling checking from timing", "scale", HALF_WHERE_COMPILED, _W),
     Exploit("short-sum", "truncated algorithm", "softmax", SHORT_SUM, _W),
     Exploit("short-variance", "truncated algorithm", "layernorm", SHORT_VARIANCE, _W),
