@@ -19,6 +19,7 @@ from .binaries import BinaryStore
 from .candidates import check_candidate
 from .carried import lower_timed
 from .checking import check_own
+from .checks import is_of_another_kind
 from .complaints import blamed_on_placeholders, nothing_to_check, task_failed
 from .errors import NO_ENTRY, StepError, log
 from .kinds import Kind
@@ -185,7 +186,8 @@ class Judge:
         observation["environment"]["trust"] = found.trust
         observation["environment"]["host code ran because"] = found.by_host
         observation["unplanned"] = found.unplanned
-        if observation["failure"] or any(check["outcome"] != "compared" for check in observation["checks"]):
+        broken = any(check["outcome"] != "compared" for check in observation["checks"])
+        if observation["failure"] or broken or is_of_another_kind(observation["checks"]):
             return observation
         left = Patience(max(1.0, deadline - time.monotonic()))
         timed = self.children.submit(lower_timed, self, task, source, cancel, left).result()

@@ -113,7 +113,7 @@ BUGS = (
     Exploit("race", "race", "colsum", RACE, _W),
     Exploit("overflow-32", "32-bit index overflow", "scale", OVERFLOW_32, _W),
     Exploit("overflow-16", "32-bit index overflow", "scale", OVERFLOW_16, _W),
-    Exploit("empty-grid", "silent no-launch", "scale", EMPTY_GRID, ("crash",)),
+    Exploit("empty-grid", "silent no-launch", "scale", EMPTY_GRID, ("cheating",)),
     Exploit("no-launch-when-small", "silent no-launch", "softmax", NO_LAUNCH_WHEN_SMALL),
     Exploit("overwrites-input", "inputs changed in place", "scale", OVERWRITES_INPUT, _W),
     Exploit("zeroes-input", "inputs changed in place", "scale", ZEROES_INPUT, _W),

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ..checks import is_of_another_kind
 from ..compare import same_bits
 from ..copies import clone_inputs
 from ..distributions import VARIED
@@ -82,7 +83,7 @@ class Conductor:
     def _observe(self) -> None:
         for workload in self._job.checked:
             self._check(workload)
-        if not _wrong(self._checks):
+        if not is_of_another_kind(self._checks):
             for workload in self._job.timed:
                 self._pairs.time(workload, self._environment.get("empty_ns"))
                 self._pairs.timing[-1].update(self._least(workload))
@@ -197,7 +198,7 @@ class Conductor:
         Asked last, because host code may wait for its kernels for ever. A plan without operators of torch leaves
         nothing to ask.
         """
-        if self._job.load_candidate is None or not self._job.checked or _wrong(self._checks):
+        if self._job.load_candidate is None or not self._job.checked or is_of_another_kind(self._checks):
             return
         if self._job.is_planned and not any(check.get("host_operators") for check in self._checks):
             return
@@ -257,9 +258,3 @@ def _told(raised: BaseException) -> tuple[str, str | None, int | None]:
     place = raised_at(raised)
     said = f"it called sys.exit({raised.code!r})" if isinstance(raised, SystemExit) else str(raised)
     return f"{type(raised).__name__}: {said}", str(place.file) if place else None, place.line if place else None
-
-
-def _wrong(checks: list[dict[str, Any]]) -> bool:
-    """Whether there is no point in timing: an output of the wrong kind. Tolerances are not this process's business."""
-    rows = [row for check in checks for row in check["outputs"]]
-    return any(not (row["type_ok"] and row["dtype_ok"] and row["shape_ok"]) for row in rows)
