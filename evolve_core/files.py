@@ -85,8 +85,11 @@ def explain(error: OSError, place: Path | None = None) -> str:
 
 
 def names_full_disk(message: str) -> bool:
-    """Whether a message is about a full disk already: it needs no second sentence on it, and a lens two words."""
-    return FULL.removeprefix("the ") in message.lower() or os.strerror(errno.ENOSPC) in message
+    """Whether a message is about a full disk already, in our words or in SQLite's.
+
+    Then it needs no second sentence on it, and a lens has room for two words.
+    """
+    return "disk is full" in message.lower() or os.strerror(errno.ENOSPC) in message
 
 
 def shortage(folder: Path) -> str:

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from evolve_core.journal.lock import runner_lock
 from evolve_core.journal.model import RunSpec, RunState
 from evolve_core.journal.writer import JournalWriter
 from evolve_core.propose.proposal import Proposal, Step
-from evolve_core.source.model import Language
+from evolve_core.source.model import Kernel, Language
 from evolve_core.source.parse import parse
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -48,11 +49,17 @@ def main() -> None:
 
 
 def five_thousand_lines() -> str:
+    """With as many kernels as there will be runs: a kernel has one at a time."""
     kernel = (EXAMPLES / "softmax.py").read_text()
+    _, mark, code = kernel.partition("@triton.jit")
+    more = "\n\n".join(
+        (mark + code).replace("softmax_kernel", f"softmax_kernel_{n}").replace("def softmax(", f"def softmax_{n}(")
+        for n in range(1, ACTIVE_RUNS)
+    )
     filler = "\n".join(
         f"def helper_{i}(x, y={i}):\n    z = x + y * {i}\n    return [z, x, y]\n" for i in range(LINES // 4)
     )
-    return kernel + "\n\n" + filler
+    return "\n\n".join((kernel, more, filler))
 
 
 def start_to_initialize(root: Path, rounds: int) -> None:
@@ -165,31 +172,27 @@ def start_and_shutdown(root: Path, rounds: int) -> None:
 
 @contextmanager
 def active_runs(root: Path, source: Path) -> Iterator[None]:
-    """Eight runs of one file, each judged some ten times a second, for as long as the block lasts."""
+    """Eight runs, each of another kernel of one file and judged some ten times a second, while the block lasts."""
     stop = threading.Event()
     text = source.read_text()
-    kernel = parse(text, Language.TRITON).kernels[0]
+    kernels = parse(text, Language.TRITON).kernels[:ACTIVE_RUNS]
+    assert len(kernels) == ACTIVE_RUNS
     with ExitStack() as stack:
         for number in range(ACTIVE_RUNS):
             stack.enter_context(runner_lock(root, f"bench-{number}"))
-        threads = [
-            threading.Thread(
-                target=_run, args=(root, source, text, kernel.qualified_name, kernel.version, number, stop)
-            )
-            for number in range(ACTIVE_RUNS)
-        ]
-        for thread in threads:
-            thread.start()
+        pool = stack.enter_context(ThreadPoolExecutor(ACTIVE_RUNS))
+        runs = [pool.submit(_run, root, source, text, kernel, n, stop) for n, kernel in enumerate(kernels)]
         try:
             yield
         finally:
             stop.set()
-            for thread in threads:
-                thread.join()
+        for run in runs:
+            run.result()
 
 
-def _run(root: Path, source: Path, text: str, name: str, version: str, number: int, stop: threading.Event) -> None:
-    spec = RunSpec(str(source), (name,), (version,), text, "", "softmax", "sm_90", 1, budget_candidates=10_000)
+def _run(root: Path, source: Path, text: str, kernel: Kernel, number: int, stop: threading.Event) -> None:
+    names = (kernel.qualified_name,), (kernel.version,)
+    spec = RunSpec(str(source), *names, text, "", "softmax", "sm_90", 1, budget_candidates=10_000)
     with closing(JournalWriter(root)) as journal:
         run_id = f"bench-{number}"
         journal.create_run(run_id, spec, 1)

@@ -42,7 +42,7 @@ def select(argument: str, text_from: Path | None = None) -> Selection:
     ``text_from`` holds an editor's unsaved text of FILE.
     """
     name, _, wanted = argument.partition("::")
-    line = 0
+    line: int | None = None
     placed = _PLACE.fullmatch(argument)
     # os.path: a name that no file can have is not there, and no error.
     if placed and not os.path.exists(argument):  # noqa: PTH110
@@ -59,7 +59,7 @@ def select(argument: str, text_from: Path | None = None) -> Selection:
     text = read_source(text_from or path)
     parsed = parse(text, language)
     selection = Selection(path, text, parsed, parsed.kernels)
-    return _at_line(selection, line) if line else narrowed(selection, wanted)
+    return narrowed(selection, wanted) if line is None else _at_line(selection, line)
 
 
 def _at_line(selection: Selection, line: int) -> Selection:

@@ -30,6 +30,8 @@ def terminal(command: str, folder: Path) -> subprocess.Popen[str]:
     """``kernel-evolve …`` as a shell would take it, in a terminal that knows nothing of the run."""
     program, *arguments = shlex.split(command)
     assert program == "kernel-evolve"
+    # Who runs the tests in the background has the terminal's signal ignored: what is caught here is not ignored there.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(
         [sys.executable, "-m", "evolve_core", *arguments],
         cwd=folder,

@@ -53,13 +53,17 @@ def protect(disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
 
 
+async def refusal(client: Lsp, command: str, uri: str) -> str:
+    with pytest.raises(ResponseError) as failed:
+        await client.command(command, uri=uri, kernel="softmax_kernel")
+    return failed.value.message
+
+
 async def test_a_run_that_cannot_start_says_why_once(serve: Serve, workspace: Path, source: Path) -> None:
     fill(workspace)
     client = await serve()
     uri = client.open(source)
-    with pytest.raises(ResponseError) as failed:
-        await client.command("start", uri=uri, kernel="softmax_kernel")
-    assert failed.value.message == (
+    assert await refusal(client, "start", uri) == (
         f"Nothing was started. {workspace}: the disk is full. Free some space, then try again."
     )
 
@@ -104,9 +108,7 @@ async def test_nothing_starts_in_a_read_only_workspace(serve: Serve, workspace: 
     protect(workspace)
     client = await serve()
     uri = client.open(source)
-    with pytest.raises(ResponseError) as failed:
-        await client.command("start", uri=uri, kernel="softmax_kernel")
-    assert failed.value.message == (
+    assert await refusal(client, "start", uri) == (
         f"Nothing was started. {workspace}/.kernel-evolve: its file system is read-only. "
         "Make that writable, or work in a copy elsewhere, then try again."
     )
@@ -118,9 +120,7 @@ async def test_a_task_file_in_a_read_only_workspace(serve: Serve, workspace: Pat
     protect(workspace)
     client = await serve(PLAIN)
     uri = client.open(source)
-    with pytest.raises(ResponseError) as failed:
-        await client.command("createTask", uri=uri, kernel="softmax_kernel")
-    assert failed.value.message == (
+    assert await refusal(client, "createTask", uri) == (
         f"{task_file} was not written: its file system is read-only. "
         "Make that writable, or work in a copy elsewhere, then try again."
     )

@@ -101,6 +101,7 @@ def test_the_place_that_kernels_prints_names_a_kernel(workspace):
         (("kernels", "nothere.py"), "nothere.py: No such file or directory; check the path"),
         (("kernels", "notes.txt"), "notes.txt is neither Python (.py) nor CUDA (.cu, .cuh)."),
         (("kernels", "binary.py"), "binary.py holds NUL bytes: it is not source text"),
+        (("run", "softmax.py:0"), "Line 0 of softmax.py is in no kernel (kernels there: softmax_kernel at 9)."),
         (("run", "softmax.py:2"), "Line 2 of softmax.py is in no kernel (kernels there: softmax_kernel at 9)."),
         (("run", "empty.py:1"), "There are no kernels in empty.py; a kernel is a function under @triton.jit"),
         (("run", "softmax.py::nope"), "There is no kernel nope in softmax.py (kernels there: softmax_kernel)."),

@@ -178,7 +178,7 @@ def test_a_full_disk_loses_nothing_judged(tmp_path, writer):
     # SQLite's own answer to a disk without room, without filling one.
     writer._connection.execute(f"PRAGMA max_page_count = {pages}")
     big = Proposal("x" * 200_000, "big", PROPOSAL.recipe)
-    with pytest.raises(JournalFull, match="Free some space on that disk, then try again"):
+    with pytest.raises(JournalFull, match="See whether its disk or a limit is full, then try again"):
         for _ in range(20):
             writer.add_candidate("r1", big)
     with closing(JournalReader(tmp_path)) as reader:
