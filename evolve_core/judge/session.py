@@ -39,6 +39,8 @@ class JudgeFailed(KernelEvolveError):
     """The judge worked and cannot any more: its host does not come back, or fails on one candidate after another."""
 
 
+DEVICE_LOST = "device-lost"
+"""The host's word for a GPU that does not answer any more: every further candidate would meet the same."""
 HOST_FAULTS_UNTIL_FAILED = 3
 """So many candidates in a row on which the host, not the candidate, failed."""
 
@@ -193,6 +195,8 @@ class TaskJudge:
     def _host_fault(self, error: HostError, stage: Stage) -> Judgement:
         """The host, not the candidate, failed: the candidate stays unproven, and the search stops if it goes on so."""
         self._faults += 1
+        if error.kind == DEVICE_LOST:
+            raise JudgeFailed(error.message)
         if self._faults >= HOST_FAULTS_UNTIL_FAILED:
             raise JudgeFailed(
                 f"The judge host failed on {self._faults} candidates in a row: {error.message} "

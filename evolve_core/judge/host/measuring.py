@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
+import json
 import secrets
 import tempfile
 import time
@@ -13,6 +15,7 @@ from .analysing import compiled
 from .complaints import none_left, own_failed
 from .devices import find_devices
 from .errors import StepError, log
+from .lost import refuse_lost_device
 from .opened import OpenTask
 from .outcomes import compare_failure, failure_of
 from .patience import Patience
@@ -136,9 +139,10 @@ def _measure(
     payload["with_floor"] = candidate is None
     measured = None
     if both is not None and candidate is not None and stage == "screening":
-        measured = _in_session(judge, task, payload)
+        measured = _screened(judge, task, payload)
     if measured is None:
         measured = _alone(judge, payload, cancel)
+    refuse_lost_device(judge, first_device(), str(lock_folder()), measured["failure"], cancel)
     # A CUDA candidate has no host code: the task's own launches() says how its kernels are launched.
     kernel_only = task.text.is_cuda or both is not None
     measured["environment"]["trust"] = KERNEL_ONLY if kernel_only else HOST_CODE
@@ -183,8 +187,25 @@ def _alone(judge: Judge, payload: dict[str, Any], cancel: Cancel) -> dict[str, A
     return {"failure": failure_of(result), "checks": [], "timing": [], "environment": {}}
 
 
+def _screened(judge: Judge, task: OpenTask, payload: dict[str, Any]) -> dict[str, Any] | None:
+    """In the processes that stay for this task; None where they cannot.
+
+    The same kernels launched in the same way are screened once: the best of several tries would be their luck.
+    """
+    code = hashlib.sha256(json.dumps(payload["plans"]["candidate"], sort_keys=True).encode()).hexdigest()
+    known = task.screened.get(code)
+    if known is not None:
+        return {
+            **known,
+            "environment": {**known["environment"], "measured": "as an earlier candidate of the same code"},
+        }
+    measured = _in_session(judge, task, payload)
+    if measured is not None and not measured["failure"]:
+        task.screened[code] = {**measured, "environment": dict(measured["environment"])}
+    return measured
+
+
 def _in_session(judge: Judge, task: OpenTask, payload: dict[str, Any]) -> dict[str, Any] | None:
-    """In the processes that stay for this task; None where they cannot."""
     try:
         session = _session(judge, task, payload)
         answer = session.judge(payload["plans"]["candidate"], payload["deadline_s"])

@@ -120,6 +120,8 @@ class OpenTask:
     """What was seen of mutants and perturbed inputs; None: not asked for."""
     session: GpuSession | None = None
     """On a GPU: processes that stay for this task's planned candidates."""
+    screened: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What was observed of those on a GPU, by the hash of their plans, which name the kernels' binaries."""
     account_seed: int = field(default_factory=lambda: secrets.randbits(64))
     """Draws the programs that accounts of work are made of: alike for every source, and known to none."""
     accountless: str = ""

@@ -29,6 +29,7 @@ _STEPS = {
     "profile": "running:profile_step",
     "gpu": "gpu.step:judge_step",
     "gpu-layers": "gpu.trial:layers_step",
+    "gpu-probe": "gpu.trial:probe_step",
     "gpu-session": "gpu.session:session_step",
     "gpu-baseline": "gpu.beside:baseline_step",
     "gpu-calibrate": "gpu.calibrate:calibrate_step",

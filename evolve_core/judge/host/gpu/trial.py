@@ -21,6 +21,18 @@ _TRY_S = 30.0
 Try = Callable[[tuple[Layer, ...]], bool]
 
 
+def probe_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The host's step "gpu-probe": ``{answers}``, whether a new process can compute on ``device_uuid``. Waits for the
+    device's lock; one that hangs is killed by the deadline.
+    """
+    os.environ.update(CUDA_DEVICE_ORDER="PCI_BUS_ID", CUDA_VISIBLE_DEVICES=payload["device_uuid"])
+    with device_lock(payload["device_uuid"], Path(payload["lock_folder"]), payload["deadline_s"]):
+        child = fork_child(use_the_device, "the device's probe", payload["deadline_s"], ())
+        code = child.wait(payload["deadline_s"])
+        child.kill()
+    return {"answers": code == 0}
+
+
 def layers_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The host's step "gpu-layers": ``{layers}``, those that hold with ``device_uuid``. Waits for the device's lock."""
     deadline = time.monotonic() + float(payload["deadline_s"])
