@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evolve_core.judge.client import OpenedTask
-from evolve_core.judge.observation import Check, Observation
+from evolve_core.judge.observation import SAMPLED, Check, Observation
 
 _ELSEWHERE = "its outputs come from somewhere else"
 
@@ -50,7 +50,8 @@ def _traced(opened: OpenedTask, observed: Observation) -> Unlaunched | None:
 
 
 def _interpreted(observed: Observation) -> Unlaunched | None:
-    counted = [check for check in observed.checks if check.native_launches and check.launches is not None]
+    small = [check for check in observed.checks if check.origin != SAMPLED]
+    counted = [check for check in small if check.native_launches and check.launches is not None]
     if not counted or any(check.launches for check in counted):
         return None
     if not observed.launches:

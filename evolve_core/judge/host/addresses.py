@@ -23,8 +23,8 @@ class Addresses:
         self._count = 0
         self._range: dict[int, int] = {}
         """By storage: the number of the first one that lay there, where that is another."""
-        self._lying: dict[int, int] = {}
-        """The other way round: the latest that lies there."""
+        self._shared: set[int] = set()
+        """Ranges in which several storages lay."""
 
     def install(self) -> None:
         """Let such tensors say them in this process: Triton specialises on the alignment, host code may ask for it."""
@@ -52,16 +52,19 @@ class Addresses:
         """``tensor``'s storage is another one, at the address that ``earlier``'s had while it was alive."""
         number, before = self.index(tensor), self.index(earlier)
         place = self._range.get(before, before)
-        self._range[number], self._lying[place] = place, number
+        self._range[number] = place
+        self._shared.add(place)
 
     def of(self, tensor: torch.Tensor) -> int:
         number = self.index(tensor)
         return self._range.get(number, number) * _SPACING + tensor.storage_offset() * tensor.element_size()
 
-    def at(self, address: int) -> tuple[int, int]:
-        """(number of the storage, bytes from its start) of an address that ``of`` gave."""
+    def at(self, address: int) -> tuple[int, int] | None:
+        """(number of the storage, bytes from its start) of an address that ``of`` gave; None where several lay there:
+        it may have been asked of any.
+        """
         place, offset = divmod(address, _SPACING)
-        return self._lying.get(place, place), offset
+        return None if place in self._shared else (place, offset)
 
     def _note(self, storage: Any, number: int) -> None:
         self._storages.append(storage)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 from .buffers import read_values, shaped_inputs
 from .carrying import Carrier
 from .covered import FILLED, Coverage, Covered
+from .effects import Effects
 from .errors import StepError
 from .exporting import export
 from .interpreting import failed, outcome_of
@@ -29,21 +30,19 @@ from .ttir.ir import Module
 from .ttir.memory import NOBODY
 from .ttir.parser import parse
 
-SPOTS = "spots"
-
 
 def audit_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     """``{"outcome": "covered", "outputs": […], "values": …}``, or how the audit ended otherwise, as ``interpret`` says
     it.
 
     ``own`` has a ``file``. Where it has no ``outputs`` the plan is the user's own: the elements that it writes go into
-    the file, one bit each, and each output comes back with its ``shape``, as ``own`` has them from then on. Then every
-    output of the user's own plan has ``line``, of the store, ``elements``, and of those that are to be written how many
-    are ``missing``, and how many are ``filled`` with one number and not written otherwise.
+    the file, one bit each, and each output comes back with its ``shape``, beside ``effects``, as ``own`` has them from
+    then on. Then every output of the user's own plan has ``line``, of the store, ``elements``, and of those that are to
+    be written how many are ``missing``, and how many are ``filled`` with one number and not written otherwise.
 
     ``values``, where the payload has it: real ``inputs`` in a file, and a file for the ``spots``, which the user's own
     plan chooses by ``seed``. What is there comes back as ``{"run": …}`` like a run of ``interpret``, whose outputs are
-    these spots; or as ``{"why_not": text}``.
+    these spots; as ``{"failed": …}`` as ``interpret`` says what kernels did wrong; or as ``{"why_not": text}``.
     """
     torch.set_num_threads(1)
     plan = plan_from(payload["plan"])
@@ -62,9 +61,15 @@ def audit_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     if coverage.seen:
         return failed(tuple(coverage.seen), payload["file"])
     audit = _Audit(plan, modules, coverage, {one.name: one for one in outputs}, until)
-    own = payload["own"]
-    held = audit.held_against(own, payload["file"]) if own["outputs"] else audit.written_to(own["file"])
-    return {"outcome": "covered", "outputs": held, "values": audit.values(payload["values"], folder)}
+    own, effects = payload["own"], Effects.of(plan, coverage.changed())
+    if own["outputs"] and (message := effects.beyond(Effects(**own["effects"]))):
+        return {"outcome": "mismatch", "message": message, "line": None, "out_of_bounds": []}
+    return {
+        "outcome": "covered",
+        "outputs": audit.held_against(own, payload["file"]) if own["outputs"] else audit.written_to(own["file"]),
+        "effects": asdict(effects),
+        "values": audit.values(payload, folder),
+    }
 
 
 @dataclass(frozen=True)
@@ -89,26 +94,26 @@ class _Audit:
             wanted = {one["name"]: _bits(stored[one["name"]], one["shape"]) for one in own["outputs"]}
         return [_held_against(name, bits, self.outputs.get(name), file) for name, bits in wanted.items()]
 
-    def values(self, asked: dict[str, Any] | None, folder: Path) -> dict[str, Any]:
-        if asked is None:
+    def values(self, payload: dict[str, Any], folder: Path) -> dict[str, Any]:
+        if payload["values"] is None:
             return {"why_not": ""}
         try:
-            return {"run": self._run(asked, folder)}
+            return self._values(payload["values"], payload["file"], folder)
         except TtirError as error:
             return {"why_not": str(error)[:2000]}
         except (StepError, RuntimeError, ValueError, TypeError, IndexError, KeyError, MemoryError) as error:
             # An operator that cannot be called with what the plan gives it raises whatever torch likes.
             return {"why_not": f"{type(error).__name__}: {error}"[:2000]}
 
-    def _run(self, asked: dict[str, Any], folder: Path) -> dict[str, Any]:
+    def _values(self, asked: dict[str, Any], file: str, folder: Path) -> dict[str, Any]:
         spots = self._spots(Path(asked["spots"]), asked["seed"])
         owners = {name: self.outputs[name].owners.reshape(-1).numpy()[places] for name, places in spots.items()}
         run = SpotRun(self.plan, self.modules, spots, owners, self.coverage.launches, self.until)
         values = run.values(dict(read_values(Path(asked["inputs"]["file"]), asked["inputs"]["header"], trusted=True)))
         if run.seen:
-            raise StepError("mismatch", failed(run.seen, "")["message"])
-        said = export([*values], {}, SPOTS, folder)
-        return {**said, "launches": self.plan.launches, "operators": self.plan.operators}
+            return {"failed": failed(run.seen, file)}
+        said = {**export([*values], {}, "spots", folder), "poison": ""}
+        return {"run": {**said, "launches": self.plan.launches, "operators": self.plan.operators}}
 
     def _spots(self, file: Path, seed: int | None) -> Spots:
         if seed is not None:

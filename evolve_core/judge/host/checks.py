@@ -65,6 +65,13 @@ def is_of_another_kind(checks: list[dict[str, Any]]) -> bool:
     return any(not (row["type_ok"] and row["dtype_ok"] and row["shape_ok"]) for row in rows)
 
 
+def is_settled(checks: list[dict[str, Any]]) -> bool:
+    """Without a GPU: whether a check says already that something is wrong."""
+    rows = [row for check in checks for row in check["outputs"]]
+    broken = any(check["outcome"] != "compared" or check["inputs_changed"] for check in checks)
+    return broken or any(row["aliases_input"] for row in rows) or is_of_another_kind(checks)
+
+
 def _drawn(one: CheckedWorkload) -> dict[str, Any]:
     """Which inputs a check was on: enough to draw them again."""
     return {

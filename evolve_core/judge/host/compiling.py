@@ -7,6 +7,7 @@ launch plan, where a plan can hold it (tracing.py).
 
 from __future__ import annotations
 
+import _thread
 import inspect
 import threading
 import warnings
@@ -109,13 +110,14 @@ def followed(payload: dict[str, Any], folder: Path, *, with_facts: bool = True) 
     original = Path(payload["source_file"])
     addresses = Addresses()
     addresses.install()
-    threads = threading.active_count()
+    threads = _thread._count()
     trace = PlanTrace(addresses, folder / original.name)
     recorder = Recorder(payload["target"], trace, with_facts=with_facts)
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     other_stream = partial(trace.cannot_follow, "its host code puts work on a stream of its own")
     with pretended_cuda(payload["target"], other_stream):
         JITFunction.run = _recording_run(recorder, JITFunction.run)
+        threading.Thread.start = _recording_start(trace, threading.Thread.start)  # type: ignore[method-assign]
         module = _imported(payload["source"], original, folder, ShapesOnGpu(fake, trace))
         follower = Follower(
             entry_of(module, payload["entry"], original), recorder, fake, folder / original.name, original, threads
@@ -164,7 +166,7 @@ class Follower:
             result = self._call(workload, again=True)
             for what in chosen[choices:]:
                 trace.chosen_untimed(what)
-            if threading.active_count() > self.threads:
+            if _thread._count() > self.threads:
                 trace.cannot_follow("its host code leaves threads running")
             plan = trace.plan(result)
         recorder.plans[workload["id"]] = {"why_not": trace.why_not} if plan is None else {"plan": plan.as_json()}
@@ -205,6 +207,16 @@ def _recording_run(recorder: Recorder, original_run: Any) -> Any:
         return compiled
 
     return run
+
+
+def _recording_start(trace: PlanTrace, original_start: Any) -> Any:
+    """What another thread does is not followed."""
+
+    def start(self: threading.Thread) -> None:
+        trace.cannot_follow("its host code starts a thread")
+        original_start(self)
+
+    return start
 
 
 def _refuse_grid(kernel: str, size: tuple[int, ...], target: str) -> None:

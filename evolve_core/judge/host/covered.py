@@ -85,6 +85,16 @@ class Coverage:
             self._do(step)
         return [self._covered(name, view) for name, view in _outputs(self._plan)]
 
+    def changed(self) -> list[str]:
+        """The inputs that something is written into."""
+        return sorted(
+            one.given
+            for number, one in enumerate(self._plan.memories)
+            if one.given
+            and self._buffers[number].is_owned
+            and bool((self._buffers[number].owners[:-1] != NOBODY).any())
+        )
+
     def _covered(self, name: str, view: View) -> Covered:
         return Covered(name, self._owners(view).clone(), self._buffers[view.memory].covered_at)
 

@@ -19,7 +19,7 @@ from .binaries import BinaryStore
 from .candidates import check_candidate
 from .carried import lower_timed
 from .checking import check_own
-from .checks import is_of_another_kind
+from .checks import is_settled
 from .complaints import blamed_on_placeholders, nothing_to_check, task_failed
 from .errors import NO_ENTRY, StepError, log
 from .kinds import Kind
@@ -80,9 +80,17 @@ class Judge:
         result = zygote.run(step, {**payload, "target": self.target}, where, patience, limits, cancel)
         return _in_shape(step, result) if step in UNTRUSTED else result
 
-    def trusted(self, step: str, text: TaskText, payload: dict[str, Any], cancel: Cancel, folder: Path) -> Any:
+    def trusted(
+        self,
+        step: str,
+        text: TaskText,
+        payload: dict[str, Any],
+        cancel: Cancel,
+        folder: Path,
+        patience: Patience = STEP_PATIENCE,
+    ) -> Any:
         """A step that runs the user's task module and no candidate. Its failures end the request."""
-        result = self.step(step, {**task_of(text), **payload}, cancel, folder=folder)
+        result = self.step(step, {**task_of(text), **payload}, cancel, patience, folder)
         if result.error is not None:
             if result.error.kind == "host-failure":
                 log(f"step {step}:\n{result.log}")
@@ -186,8 +194,7 @@ class Judge:
         observation["environment"]["trust"] = found.trust
         observation["environment"]["host code ran because"] = found.by_host
         observation["unplanned"] = found.unplanned
-        broken = any(check["outcome"] != "compared" for check in observation["checks"])
-        if observation["failure"] or broken or is_of_another_kind(observation["checks"]):
+        if observation["failure"] or is_settled(observation["checks"]):
             return observation
         left = Patience(max(1.0, deadline - time.monotonic()))
         timed = self.children.submit(lower_timed, self, task, source, cancel, left).result()

@@ -50,6 +50,8 @@ def kernel_launch(
 
 def _argument(function: Any, name: str, kind: str, value: Any, pointer: Callable[[Any], Argument]) -> Argument:
     if kind.startswith("*"):
+        while not isinstance(value, (int, torch.Tensor)) and hasattr(value, "base"):
+            value = value.base  # triton.reinterpret's wrapper
         return pointer(value if isinstance(value, (int, torch.Tensor)) else value.data_ptr())
     if kind not in SCALARS or not isinstance(value, (bool, int, float)):
         raise Untraceable(f"{function.__name__} takes {name} as {kind}, which is made on the host")

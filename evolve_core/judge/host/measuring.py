@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 OPEN_PATIENCE_S = 300.0
 GPU_GRACE_S = 90.0
 LAYERS_PATIENCE_S = 60.0
+WARM_UP_ELEMENTS = 1 << 24
+"""Of a workload that several processes draw at once before it is their turn."""
 SESSION_S = 24 * 3600.0
 """Then it is started anew; no wait in milliseconds may pass 2³¹, which epoll counts in."""
 _WITHOUT = {
@@ -154,6 +156,7 @@ def _measure(
 def task_payload(judge: Judge, task: OpenTask) -> dict[str, Any]:
     """What is the same for every candidate of a task."""
     listed = [{"id": one["id"], "recipe": one["recipe"]} for one in task.timed]
+    smallest = min([*task.drawn, *task.timed], key=lambda one: int(one["elements"]))
     compiled_baseline = task.folder / "compiled"
     compiled_baseline.mkdir(parents=True, exist_ok=True)
     return {
@@ -173,6 +176,7 @@ def task_payload(judge: Judge, task: OpenTask) -> dict[str, Any]:
         **({} if judge.bench_layers is None else {"layers": judge.bench_layers}),
         "checked": [{"id": one["id"], "recipe": one["recipe"]} for one in task.drawn] + listed,
         "timed": listed,
+        "warm_up": smallest["id"] if smallest["elements"] <= WARM_UP_ELEMENTS else "",
     }
 
 

@@ -92,7 +92,9 @@ class OwnValues:
 
 @dataclass(frozen=True)
 class OwnAudit:
-    """What the user's own plan writes at one timed size: a file with its outputs; or ``why_not``, which is "" else."""
+    """What the user's own plan does at one timed size: what it writes, in a file with its outputs and effects, and
+    ``values``; or ``why_not``, which is "" else.
+    """
 
     written: dict[str, Any] = field(default_factory=dict)
     values: OwnValues = field(default_factory=OwnValues)

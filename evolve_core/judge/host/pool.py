@@ -249,4 +249,7 @@ def protect_host() -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    except RecursionError:  # Whoever ran there nested folders deeper than Python goes.
+        subprocess.run(["rm", "-rf", "--", str(folder)], check=False)

@@ -57,14 +57,12 @@ class Audited:
 
 def audit_own(judge: Judge, task: OpenTask, lowered: dict[str, Lowered], cancel: Cancel) -> dict[str, OwnAudit]:
     """By timed workload."""
-    values = drawn_for_values(judge, task, cancel)
+    values = drawn_for_values(judge, task, lowered, cancel)
     jobs = [
         (one, judge.children.submit(_audit_own, judge, task, one, lowered[one["id"]], values[one["id"]], cancel))
         for one in task.timed
     ]
-    audits = {one["id"]: job.result() for one, job in jobs}
-    in_place = {name: one.plan.get("outputs") is None for name, one in lowered.items()}
-    return with_truths(judge, task, audits, in_place, cancel)
+    return with_truths(judge, task, {one["id"]: job.result() for one, job in jobs}, cancel)
 
 
 def _audit_own(
@@ -83,8 +81,9 @@ def _audit_own(
     if result.value["outcome"] != "covered":
         return OwnAudit(why_not=result.value["message"])
     said = result.value["values"]
-    values = replace(values, run=said.get("run", {}), why_not=values.why_not or said.get("why_not", ""))
-    return OwnAudit({"file": file, "outputs": result.value["outputs"]}, values, result.processor_s)
+    why_not = values.why_not or said.get("why_not", "") or said.get("failed", {}).get("message", "")
+    written = {"file": file, **{key: result.value[key] for key in ("outputs", "effects")}}
+    return OwnAudit(written, replace(values, run=said.get("run", {}), why_not=why_not), result.processor_s)
 
 
 def audit_candidate(
@@ -102,10 +101,12 @@ def audit_candidate(
         )
         for one in asked
     }
-    found = {name: job.result() for name, job in jobs.items()}
-    values = compared_values(judge, task, {name: one.run for name, one in found.items() if one.run}, cancel)
-    for folder in folders.values():
-        remove_folder(folder)
+    try:
+        found = {name: job.result() for name, job in jobs.items()}
+        values = compared_values(judge, task, {name: one.run for name, one in found.items() if one.run}, cancel)
+    finally:
+        for folder in folders.values():
+            remove_folder(folder)
     wrong = next((one.check for one in found.values() if one.check), None)
     why_not = next((one.why_not for one in found.values() if one.why_not), "")
     return Audited(wrong, why_not, notes, len(asked), values)
@@ -152,6 +153,8 @@ def _audit(
     if value["outcome"] != "covered":
         return _Size(why_not=f"what it writes at {one['label']} is not known: {value['message']}")
     seen = _covering(one, value["outputs"])
+    if (failed := value["values"].get("failed")) and not seen.check:
+        return _Size(_check(one, failed["outcome"], failed["message"], failed["line"], failed["out_of_bounds"]))
     why_not = value["values"].get("why_not", "")
     if why_not and not seen.check and not seen.why_not:
         return _Size(why_not=f"what it computes at {one['label']} is not known: {why_not}")

@@ -1,7 +1,7 @@
 """Values at sizes that are too large to be computed whole here: those of a few elements of each output.
 
-Only the programs that write these elements run, on the inputs of the workload; what an earlier launch may have left for
-them it leaves whole. Who writes what is known from covered.py.
+Of a launch only the programs run that write these elements, on the inputs of the workload; a launch that leaves
+something for them, or for one of torch's operators, runs whole. Who writes what is known from covered.py.
 """
 
 from __future__ import annotations
@@ -13,23 +13,28 @@ from typing import Any
 import numpy as np
 import torch
 
-from .account.taking import LazyRoom
 from .carrying import Carrier
-from .covered import BY_STEP, Covered, Launched
-from .plan import KernelLaunch, LaunchPlan
-from .ttir.errors import Unsupported
+from .covered import Covered, Launched
+from .errors import StepError
+from .interpreting import PoisonedRoom
+from .plan import Copy, KernelLaunch, LaunchPlan, Operation, memories_of
 from .ttir.findings import Finding
 from .ttir.ir import Module
 from .ttir.launch import LaunchArgument, run_launch
 from .ttir.memory import NOBODY, Memory
 from .ttir.plan import operations_of
 from .ttir.work import Budget
+from .ttir.writes import written_arguments
 from .ttirlaunches import Seen, TtirLaunches
 
 PROGRAMS = 4
 """Of the user's own, for each output: the first and the last that write it, and others by chance."""
 ELEMENTS = 2048
 """Of each output, at most."""
+_MOST_BYTES = 1 << 30
+"""Of fresh memory: it is filled with poison."""
+_ADDS_UP = ("tt.atomic_", "tt.descriptor_reduce")
+"""What begins like this makes one value out of several programs' shares."""
 
 Spots = dict[str, np.ndarray]
 """Positions in each output, by its name, in its own order of elements."""
@@ -72,51 +77,80 @@ class SpotRun:
     seen: tuple[Seen, ...] = ()
 
     def values(self, inputs: dict[str, Any]) -> list[tuple[str, torch.Tensor]]:
-        """By output. Raises TtirError and StepError; ``seen``: what the kernels did wrong."""
-        self._wanted = self._programs()
-        self._at = 0
+        """By output; in the order of their names where they are inputs. Raises TtirError and StepError; ``seen``: what
+        the kernels did wrong.
+        """
+        if sum(one.count * getattr(torch, one.dtype).itemsize for one in self.plan.memories) > _MOST_BYTES:
+            raise StepError("out-of-memory", f"it asks for more than {_MOST_BYTES >> 30} GiB")
+        self._wanted = iter(self._programs())
         launches = TtirLaunches(self.plan, self.modules, self.until, self._run)
-        named = Carrier(self.plan, "cpu", launches.launch).prepared(inputs, LazyRoom())()
+        named = Carrier(self.plan, "cpu", launches.launch).prepared(inputs, PoisonedRoom("nan"))()
         self.seen = launches.seen
-        looked_at = [(name, value.reshape(-1)) for name, value in named if name in self.spots]
-        return [(name, whole[torch.from_numpy(self.spots[name])]) for name, whole in looked_at]
+        found = [(name, whole.reshape(-1)) for name, whole in named if name in self.spots]
+        if any(whole.numel() <= self.spots[name].max() for name, whole in found):
+            raise StepError("mismatch", "an output is smaller than your kernel's")
+        if self.plan.outputs is None:
+            found.sort(key=lambda one: one[0])
+        return [(name, whole[torch.from_numpy(self.spots[name])]) for name, whole in found]
 
     def _programs(self) -> list[np.ndarray | None]:
-        """Of each launch, by their numbers in its grid; None: all."""
+        """Of each launch, by their numbers in its grid; None: all.
+
+        Backwards over the steps, with the memory of which something is looked at later: ``looked`` at the spots alone,
+        which the owners are known of, or ``read`` anywhere.
+        """
         owners = np.unique(np.concatenate([np.zeros(0, np.int32), *self.owners.values()]))
-        # What torch made of it may be made of anything.
-        whole = bool((owners == BY_STEP).any())
-        steps = [one for one in (*self.plan.prelude, *self.plan.steps) if isinstance(one, KernelLaunch)]
-        prelude = sum(isinstance(one, KernelLaunch) for one in self.plan.prelude)
-        given = {number for number, one in enumerate(self.plan.memories) if one.given}
+        looked, read = self._looked_at(), set[int]()
+        launches = list(self.launches)
         found: list[np.ndarray | None] = []
-        fed: set[int] = set()
+        steps = (*self.plan.prelude, *self.plan.steps)
         for number in reversed(range(len(steps))):
-            step, launched = steps[number], self.launches[number]
-            own = owners[(owners >= launched.first) & (owners < launched.first + launched.programs)] - launched.first
-            memories = {one.memory for one in step.arguments if one.memory is not None}
-            if whole or number < prelude or memories & fed:
-                found.append(None)
-            else:
-                found.append(own)
-            if found[-1] is None or own.size:
-                fed |= memories - given
-                _refuse_sums(step, self.modules[step.binary], is_whole=found[-1] is None)
+            step = steps[number]
+            if isinstance(step, KernelLaunch):
+                launched = launches.pop()
+                own = owners[(owners >= launched.first) & (owners < launched.first + launched.programs)]
+                found.append(self._of_launch(step, own - launched.first, read, number < len(self.plan.prelude)))
+            elif isinstance(step, Copy):
+                for later in (looked, read):
+                    if step.target.memory in later:
+                        later.add(step.source.memory)
+            elif isinstance(step, Operation):
+                _of_operation(step, looked, read)
         return found[::-1]
+
+    def _looked_at(self) -> set[int]:
+        if self.plan.outputs is None:
+            return {number for number, one in enumerate(self.plan.memories) if one.given in self.spots}
+        return {one.view.memory for one in self.plan.outputs if one.view is not None and one.name in self.spots}
+
+    def _of_launch(self, step: KernelLaunch, own: np.ndarray, read: set[int], is_prelude: bool) -> np.ndarray | None:
+        module = self.modules[step.binary]
+        touched = {one.memory for one in step.arguments if one.memory is not None}
+        places = written_arguments(module, module.functions[step.function])
+        given = [step.arguments[place].memory for place in places] if places is not None else touched
+        is_whole = is_prelude or bool(read.intersection(given)) or (own.size > 0 and _adds_up(module))
+        if is_whole or own.size:
+            read |= touched
+        return None if is_whole else own
 
     def _run(
         self, step: KernelLaunch, module: Module, arguments: Sequence[LaunchArgument], memory: Memory, budget: Budget
     ) -> tuple[Finding, ...]:
-        programs = self._wanted[self._at]
-        self._at += 1
+        programs = next(self._wanted)
         if programs is not None and not programs.size:
             return ()
         ids = None if programs is None else programs.tolist()
         return run_launch(module, step.function, step.grid, arguments, memory, budget, programs=ids).findings
 
 
-def _refuse_sums(step: KernelLaunch, module: Module, *, is_whole: bool) -> None:
-    """Of what several programs add up to, one of them says nothing."""
+def _of_operation(step: Operation, looked: set[int], read: set[int]) -> None:
+    """Any element of what it makes may come of any element of what it reads."""
+    changed = {view.memory for one in step.operands if one.name in ("self", "out") for view in one.views if view}
+    made = {view.memory for view in step.made} if step.results else changed
+    if made & (looked | read):
+        read.update(memories_of(step))
+
+
+def _adds_up(module: Module) -> bool:
     names = (one.name for function in module.functions.values() for one in operations_of(function.body))
-    if not is_whole and any(name.startswith("tt.atomic_") for name in names):
-        raise Unsupported(step.function, "has atomic operations, so that no program's share is the result")
+    return any(name.startswith(_ADDS_UP) for name in names)

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from .buffers import read_values, write_values
+from .compare import is_numeric
 from .errors import StepError
 from .oracle import loaded
-from .truths import Named, reference_truth
+from .truths import reference_truth
 
 
 def truth_at(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -26,18 +27,14 @@ def truth_at(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     with np.load(payload["spots"], allow_pickle=False) as stored:
         spots = {name: torch.from_numpy(stored[name]) for name in stored.files}
     names = sorted(spots) if payload["in_place"] else None
-    own = [one for one in payload["outputs"] if names is None or one["name"] in spots]
-    truth = _tensors(reference_truth(task, inputs, names))
-    if [list(value.shape) for _, value in truth] != [list(one["shape"]) for one in own]:
+    shapes = {one["name"]: list(one["shape"]) for one in payload["outputs"]}
+    # In the order in which SpotRun gives them; reference() may return what the entry leaves in its inputs.
+    own = names if names is not None else [*shapes]
+    truth = [torch.as_tensor(value) for _, value in reference_truth(task, inputs, names) if is_numeric(value)]
+    if [list(value.shape) for value in truth] != [shapes[name] for name in own]:
         raise StepError("task-error", "reference() gives outputs of other shapes there")
     found = [
-        (f"out:{one['name']}", value.reshape(-1)[spots[one["name"]]])
-        for one, (_, value) in zip(own, truth, strict=True)
-        if one["name"] in spots
+        (f"out:{name}", value.reshape(-1)[spots[name]]) for name, value in zip(own, truth, strict=True) if name in spots
     ]
     file = folder / "truth.bin"
     return {"file": str(file), "header": write_values(found, file)}
-
-
-def _tensors(named: Named) -> list[tuple[str, torch.Tensor]]:
-    return [(name, value) for name, value in named if isinstance(value, torch.Tensor)]

@@ -137,14 +137,27 @@ class _StandIn:
     synchronize = record = wait = wait_event = wait_stream = record_event = _nothing
 
 
-class _OwnStream(_StandIn):
-    """A stream that the host code made. ``entered`` is told when work is put on it."""
+class _Stream(_StandIn):
+    """``entered`` is told when work is put on one that the host code made."""
 
-    entered: Callable[[], object]
+    entered: Callable[..., object]
+    is_own = True
 
     def __enter__(self) -> _StandIn:
-        self.entered()
+        if self.is_own:
+            self.entered()
         return self
+
+    def set(self) -> None:
+        """As the current one, until another is set."""
+        if self.is_own:
+            self.entered(for_good=True)
+
+    @classmethod
+    def current(cls, device: object = None) -> _Stream:
+        found = cls()
+        found.is_own = False
+        return found
 
 
 def _does_nothing() -> Callable[..., None]:
@@ -196,19 +209,17 @@ def answer_questions(target: str) -> None:
 
 
 @contextlib.contextmanager
-def pretended_cuda(target: str, other_stream: Callable[[], object] = lambda: None) -> Iterator[None]:
+def pretended_cuda(target: str, other_stream: Callable[..., object] = lambda for_good=False: None) -> Iterator[None]:
     """Let host code believe that it has the target's device. Only in a child that ends with its step.
 
-    ``other_stream`` is called where work is put on another stream than the current one.
+    ``other_stream`` is called where work is put on another stream than the current one; ``for_good``: all that follows.
     """
-    own = type("Stream", (_OwnStream,), {"entered": staticmethod(other_stream)})
+
+    class Stream(_Stream):
+        entered = staticmethod(other_stream)
 
     def on_stream(stream: Any = None) -> Any:
-        return stream if isinstance(stream, own) else contextlib.nullcontext()
-
-    def set_stream(stream: Any) -> None:
-        with on_stream(stream):
-            pass
+        return stream if isinstance(stream, Stream) else contextlib.nullcontext()
 
     replaced = {
         **_questions(target),
@@ -219,10 +230,10 @@ def pretended_cuda(target: str, other_stream: Callable[[], object] = lambda: Non
         "device": lambda device=None: contextlib.nullcontext(),
         "device_of": lambda tensor=None: contextlib.nullcontext(),
         "stream": on_stream,
-        "set_stream": set_stream,
-        "current_stream": lambda device=None: _StandIn(),
-        "default_stream": lambda device=None: _StandIn(),
-        "Stream": own,
+        "set_stream": lambda stream: stream.set() if isinstance(stream, Stream) else None,
+        "current_stream": Stream.current,
+        "default_stream": Stream.current,
+        "Stream": Stream,
         "Event": _StandIn,
         **{name: _does_nothing() for name in ("set_device", "synchronize", "empty_cache", "manual_seed")},
     }

@@ -13,11 +13,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from .carried import Lowered
 from .checking import compare
 from .checks import compared_check
 from .errors import StepError
 from .opened import CheckedWorkload, Draw, OpenTask, OwnAudit, OwnValues
 from .outcomes import compare_failure
+from .patience import Patience
 from .plan import ITEM_BYTES
 from .pool import Cancel
 
@@ -26,13 +28,17 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 512 << 20
 """Of the inputs of one workload: more takes too long to draw and to read."""
+TRUTH_S = 30.0
+"""Of processor time, for reference() at one size."""
 SAMPLED = "sampled"
 """The origin of such a check, in the protocol's words."""
 
 
-def drawn_for_values(judge: Judge, task: OpenTask, cancel: Cancel) -> dict[str, OwnValues]:
+def drawn_for_values(
+    judge: Judge, task: OpenTask, lowered: Mapping[str, Lowered], cancel: Cancel
+) -> dict[str, OwnValues]:
     """Inputs of every timed workload by its id, with the integers that its addresses are followed with."""
-    found = {one["id"]: OwnValues(why_not=_too_large(one)) for one in task.timed}
+    found = {one["id"]: OwnValues(why_not=_why_not(task, one, lowered[one["id"]])) for one in task.timed}
     items = [
         {"id": one["id"], "recipe": one["recipe"], "seed": one["seed"]}
         for one in task.timed
@@ -48,7 +54,12 @@ def drawn_for_values(judge: Judge, task: OpenTask, cancel: Cancel) -> dict[str, 
     return {name: one if one.why_not else OwnValues(drawn[name]) for name, one in found.items()}
 
 
-def _too_large(workload: dict[str, Any]) -> str:
+def _why_not(task: OpenTask, workload: dict[str, Any], lowered: Lowered) -> str:
+    if lowered.why_not:
+        return lowered.why_not
+    if not task.has_reference:
+        # The user's own kernel has no error against itself: a more exact one would be wrong.
+        return "the task has no reference()"
     tensors = [entry for _, entry in workload["entries"] if entry["kind"] == "tensor"]
     bytes_ = sum(math.prod(one["shape"]) * ITEM_BYTES.get(one["dtype"], 8) for one in tensors)
     return f"its inputs have {bytes_ >> 20} MiB" if bytes_ > MOST_BYTES else ""
@@ -67,22 +78,17 @@ def asked_of_candidate(values: OwnValues) -> dict[str, Any] | None:
     return {"inputs": values.drawn.inputs, "spots": values.spots, "seed": None}
 
 
-def with_truths(
-    judge: Judge, task: OpenTask, audits: Mapping[str, OwnAudit], in_place: Mapping[str, bool], cancel: Cancel
-) -> dict[str, OwnAudit]:
+def with_truths(judge: Judge, task: OpenTask, audits: Mapping[str, OwnAudit], cancel: Cancel) -> dict[str, OwnAudit]:
     """The audits of the user's own kernel, with what its values are held against; where these do not agree, no
     candidate's are looked at.
     """
-    return {
-        one["id"]: replace(own, values=_with_truth(judge, task, one, own, in_place[one["id"]], cancel))
-        for one in task.timed
-        if (own := audits[one["id"]]) is not None
+    jobs = {
+        one["id"]: judge.children.submit(_with_truth, judge, task, one, audits[one["id"]], cancel) for one in task.timed
     }
+    return {name: replace(audits[name], values=job.result()) for name, job in jobs.items()}
 
 
-def _with_truth(
-    judge: Judge, task: OpenTask, one: dict[str, Any], own: OwnAudit, in_place: bool, cancel: Cancel
-) -> OwnValues:
+def _with_truth(judge: Judge, task: OpenTask, one: dict[str, Any], own: OwnAudit, cancel: Cancel) -> OwnValues:
     values = own.values
     if own.why_not or values.why_not or values.drawn is None:
         return values
@@ -91,10 +97,10 @@ def _with_truth(
         "inputs": values.drawn.inputs,
         "spots": values.spots,
         "outputs": own.written["outputs"],
-        "in_place": in_place,
+        "in_place": own.written["effects"]["outputs"] is None,
     }
     try:
-        truth = judge.trusted("truth-at", task.text, payload, cancel, folder) if task.has_reference else None
+        truth = judge.trusted("truth-at", task.text, payload, cancel, folder, Patience.computing(TRUTH_S))
         workload = {**one, "origin": SAMPLED}
         nothing = Draw(values.drawn.seed, _no_inputs(judge, task))
         checked = CheckedWorkload(workload, nothing, values.run, own.processor_s, truth=truth)
@@ -127,4 +133,5 @@ def compared_values(
     return [
         compared_check(one, answer["checks"][0], run, answer)
         for (one, (run,), _), answer in zip(ran, compared, strict=True)
+        if "unreadable" not in answer
     ]

@@ -65,6 +65,8 @@ class TracedMemory:
     def pointer(self, given: torch.Tensor | int) -> Argument:
         """What a kernel is given: a tensor, or an address. Raises Untraceable."""
         place = self._addresses.at(given) if isinstance(given, int) else self._storage(given)
+        if place is None:
+            raise Untraceable("it hands a kernel the bare address of an input")
         memory, offset = self._place(*place)
         if self._history.is_on_host(memory):
             raise Untraceable("it hands a tensor on the CPU to a kernel")

@@ -61,6 +61,7 @@ class PlanTrace(TorchDispatchMode):
         self._memory = TracedMemory(addresses, self._history)
         self._untimed: list[str] = []
         self._is_paused = False
+        self._never = ""
         self.why_not = ""
 
     def begin(self, inputs: dict[str, Any], *, again: bool = False) -> None:
@@ -69,7 +70,7 @@ class PlanTrace(TorchDispatchMode):
             for name, value in inputs.items():
                 if isinstance(value, torch.Tensor):
                     self._addresses.lay(value, self._inputs[name])
-        self._inputs, self._untimed, self.why_not = inputs, [], ""
+        self._inputs, self._untimed, self.why_not = inputs, [], self._never
         self._history.begin()
         for name, value in inputs.items():
             if isinstance(value, torch.Tensor):
@@ -100,9 +101,11 @@ class PlanTrace(TorchDispatchMode):
         """A kernel's configuration was taken that a device would have found by timing."""
         self._untimed.append(what)
 
-    def cannot_follow(self, what: str) -> None:
-        """There will be no plan of this call. The first reason is kept."""
+    def cannot_follow(self, what: str, *, for_good: bool = False) -> None:
+        """There will be no plan of this call; ``for_good``: nor of any later one. The first reason is kept."""
         self.why_not = self.why_not or f"{what}{self._place_in_file()}"
+        if for_good:
+            self._never = self._never or self.why_not
 
     def plan(self, result: Any) -> LaunchPlan | None:
         """What was traced, now that the entry has returned ``result``."""

@@ -60,7 +60,15 @@ class Bench:
 
 
 def as_task(source_file: Path, task_file: Path, entry: str) -> Task:
-    return Task(task_file, source_file, TaskKind.ENTRY, entry, (), has_reference=True, has_domain=True)
+    return Task(
+        task_file,
+        source_file,
+        TaskKind.ENTRY,
+        entry,
+        (),
+        has_reference="def reference" in task_file.read_text(),
+        has_domain=True,
+    )
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from evolve_core.judge.compose import compose
 from evolve_core.judge.host.buffers import write_values
 from evolve_core.judge.host.interpreting import interpret_step
 from evolve_core.judge.host.plan import Argument, Given, KernelLaunch, LaunchPlan, Memory, Output, View
-from evolve_core.judge.observation import Observation, Outcome
+from evolve_core.judge.observation import SAMPLED, Observation, Outcome
 from evolve_core.judge.verdict import Correctness, Stage, Trust, Verdict
 from tests.judge.host.host_bench import DOUBLE, DOUBLE_TASK, Bench
 from tests.judge.redteam.model import edited
@@ -37,7 +37,7 @@ def test_a_candidate_is_checked_without_its_python(bench: Bench, doubling: Opene
     assert observed.trust is Trust.KERNEL_ONLY
     assert "host code ran because" not in environment(observed)
     assert verdict_on(doubling, observed).correctness is Correctness.CORRECT
-    assert {check.poison for check in observed.checks} == {"nan", "zero"}
+    assert {check.poison for check in observed.checks if check.origin != SAMPLED} == {"nan", "zero"}
     hidden = bench.judge(doubling, edited(DOUBLE, ("import torch\n", f"import torch\n{fatal}")))
     assert hidden.failure is None
     assert hidden.trust is Trust.KERNEL_ONLY

@@ -61,14 +61,100 @@ def test_what_an_earlier_launch_leaves_is_there(bench: Bench, doubling: OpenedTa
     assert verdict.correctness is Correctness.CORRECT, verdict.reason
 
 
-def test_what_several_programs_add_up_is_unverified(bench: Bench, doubling: OpenedTask) -> None:
+def test_what_several_programs_add_up_is_added_up(bench: Bench, doubling: OpenedTask) -> None:
     verdict = verdict_on(doubling, bench.judge(doubling, SUMMED))
-    assert verdict.correctness is Correctness.UNVERIFIED
-    assert "atomic operations" in verdict.reason
+    assert verdict.correctness is Correctness.CORRECT, verdict.reason
+    wrong = edited(SUMMED, ("[(triton.cdiv(n, 256),)]", f"[(triton.cdiv(n, 256), 1 + ({LARGE}))]"))
+    assert verdict_on(doubling, bench.judge(doubling, wrong)).correctness is Correctness.WRONG
 
 
-def test_where_your_own_values_cannot_be_looked_at_that_is_a_note(bench: Bench) -> None:
-    opened = bench.open(SUMMED, DOUBLE_TASK)
+LAUNCH = "    double_kernel[(triton.cdiv(n, 256),)](x, out, n, BLOCK=256)\n"
+
+
+def where_large(*statements: str) -> str:
+    return f"    if {LARGE}:\n" + "".join(f"        {one}\n" for one in statements)
+
+
+SPOILED = "double_kernel[(triton.cdiv(n, 256),)]"
+BEYOND = {
+    "its input before": edited(DOUBLE, (LAUNCH, where_large(f"{SPOILED}(x, x, n, BLOCK=256)") + LAUNCH)),
+    "its input after": edited(DOUBLE, (LAUNCH, LAUNCH + where_large(f"{SPOILED}(out, x, n, BLOCK=256)"))),
+    "in its input": edited(DOUBLE, (LAUNCH, where_large("out = x") + LAUNCH)),
+    "an output more": edited(DOUBLE, ("    return out\n", where_large("return out, out") + "    return out\n")),
+    "through a copy": edited(
+        DOUBLE,
+        (
+            LAUNCH,
+            LAUNCH
+            + where_large("kept = torch.empty_like(x)", f"{SPOILED}(x, kept, n, BLOCK=256)")
+            + where_large("out = out + kept.clone()"),
+        ),
+    ),
+    "with what nobody wrote": edited(
+        DOUBLE, ("    return out\n", where_large("out = out + torch.empty_like(x)") + "    return out\n")
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_what_is_done_beyond_where_the_size_is_large_is_seen(bench: Bench, doubling: OpenedTask, name: str) -> None:
+    verdict = verdict_on(doubling, bench.judge(doubling, BEYOND[name]))
+    assert verdict.correctness is Correctness.WRONG, verdict.reason
+
+
+def test_what_goes_through_torch_between_launches_is_there(bench: Bench, doubling: OpenedTask) -> None:
+    again = (
+        "    z = out.clone() / 2.3\n    y = torch.empty_like(x)\n"
+        + LAUNCH.replace("(x, out", "(z, y")
+        + "    return y\n"
+    )
+    verdict = verdict_on(doubling, bench.judge(doubling, edited(DOUBLE, ("    return out\n", again))))
+    assert verdict.correctness is Correctness.CORRECT, verdict.reason
+
+
+IN_PLACE = edited(
+    DOUBLE,
+    ("    out = torch.empty_like(x)\n", ""),
+    ("def double(x)", "def double(x, out)"),
+    ("    return out\n", ""),
+)
+IN_PLACE_TASK = """\
+import torch
+
+entry = "double"
+
+
+def inputs(gen, device, n):
+    return {"x": torch.randn(n, generator=gen, device=device), "out": torch.zeros(n, device=device)}
+
+
+def workloads():
+    for n in [1 << 20, 999_999]:
+        yield lambda gen, device, n=n: inputs(gen, device, n)
+
+
+def reference(x, out):
+    out.copy_(x * 2.3)
+
+
+def domain(rng):
+    n = rng.randint(1, 3000)
+    return lambda gen, device: inputs(gen, device, n)
+"""
+
+
+def test_an_entry_that_works_in_place(bench: Bench) -> None:
+    opened = bench.open(IN_PLACE, IN_PLACE_TASK)
+    twice = edited(IN_PLACE, ("x * 2 + x * 0.3", "x * 2.3"))
+    verdict = verdict_on(opened, bench.judge(opened, twice))
+    assert verdict.correctness is Correctness.CORRECT, verdict.reason
+    assert "values were looked at on 2" in verdict.reason
+    fresh = edited(IN_PLACE, (LAUNCH, where_large("out = torch.empty_like(x)") + LAUNCH))
+    assert verdict_on(opened, bench.judge(opened, fresh)).correctness is Correctness.WRONG
+
+
+def test_without_a_reference_no_value_is_looked_at(bench: Bench) -> None:
+    opened = bench.open(DOUBLE, edited(DOUBLE_TASK, ("def reference(x):\n    return x * 2.3\n", "")))
     observed = bench.judge(opened, DOUBLE)
-    assert verdict_on(opened, observed).correctness is Correctness.CORRECT
-    assert any("no value at" in note and "atomic" in note for note in observed.notes)
+    assert not any(check.origin == SAMPLED for check in observed.checks)
+    assert any("no reference()" in note for note in observed.notes)

@@ -49,17 +49,28 @@ def hand_over_compiled(job: GpuJob) -> None:
     """
     trusted, cache = Path(job.cache_folder), _bench_cache(job)
     trusted.mkdir(parents=True, exist_ok=True)
-    for found in cache.rglob("*"):
-        if found.is_symlink():
-            found.unlink()
-    shutil.copytree(trusted, cache, dirs_exist_ok=True, copy_function=_put)
+    cache.mkdir(parents=True, exist_ok=True)
+    for source in sorted(trusted.rglob("*")):
+        target = cache / source.relative_to(trusted)
+        if source.is_dir():
+            _make_room(target, job, is_right=target.is_dir())
+            target.mkdir(exist_ok=True)
+        else:
+            _make_room(target, job, is_right=target.is_file())
+            _put(source, target)
 
 
-def _put(source: str, target: str) -> None:
-    unfinished = f"{target}.{secrets.token_hex(8)}"
-    with Path(source).open("rb") as original, Path(unfinished).open("xb") as copy:
+def _make_room(place: Path, job: GpuJob, *, is_right: bool) -> None:
+    """Move aside what is there instead: a candidate can leave anything, also what takes long to delete."""
+    if os.path.lexists(place) and (place.is_symlink() or not is_right):
+        place.rename(Path(job.spool) / f"aside-{secrets.token_hex(8)}")
+
+
+def _put(source: Path, target: Path) -> None:
+    unfinished = target.with_name(f"{secrets.token_hex(8)}.unfinished")
+    with source.open("rb") as original, unfinished.open("xb") as copy:
         shutil.copyfileobj(original, copy)
-    Path(unfinished).replace(target)
+    unfinished.replace(target)
 
 
 def use_device(job: GpuJob, cache: Path) -> None:

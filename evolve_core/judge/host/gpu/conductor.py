@@ -58,6 +58,7 @@ class Conductor:
             self._prepare()
             ready()
             self._phases.begin()
+            self._settle()
             self._ask({"do": "load"}, self._job.compile_timeout_s)
             self._observe()
             self._close()
@@ -75,6 +76,7 @@ class Conductor:
         def measure() -> None:
             if not self._environment:
                 self._prepare()
+                self._settle()
             self._ask({"do": "plan", "plans": plans}, self._job.compile_timeout_s)
             self._observe()
 
@@ -146,10 +148,12 @@ class Conductor:
         with self._phases.phase(Phase.WAIT):
             self._environment.update(self._link.ask({"do": "prepare"}, self._job.compile_timeout_s, own))
         theirs = self._ask({"do": "open", "offer": offer}, self._job.compile_timeout_s)
-        self._environment["empty_ns"] = theirs["empty_ns"]
         if not theirs["opened"]:
             self._to.stay_on_host()
         self._ask({"do": "opened", "opened": self._from.can_open(theirs["offer"])})
+
+    def _settle(self) -> None:
+        self._environment.update(self._ask({"do": "empty"}))
 
     def _ask(self, request: dict[str, Any], timeout_s: float | None = None) -> dict[str, Any]:
         with self._phases.phase(Phase.WAIT):

@@ -1,8 +1,7 @@
 """The rounds of one measurement: pairs of fresh processes that get ready beside each other and measure one by one.
 
 A context, the user's modules and torch's first kernels take seconds in every process, and in several at once hardly
-longer than in one. Getting ready is work on the device: no pair measures before all that stand by are ready, and one
-that only checks does not wait for that.
+longer than in one. Getting ready is work on the device: no pair measures before all that stand by are ready.
 """
 
 from __future__ import annotations
@@ -60,30 +59,17 @@ def _standing(job: GpuJob) -> int:
 def _beside(planned: list[tuple[int, GpuJob]], fork: Fork, deadline: float) -> Generator[dict[str, Any], None, None]:
     with ExitStack() as stack:
         pairs = [stack.enter_context(_forked(job, fork, process, deadline)) for process, job in planned]
-        said = [_ready(job, pair, deadline) for (_, job), pair in zip(planned, pairs, strict=True)]
+        said = [_received(pair, deadline) for pair in pairs]
         for (_, job), pair, first in zip(planned, pairs, said, strict=True):
             if "ready" not in first:
                 yield first
                 continue
-            if job.timed:
-                _go(job, pair)
+            # Of what an earlier candidate's process left there nothing is taken for the user's own.
+            hand_over_compiled(job)
+            pair.report.send({"go": True})
             result = _received(pair, deadline)
             pair.close()
             yield result
-
-
-def _ready(job: GpuJob, pair: Pair, deadline: float) -> dict[str, Any]:
-    """That it is ready, or its report."""
-    said = _received(pair, deadline)
-    if "ready" in said and not job.timed:
-        _go(job, pair)
-    return said
-
-
-def _go(job: GpuJob, pair: Pair) -> None:
-    # Of what an earlier candidate's process left there nothing is taken for the user's own.
-    hand_over_compiled(job)
-    pair.report.send({"go": True})
 
 
 def _forked(job: GpuJob, fork: Fork, process: int, deadline: float) -> Pair:

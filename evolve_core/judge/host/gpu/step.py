@@ -51,7 +51,7 @@ def job_of(payload: dict[str, Any], folder: Path) -> GpuJob:
         deadline_s=payload["deadline_s"],
         checked=list(checked),
         timed=list(timed),
-        warm_up=next(iter(checked), ""),
+        warm_up=str(payload.get("warm_up", "")),
         draw=lambda workload, seed, device: tasks.draw(task(), recipes[workload], seed, device),
         truth=_truth(task, cache(load_native), typed=payload["kind"] == "launches"),
         reference=lambda: task().where("reference"),

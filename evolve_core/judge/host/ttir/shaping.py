@@ -170,9 +170,11 @@ def gather(frame: Frame, operation: Operation, values: list[Value]) -> Value:
 def histogram(frame: Frame, operation: Operation, values: list[Value]) -> Value:
     """Counts of 0 … bins−1; what lies outside is not counted (Triton leaves it open)."""
     kind = operation.result_types[0]
-    bins = shape_of(kind)[0]
     lead = max(value.data.shape[0] for value in values)
     numbers: Array = values[0].full(lead).astype(np.int64)
+    if numbers.ndim != 2 or len(shape_of(kind)) != 1:
+        raise BadIr(f"histogram of {values[0].type} into {kind}", operation.text_line)
+    (bins,) = shape_of(kind)
     counted = (numbers >= 0) & (numbers < bins)
     if len(values) == 2:
         counted &= values[1].full(lead)
