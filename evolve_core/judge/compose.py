@@ -231,8 +231,8 @@ def _seen_delta(opened: OpenedTask) -> float:
 
 def _estimated(opened: OpenedTask, observed: Observation, target: Target, stage: Stage) -> Verdict:
     # Varied values are more checks of a workload that counts already, and values at the timed sizes are samples.
-    sampled = {check.workload for check in observed.checks if check.origin == SAMPLED}
-    checked = len({check.workload for check in observed.checks if not check.distribution} - sampled)
+    sampled = {check.workload for check in observed.checks if check.origin == SAMPLED and check.outputs}
+    checked = len({one.workload for one in observed.checks if not one.distribution and one.origin != SAMPLED})
     by = "by trusted code from its TTIR" if observed.trust is Trust.KERNEL_ONLY else "in Triton's interpreter"
     proof = f"correct on {checked} small workload{'s' if checked != 1 else ''} {by}"
     if sampled:

@@ -47,7 +47,8 @@ class Draw:
 
 @dataclass(frozen=True)
 class CheckedWorkload:
-    """A small workload with drawn inputs and what the user's own kernel gave on them.
+    """A small workload with drawn inputs and what the user's own kernel gave on them; or one of timed size, of which
+    there are only some places of the outputs, and no inputs.
 
     ``before`` are other inputs of the same workload, with which the entry is called first: what it keeps of that call
     must do no harm.

@@ -1,7 +1,7 @@
 """Judge one candidate on the GPU: the device lock, the rounds under it, and their joint observation.
 
-Runs in a process that has not touched CUDA and never does. It forks; what the children do is in ``conductor.py`` and
-``bench.py``.
+Runs in a process that has not touched CUDA and never does. Who is forked, and when, is in ``rounds.py``; what the
+children do, in ``conductor.py`` and ``bench.py``.
 """
 
 from __future__ import annotations
