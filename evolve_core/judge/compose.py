@@ -236,9 +236,7 @@ def _estimated(opened: OpenedTask, observed: Observation, target: Target, stage:
     by = "by trusted code from its TTIR" if observed.trust is Trust.KERNEL_ONLY else "in Triton's interpreter"
     proof = f"correct on {checked} small workload{'s' if checked != 1 else ''} {by}"
     if sampled:
-        proof += (
-            f", and where values were looked at on {len(sampled)} of the timed size{'s' if len(sampled) != 1 else ''}"
-        )
+        proof += f" and, where values were looked at, at {len(sampled)} timed size{'s' if len(sampled) != 1 else ''}"
     if refused := _refused(opened, observed, target):
         return Verdict(
             correctness=Correctness.UNVERIFIED,

@@ -44,7 +44,7 @@ def test_right_values_are_right(bench: Bench, doubling: OpenedTask) -> None:
     assert all(output.n >= 256 and (output.max_error or 0) < 1e-6 for check in sampled for output in check.outputs)
     verdict = verdict_on(doubling, observed)
     assert verdict.correctness is Correctness.CORRECT
-    assert "values were looked at on 2 of the timed sizes" in verdict.reason
+    assert "where values were looked at, at 2 timed sizes" in verdict.reason
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -148,7 +148,7 @@ def test_an_entry_that_works_in_place(bench: Bench) -> None:
     twice = edited(IN_PLACE, ("x * 2 + x * 0.3", "x * 2.3"))
     verdict = verdict_on(opened, bench.judge(opened, twice))
     assert verdict.correctness is Correctness.CORRECT, verdict.reason
-    assert "values were looked at on 2" in verdict.reason
+    assert "where values were looked at, at 2 timed sizes" in verdict.reason
     fresh = edited(IN_PLACE, (LAUNCH, where_large("out = torch.empty_like(x)") + LAUNCH))
     assert verdict_on(opened, bench.judge(opened, fresh)).correctness is Correctness.WRONG
 
