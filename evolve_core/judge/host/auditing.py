@@ -108,7 +108,7 @@ class _Audit:
     def _values(self, asked: dict[str, Any], file: str, folder: Path) -> dict[str, Any]:
         spots = self._spots(Path(asked["spots"]), asked["seed"])
         owners = {name: self.outputs[name].owners.reshape(-1).numpy()[places] for name, places in spots.items()}
-        run = SpotRun(self.plan, self.modules, spots, owners, self.coverage.launches, self.until)
+        run = SpotRun(self.plan, self.modules, spots, owners, self.coverage, self.until)
         values = run.values(dict(read_values(Path(asked["inputs"]["file"]), asked["inputs"]["header"], trusted=True)))
         if run.seen:
             return {"failed": failed(run.seen, file)}

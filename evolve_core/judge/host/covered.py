@@ -85,6 +85,10 @@ class Coverage:
             self._do(step)
         return [self._covered(name, view) for name, view in _outputs(self._plan)]
 
+    def owners(self, memory: int) -> np.ndarray:
+        """Of all its elements, as it lies there at the end."""
+        return self._buffers[memory].owners[:-1]
+
     def changed(self) -> list[str]:
         """The inputs that something is written into."""
         return sorted(

@@ -1,7 +1,8 @@
 """Values at sizes that are too large to be computed whole here: those of a few elements of each output.
 
-Of a launch only the programs run that write these elements, on the inputs of the workload; a launch that leaves
-something for them, or for one of torch's operators, runs whole. Who writes what is known from covered.py.
+Of a launch only the programs run that write these elements, on the inputs of the workload, and those that write what
+these read (spotreads.py). What leaves something for one of torch's operators runs whole. Who writes what is known from
+covered.py.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import numpy as np
 import torch
 
 from .carrying import Carrier
-from .covered import Covered, Launched
+from .copies import clone_inputs
+from .covered import Coverage, Covered
 from .errors import StepError
 from .interpreting import PoisonedRoom
-from .plan import Copy, KernelLaunch, LaunchPlan, Operation, memories_of
+from .plan import Copy, KernelLaunch, LaunchPlan, Operation, Step, memories_of
+from .spotreads import Reads
 from .ttir.findings import Finding
 from .ttir.ir import Module
 from .ttir.launch import LaunchArgument, run_launch
@@ -65,14 +68,14 @@ def _of_programs(owners: np.ndarray, written: np.ndarray, drawn: np.random.Gener
 class SpotRun:
     """One call of ``plan`` of which only ``spots`` are looked at afterwards.
 
-    ``owners`` of them, ``launches`` in order, also the prelude's. ``until`` by ``time.process_time``.
+    ``owners`` of them, as ``coverage`` has them. ``until`` by ``time.process_time``.
     """
 
     plan: LaunchPlan
     modules: Mapping[str, Module]
     spots: Spots
     owners: Mapping[str, np.ndarray]
-    launches: Sequence[Launched]
+    coverage: Coverage
     until: float
     seen: tuple[Seen, ...] = ()
 
@@ -82,7 +85,7 @@ class SpotRun:
         """
         if sum(one.count * getattr(torch, one.dtype).itemsize for one in self.plan.memories) > _MOST_BYTES:
             raise StepError("out-of-memory", f"it asks for more than {_MOST_BYTES >> 30} GiB")
-        self._wanted = iter(self._programs())
+        self._wanted = iter(self._programs(inputs))
         launches = TtirLaunches(self.plan, self.modules, self.until, self._run)
         named = Carrier(self.plan, "cpu", launches.launch).prepared(inputs, PoisonedRoom("nan"))()
         self.seen = launches.seen
@@ -93,23 +96,22 @@ class SpotRun:
             found.sort(key=lambda one: one[0])
         return [(name, whole[torch.from_numpy(self.spots[name])]) for name, whole in found]
 
-    def _programs(self) -> list[np.ndarray | None]:
+    def _programs(self, inputs: dict[str, Any]) -> list[np.ndarray | None]:
         """Of each launch, by their numbers in its grid; None: all.
 
         Backwards over the steps, with the memory of which something is looked at later: ``looked`` at the spots alone,
         which the owners are known of, or ``read`` anywhere.
         """
-        owners = np.unique(np.concatenate([np.zeros(0, np.int32), *self.owners.values()]))
+        self._needed = np.unique(np.concatenate([np.zeros(0, np.int32), *self.owners.values()]))
         looked, read = self._looked_at(), set[int]()
-        launches = list(self.launches)
+        launch = len(self.coverage.launches)
         found: list[np.ndarray | None] = []
         steps = (*self.plan.prelude, *self.plan.steps)
         for number in reversed(range(len(steps))):
             step = steps[number]
             if isinstance(step, KernelLaunch):
-                launched = launches.pop()
-                own = owners[(owners >= launched.first) & (owners < launched.first + launched.programs)]
-                found.append(self._of_launch(step, own - launched.first, read, number < len(self.plan.prelude)))
+                launch -= 1
+                found.append(self._of_launch(number, launch, step, read, inputs))
             elif isinstance(step, Copy):
                 for later in (looked, read):
                     if step.target.memory in later:
@@ -123,15 +125,52 @@ class SpotRun:
             return {number for number, one in enumerate(self.plan.memories) if one.given in self.spots}
         return {one.view.memory for one in self.plan.outputs if one.view is not None and one.name in self.spots}
 
-    def _of_launch(self, step: KernelLaunch, own: np.ndarray, read: set[int], is_prelude: bool) -> np.ndarray | None:
-        module = self.modules[step.binary]
+    def _of_launch(
+        self, number: int, launch: int, step: KernelLaunch, read: set[int], inputs: dict[str, Any]
+    ) -> np.ndarray | None:
+        """``number`` among the steps, ``launch`` among the launches."""
+        module, launched = self.modules[step.binary], self.coverage.launches[launch]
+        is_own = (self._needed >= launched.first) & (self._needed < launched.first + launched.programs)
+        own = self._needed[is_own] - launched.first
         touched = {one.memory for one in step.arguments if one.memory is not None}
-        places = written_arguments(module, module.functions[step.function])
-        given = [step.arguments[place].memory for place in places] if places is not None else touched
-        is_whole = is_prelude or bool(read.intersection(given)) or (own.size > 0 and _adds_up(module))
-        if is_whole or own.size:
+        is_whole = number < len(self.plan.prelude) or bool(read & self._written(step))
+        is_whole |= bool(own.size) and _adds_up(module)
+        if is_whole:
             read |= touched
+        elif own.size:
+            self._need(number, launch, own, touched, read, inputs)
         return None if is_whole else own
+
+    def _need(
+        self, number: int, launch: int, own: np.ndarray, touched: set[int], read: set[int], inputs: dict[str, Any]
+    ) -> None:
+        """What these programs read that an earlier step has made: who wrote it, or that it is read."""
+        steps = (*self.plan.prelude, *self.plan.steps)
+        before = set[int]().union(*(self._written(step) for step in steps[:number]))
+        if not touched & before:
+            return
+        after = set[int]().union(*(self._written(step) for step in steps[number:]))
+        elements = Reads(self.plan, self.modules, launch, own.tolist(), self.until).elements(clone_inputs(inputs))
+        for memory in touched & before:
+            at = None if elements is None else elements.get(memory, np.zeros(0, np.int64))
+            owners = None if at is None else self.coverage.owners(memory)[at]
+            if owners is None or memory in after or self._is_elsewhere(memory) or bool((owners < 0).any()):
+                read.add(memory)
+            else:
+                self._needed = np.union1d(self._needed, owners)
+
+    def _is_elsewhere(self, memory: int) -> bool:
+        """Inputs and operators' results may lie otherwise in a call than where they were followed."""
+        made = {view.memory for step in self.plan.steps if isinstance(step, Operation) for view in step.made}
+        return bool(self.plan.memories[memory].given) or memory in made
+
+    def _written(self, step: Step) -> set[int]:
+        if not isinstance(step, KernelLaunch):
+            return set(memories_of(step))
+        module = self.modules[step.binary]
+        places = written_arguments(module, module.functions[step.function])
+        some = step.arguments if places is None else [step.arguments[place] for place in places]
+        return {one.memory for one in some if one.memory is not None}
 
     def _run(
         self, step: KernelLaunch, module: Module, arguments: Sequence[LaunchArgument], memory: Memory, budget: Budget
