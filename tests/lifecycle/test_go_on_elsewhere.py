@@ -31,17 +31,20 @@ def terminal(command: str, folder: Path) -> subprocess.Popen[str]:
     program, *arguments = shlex.split(command)
     assert program == "kernel-evolve"
     # Who runs the tests in the background has the terminal's signal ignored: what is caught here is not ignored there.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    return subprocess.Popen(
-        [sys.executable, "-m", "evolve_core", *arguments],
-        cwd=folder,
-        env={name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "CONDA_PREFIX")},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "evolve_core", *arguments],
+            cwd=folder,
+            env={name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "CONDA_PREFIX")},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def until_judging(of: subprocess.Popen[str], workspace: Path, python: str) -> None:
