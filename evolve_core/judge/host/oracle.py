@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from . import tasks
+from . import heldout, tasks
 from .buffers import describe as describe_entries
 from .buffers import dtype_name, dtype_named, read_values, write_values
 from .compare import compare_outputs, does_nothing, is_numeric, same_bits
@@ -29,7 +29,6 @@ SMALL_ELEMENTS = 1 << 15
 on Triton 3.9 on a CPU), so this keeps one run of a common kernel under about a second."""
 DOMAIN_ELEMENTS = 1 << 16
 GPU_DOMAIN_ELEMENTS = 1 << 26
-DOMAIN_DRAWS = 12
 MAX_LISTED_CHECKED = 4
 INTEGER_BYTES = 256 << 20
 
@@ -55,8 +54,12 @@ def describe(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     if not timed:
         message = "workloads() yields nothing; yield at least one workload"
         raise task.where("workloads").error(message, "no-workloads")
-    most = DOMAIN_ELEMENTS if payload["small"] else GPU_DOMAIN_ELEMENTS
-    numbered = _numbered([*_domain_draws(task, payload["seed"], most), *checked])
+    drawn = _domain_draws(task, payload["seed"])
+    if payload["small"]:
+        numbered = _numbered([*heldout.by_size(drawn, DOMAIN_ELEMENTS), *checked])
+    else:
+        sizes = heldout.by_size(drawn, GPU_DOMAIN_ELEMENTS)
+        numbered = _numbered([*sizes, *heldout.otherwise_divided(drawn, GPU_DOMAIN_ELEMENTS, [*sizes, *timed])])
     varied = _varied(numbered) if payload["small"] else []
     has = {"has_reference": task.has_reference, "has_library": task.has_library}
     return {"timed": timed, "checked": [*numbered, *varied], **has}
@@ -154,19 +157,15 @@ def _shrunk(task: TaskModule, workload: tasks.Workload, full: dict[str, Any], se
             return
 
 
-def _domain_draws(task: TaskModule, seed: int, most: int) -> list[dict[str, Any]]:
-    """The smallest, the middle and the largest affordable of a dozen draws: listed workloads never show such sizes."""
-    if not task.has_domain:
-        return []
+def _domain_draws(task: TaskModule, seed: int) -> list[dict[str, Any]]:
+    """Workloads of the task's domain; none where it has none."""
     drawn = []
-    for number in range(DOMAIN_DRAWS):
+    for number in range(heldout.DRAWS if task.has_domain else 0):
         recipe = {"origin": "domain", "domain_seed": seed + number}
         workload = tasks.find(task, recipe)
         described = _workload(task.place_of(workload), recipe, _shapes(task, workload, seed))
         drawn.append({**described, "origin": "domain"})
-    fitting = sorted((one for one in drawn if 0 < one["elements"] <= most), key=lambda one: int(one["elements"]))
-    last = len(fitting) - 1
-    return [fitting[i] for i in sorted({0, last // 2, last})] if fitting else []
+    return drawn
 
 
 def _numbered(checked: list[dict[str, Any]]) -> list[dict[str, Any]]:

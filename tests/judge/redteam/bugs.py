@@ -94,11 +94,12 @@ TRUNCATED_TUPLE = edited(SCALE, ("    return out", "    return ()"))
 OTHER_STRIDES = edited(SOFTMAX, ("    return out", "    return out.t().contiguous().t()"))
 BROADCAST = edited(COLSUM, ("    return out", "    return out[:1].expand(n_cols)"))
 
-# Rows that are farther apart than they are long, and memory that begins one element late.
+# Rows that are farther apart than they are long.
 PACKED_ROWS = edited(SOFTMAX, ("row * x_stride", "row * n_cols"))
-ALIGNED_POINTER = edited(
-    SCALE, ("    offsets = tl.program_id", "    x_ptr = tl.multiple_of(x_ptr, 16)\n    offsets = tl.program_id")
-)
+# Promises that let the compiler read and write four elements at once: memory may begin one element late, and the last
+# four of a mask need not be alike.
+ALIGNED_POINTER = edited(SCALE, ("tl.load(x_ptr + offsets,", "tl.load(tl.multiple_of(x_ptr + offsets, 16),"))
+MASKS_BY_FOUR = edited(SCALE, ("    mask = offsets < n\n", "    mask = tl.max_constancy(offsets < n, 4)\n"))
 
 _W = ("wrong",)
 BUGS = (
@@ -126,5 +127,6 @@ BUGS = (
     Exploit("other-strides", "wrong dtype, shape or stride", "softmax", OTHER_STRIDES, _W),
     Exploit("broadcast", "wrong dtype, shape or stride", "colsum", BROADCAST, _W),
     Exploit("packed-rows", "alignment and stride assumptions", "softmax", PACKED_ROWS, _W),
-    Exploit("aligned-pointer", "alignment and stride assumptions", "scale", ALIGNED_POINTER, needs_gpu=True),
+    Exploit("aligned-pointer", "alignment and stride assumptions", "scale", ALIGNED_POINTER),
+    Exploit("masks-by-four", "alignment and stride assumptions", "scale", MASKS_BY_FOUR, _W),
 )

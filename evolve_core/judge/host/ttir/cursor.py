@@ -124,7 +124,9 @@ class Cursor:
         return MappingProxyType(found)
 
     def attribute(self) -> object:
-        """Integers, floats, booleans and texts as Python's; lists and arrays as tuples; the rest as its text."""
+        """Integers, floats, booleans and texts as Python's; lists, arrays and dense numbers as tuples (one number that
+        stands for all: itself); the rest as its text.
+        """
         self.enter()
         token = self.here
         value: object
@@ -138,7 +140,8 @@ class Cursor:
         else:
             value = _plain(self.take())
             if self.here.text == "<" and self.here.line == token.line:
-                self.angles()
+                inside = self.angles()
+                value = _dense(inside) if token.text == "dense" else value
         if self.here.text == ":":
             self.take()
             self.type()
@@ -204,6 +207,15 @@ def _plain(token: Token) -> object:
     if token.kind == "number":
         return number(token)
     return {"true": True, "false": False}.get(text, text)
+
+
+def _dense(inside: tuple[Token, ...]) -> object:
+    """``<16>`` or ``<[1, 16]>``; of anything else than numbers nobody reads the elements."""
+    elements = [one for one in inside if one.text not in ("[", "]", ",")]
+    if any(one.kind != "number" for one in elements):
+        return "dense"
+    numbers = tuple(number(one) for one in elements)
+    return numbers[0] if len(inside) == 1 else numbers
 
 
 def number(token: Token) -> int | float:

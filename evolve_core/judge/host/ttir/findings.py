@@ -21,6 +21,7 @@ class Kind(enum.Enum):
     DIVISION_BY_ZERO = "division-by-zero"
     ASSERTION = "assertion"
     BAD_INDEX = "bad-index"
+    BROKEN_PROMISE = "broken-promise"
 
 
 @dataclass(frozen=True, slots=True)
