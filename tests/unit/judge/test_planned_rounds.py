@@ -12,6 +12,7 @@ import torch
 from test_gpu_rounds import double, job, runner
 
 from evolve_core.judge.host.gpu import planned
+from evolve_core.judge.host.gpu.guarded import Edge
 from evolve_core.judge.host.gpu.job import GpuJob
 from evolve_core.judge.host.gpu.planned import PlannedRunner
 from evolve_core.judge.host.gpu.run import judge_on_gpu
@@ -58,7 +59,11 @@ DECOY = plan((LAUNCH, DOUBLED), OTHER)
 class Guarded:
     """Memory of the CPU in place of the device's: it holds what it is told to, and nothing is watched."""
 
-    def begin(self, edge: object, pattern: int) -> None:
+    edge: Edge
+    """Of the latest run."""
+
+    def begin(self, edge: Edge, pattern: int) -> None:
+        Guarded.edge = edge
         self._pattern = pattern
 
     def empty(self, count: int, dtype: torch.dtype) -> torch.Tensor:
@@ -105,6 +110,28 @@ def test_kernels_that_did_the_work_are_told_from_a_decoy(planned_job: GpuJob) ->
     assert [check.idle_equal for check in honest.checks if check.idle_equal is not None] == [False]
     assert not idle_kernels(honest.checks)
     assert "where its kernels do nothing" in idle_kernels(decoy.checks)
+
+
+def test_an_order_that_goes_by_where_tensors_lie_is_not_blamed_on_memory(
+    planned_job: GpuJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sums by atomics can come out one way at one place and another way at the other, time after time."""
+
+    def by_place(
+        self: PlannedRunner, step: KernelLaunch, buffers: Mapping[int, torch.Tensor], scratch: torch.Tensor | None
+    ) -> None:
+        torch.mul(buffers[0], 2, out=buffers[1])
+        buffers[1].add_(2.0**-20 if Guarded.edge is Edge.BACK else 0)
+
+    def unwritten(
+        self: PlannedRunner, step: KernelLaunch, buffers: Mapping[int, torch.Tensor], scratch: torch.Tensor | None
+    ) -> None:
+        torch.mul(buffers[0][:-1], 2, out=buffers[1][:-1])
+
+    for launch, equal in ((launched, True), (by_place, None), (unwritten, False)):
+        monkeypatch.setattr(PlannedRunner, "_launch", launch)
+        found = judge_on_gpu(replace(planned_job, load_candidate=load(OWN)))
+        assert found["checks"][1]["poison_equal"] is equal
 
 
 def test_a_plan_without_operators_leaves_nothing_to_ask(planned_job: GpuJob) -> None:

@@ -97,14 +97,14 @@ class Bench:
 
     def do_run(self, request: dict[str, Any]) -> dict[str, Any]:
         """One untimed call; exports the outputs and then the inputs as the call left them. ``idle``: with
-        launches that do nothing.
+        launches that do nothing. ``moved``: of a plan, with tensors that lie as they do with the other poison.
         """
         self._take(request)
         which = request["which"]
         inputs, runner, before = clone_inputs(self._inputs), self._runners[which], self._launches.seen()
         idly = bool(request.get("idle"))
         if isinstance(runner, PlannedRunner):
-            inputs, outputs = runner.guarded(inputs, request["poison"], idle=idly)
+            inputs, outputs = runner.guarded(inputs, request["poison"], idle=idly, moved=bool(request.get("moved")))
             operators = runner.operators
         else:
             with poisoned(request["poison"]), RecordedOperators() as record, idle() if idly else nullcontext():

@@ -22,8 +22,10 @@ from .driver import DEFAULT_SHARED_BYTES, Driver
 from .guarded import Edge, GuardedMemory, guarded_memory
 from .job import Named
 
-_SURROUNDINGS = {"nan": (Edge.BACK, 0xFF), "zero": (Edge.FRONT, 0)}
-"""Where tensors lie and what is around and in them, by poison: all bits set are NaN in every floating-point type."""
+_PATTERNS = {"nan": 0xFF, "zero": 0}
+"""What is around tensors and in fresh ones, by poison: all bits set are NaN in every floating-point type."""
+_EDGES = {("nan", False): Edge.BACK, ("zero", False): Edge.FRONT, ("nan", True): Edge.FRONT, ("zero", True): Edge.BACK}
+"""Where they lie, by poison and whether they are moved."""
 _PREFER_SHARED = 1  # CU_FUNC_CACHE_PREFER_SHARED, which Triton asks for as well
 
 
@@ -52,15 +54,17 @@ class PlannedRunner:
         """
         return self._carrier_for(inputs).prepared(inputs, OrdinaryRoom(self._device, overwritten=True))
 
-    def guarded(self, inputs: dict[str, Any], poison: str, *, idle: bool = False) -> tuple[dict[str, Any], Named]:
+    def guarded(
+        self, inputs: dict[str, Any], poison: str, *, idle: bool = False, moved: bool = False
+    ) -> tuple[dict[str, Any], Named]:
         """A call on copies of ``inputs`` with unmapped memory beside every tensor; the copies as it left them, and the
         outputs.
 
-        Fresh memory holds ``poison``. ``idle``: without its launches. Raises StepError where something beside a tensor
-        was written.
+        Fresh memory holds ``poison``. ``idle``: without its launches. ``moved``: tensors lie as they do with the other
+        poison. Raises StepError where something beside a tensor was written.
         """
         carrier, pages = self._carrier_for(inputs), guarded_memory()
-        pages.begin(*_SURROUNDINGS[poison])
+        pages.begin(_EDGES[poison, moved], _PATTERNS[poison])
         kept = kept_alignments(carrier.plan)
         copies = {
             name: pages.like(value, kept.get(name, ALIGNMENT)) if isinstance(value, torch.Tensor) else value
