@@ -26,7 +26,7 @@ from .job import CONFIRMATION_PAIRS, GpuJob, Named, Runner
 from .lock import DeviceBusy, device_lock
 from .nvml import device_state
 from .outcome import failed, rivals_failure, slowed
-from .pair import Fork
+from .pair import DIE_S, Fork
 from .probes import Probe, measured, probes
 from .rivals import Neighbours
 from .run import judge_on_gpu
@@ -36,7 +36,6 @@ PROCESSES = 10
 SIZES = {"small": 1 << 20, "large": 1 << 23}
 """Elements of fp32. A kernel that takes hardly longer than its launch, and one that is bound by memory."""
 _BLOCK = 1024
-_DIE_S = 5.0
 
 
 def calibrate_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -123,10 +122,10 @@ def _in_child(probe: Callable[[], dict[str, Any]], fork: Fork, deadline: float) 
         except PeerSilent:
             return failed("timeout", f"the device's peaks were not measured within {left:.0f} s")
         except (PeerGone, BadMessage):
-            return failed("crash", f"the measuring process ended with {child.wait(_DIE_S)}")
+            return failed("crash", f"the measuring process ended with {child.wait(DIE_S)}")
         finally:
             child.kill()
-            child.wait(_DIE_S)
+            child.wait(DIE_S)
     finally:
         channel.close()
 

@@ -9,7 +9,8 @@ from typing import Protocol
 from .channel import Channel
 from .slots import Slot
 
-_DIE_S = 5.0
+DIE_S = 5.0
+"""How long a process may take to end that was killed, or that has nothing left to do."""
 
 
 class Child(Protocol):
@@ -73,7 +74,7 @@ class Pair:
         for child in self._children:
             if child.wait(0.0) is None:
                 child.kill()
-                child.wait(_DIE_S)
+                child.wait(DIE_S)
         for end in self._ends:
             end.close()
         for slot in self._slots:

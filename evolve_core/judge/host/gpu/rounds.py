@@ -20,9 +20,8 @@ from .hold import kept_hold
 from .job import GpuJob
 from .nvml import list_devices
 from .outcome import failed
-from .pair import Fork, Pair
+from .pair import DIE_S, Fork, Pair
 
-_DIE_S = 5.0
 _STANDING_BYTES = 6 << 30
 """Of device memory for each pair that stands by: on an NVIDIA H200 two contexts and the clock's buffer take 1.3 GiB;
 the rest is for the inputs of the pair that measures."""
@@ -88,12 +87,12 @@ def _received(pair: Pair, deadline: float) -> dict[str, Any]:
     except PeerSilent:
         return failed("timeout", f"not finished within {left:.0f} s")
     except (PeerGone, BadMessage):
-        code = pair.conductor.wait(_DIE_S)
+        code = pair.conductor.wait(DIE_S)
         message = f"the checking process ended ({_ending(code)}): reference() or your own kernel crashed; see the log"
         return failed("host-failure", message)
     failure = result.get("failure")
     if failure is not None and failure["kind"] == "crash" and failure["message"].endswith("ended"):
-        failure["message"] = f"the process that ran the kernel ended: {_ending(pair.bench.wait(_DIE_S))}"
+        failure["message"] = f"the process that ran the kernel ended: {_ending(pair.bench.wait(DIE_S))}"
     return result
 
 
