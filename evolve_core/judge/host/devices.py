@@ -18,8 +18,9 @@ def find_devices() -> list[dict[str, Any]]:
 
 
 def visible(devices: Sequence[dict[str, Any]], environment: Mapping[str, str]) -> list[dict[str, Any]]:
-    """As the CUDA C++ Programming Guide has it (Environment Variables): indices in the order of the PCI bus, or UUIDs
-    and what they begin with; what names no device hides itself and all that follows.
+    """As the CUDA C++ Programming Guide has it (Environment Variables): indices in the order of the PCI bus (as with
+    ``CUDA_DEVICE_ORDER=PCI_BUS_ID``), or UUIDs and what they begin with; what names no device hides itself and all
+    that follows. A device that is named twice hides all, as in torch.
     """
     wanted = environment.get("CUDA_VISIBLE_DEVICES")
     if wanted is None:
@@ -27,8 +28,10 @@ def visible(devices: Sequence[dict[str, Any]], environment: Mapping[str, str]) -
     chosen: list[dict[str, Any]] = []
     for name in (one.strip() for one in wanted.split(",")):
         found = [one for one in devices if _is_named(one, name)]
-        if len(found) != 1 or found[0] in chosen:
+        if len(found) != 1:
             break
+        if found[0] in chosen:
+            return []
         chosen += found
     return chosen
 

@@ -1,7 +1,8 @@
 """Which of a dozen workloads drawn from a task's domain are checked.
 
 Listed workloads seldom show the smallest sizes, nor odd ones. Triton compiles one kernel for arguments that divide by
-16 and another for those that do not, so on a GPU, where a check costs little, both are met where the domain has both.
+16, another for those that do not, and one for 1; so on a GPU, where a check costs little, some of what is drawn is
+checked for that alone.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from .buffers import dtype_named
 
 DRAWS = 12
 MOST_OTHERWISE = 3
-"""Checked workloads that are there for what they divide by alone."""
+"""Checked workloads that are there for how Triton specialises alone."""
 _SPECIALISED = 16
 
 
@@ -27,19 +28,22 @@ def by_size(drawn: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
 def otherwise_divided(
     drawn: Sequence[dict[str, Any]], most: int, known: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """The smallest of those whose sizes, strides or addresses divide by 16 in another way than any of ``known``."""
-    seen = {divided(one) for one in known}
+    """The smallest of those whose sizes, strides or addresses Triton specialises in another way than any of
+    ``known``.
+    """
+    seen = {specialised(one) for one in known}
     found: list[dict[str, Any]] = []
     for one in sorted(drawn, key=lambda one: int(one["elements"])):
-        if len(found) < MOST_OTHERWISE and 0 < one["elements"] <= most and divided(one) not in seen:
-            seen.add(divided(one))
+        if len(found) < MOST_OTHERWISE and 0 < one["elements"] <= most and specialised(one) not in seen:
+            seen.add(specialised(one))
             found.append(one)
     return found
 
 
-def divided(workload: dict[str, Any]) -> tuple[bool, ...]:
-    """Of each number that a launch may be given, in order: whether it divides by 16."""
-    return tuple(number % _SPECIALISED == 0 for _, entry in workload["entries"] for number in _numbers(entry))
+def specialised(workload: dict[str, Any]) -> tuple[int, ...]:
+    """Of each number that a launch may be given, in order: 16 where it divides by that, 1 where it is that, else 0."""
+    numbers = [number for _, entry in workload["entries"] for number in _numbers(entry)]
+    return tuple(_SPECIALISED if number % _SPECIALISED == 0 else int(number == 1) for number in numbers)
 
 
 def _numbers(entry: dict[str, Any]) -> Iterator[int]:

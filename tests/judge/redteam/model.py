@@ -115,6 +115,7 @@ SPARED = {
     "uninitialised-scratch": "what the fresh memory holds is luck",
     "writes-before": "it may hit the allocator's own words",
     "blinded-bounds": "nothing watches",
+    "assumed-length": "Triton's interpreter looks at what is assumed, too",
 }
 """Exploits that naive.py is not fooled by, or not each time, and why."""
 

@@ -149,31 +149,13 @@ def all_read_what_the_last_writes():
 
 
 @triton.jit
-def _promising_kernel(x_ptr, out_ptr, n, pitch, N: tl.constexpr, DIVISOR: tl.constexpr, ALIKE: tl.constexpr):
-    row = tl.multiple_of(tl.program_id(0) * pitch, DIVISOR)  # HERE: multiple of a number
-    offsets = tl.multiple_of(row + tl.arange(0, N), DIVISOR)
-    mask = tl.max_constancy(tl.arange(0, N) < n, ALIKE)  # HERE: equal neighbours
-    x = tl.load(tl.multiple_of(x_ptr + offsets, 16), mask=mask)  # HERE: multiple of an address
-    tl.store(out_ptr + offsets, x, mask=mask)
+def _assuming_kernel(out_ptr, n, N: tl.constexpr):
+    tl.assume(n >= N)  # HERE: assumption
+    offsets = tl.program_id(0) * N + tl.arange(0, N)
+    tl.store(out_ptr + offsets, offsets, mask=offsets < n)
 
 
-def rows_by_promise(rows, n, pitch, divisor=8, alike=4, start=0):
-    x = torch.randn(start + rows * pitch + 64)[start:]
-    out = torch.zeros_like(x)
-    _promising_kernel[(rows,)](x, out, n, pitch, N=32, DIVISOR=divisor, ALIKE=alike)
-    return out
-
-
-@triton.jit
-def _tile_kernel(x_ptr, out_ptr, n, N: tl.constexpr):
-    rows = (tl.program_id(0) * N + tl.arange(0, N)) % n
-    rows = tl.max_contiguous(tl.multiple_of(rows, N), N)
-    places = tl.multiple_of(rows[:, None] * N + tl.arange(0, N)[None, :], [1, N])
-    tl.store(out_ptr + places, tl.load(x_ptr + places))
-
-
-def tile_that_wraps_around(rows):
-    x = torch.randn(rows, 16)
-    out = torch.zeros_like(x)
-    _tile_kernel[(triton.cdiv(rows, 16),)](x, out, rows, N=16)
+def assumes_many(n):
+    out = torch.zeros(n, dtype=torch.int32)
+    _assuming_kernel[(2,)](out, n, N=32)
     return out

@@ -28,7 +28,8 @@ DEVICES: list[dict[str, Any]] = [
         ("-1", []),
         ("NoDevFiles", []),
         ("1,7,0", [1]),
-        ("0,0", [0]),
+        ("0,0", []),
+        ("0,1,0", []),
     ],
 )
 def test_cuda_visible_devices_chooses_in_its_order(wanted: str | None, indices: list[int]) -> None:

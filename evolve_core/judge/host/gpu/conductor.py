@@ -188,7 +188,8 @@ class Conductor:
         """Whether what was in fresh memory made no difference; None where the kernel differs from run to run anyway.
 
         Atomics often land in the same order twice, so that one repetition would blame the memory for their order; and
-        where tensors lie, which differs by poison, may settle it, so half of the repetitions lie as with the other one.
+        where a plan's tensors lie, which differs by poison, may settle it: in half of its repetitions they lie as with
+        the other one.
         """
         if same_bits(results["nan"], results["zero"]):
             return True

@@ -23,9 +23,8 @@ _ALLOCATORS: tuple[tuple[Any, str], ...] = (
 def fill(tensor: torch.Tensor, poison: str) -> torch.Tensor:
     """Fill ``tensor`` in place: NaN (or a conspicuous integer) for "nan", zero for "zero"."""
     if poison == "zero":
-        return tensor.fill_(
-            0
-        )  # By a kernel, like the other poison: after a memset, programs might begin in another order.
+        # By a kernel, like the other poison: after a memset, programs might begin in another order.
+        return tensor.fill_(0)
     if tensor.dtype.is_floating_point or tensor.dtype.is_complex:
         return tensor.fill_(float("nan"))
     if tensor.dtype is torch.bool:

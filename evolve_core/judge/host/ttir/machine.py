@@ -13,7 +13,6 @@ from .errors import BadIr
 from .formats import Array, held_dtype, is_float
 from .ir import TERMINATORS, Block, Function, Module, Operation, Region, shape_of, size_of
 from .plan import IGNORED, Cost, Step, read_in_several, steps_of
-from .promises import check_promises
 from .state import Frame, Launch
 from .structured import Piece, hand_over, together
 from .values import Held, Value, number
@@ -135,8 +134,6 @@ class Machine:
             raise BadIr(f"{operation.name} with {len(operation.results)} results", operation.text_line)
         for name, result in zip(operation.results, results, strict=True):
             _check(operation, result)
-            if step.promises:
-                check_promises(frame, operation, step.promises, number(result))
             frame.set(name, result)
 
     def _constant(self, frame: Frame, operation: Operation, held: list[Held]) -> Value:

@@ -15,7 +15,7 @@ _THROUGH_DESCRIPTORS = ("tt.descriptor_store", "tt.descriptor_reduce")
 """Their value comes last."""
 WRITES = frozenset((*_AFTER_VALUE, *_THROUGH_DESCRIPTORS))
 _ATOMIC = frozenset(("tt.atomic_rmw", "tt.atomic_cas"))
-_HARMLESS = frozenset((*IGNORED, *TERMINATORS, "tt.assert", "tt.call"))
+_HARMLESS = frozenset((*IGNORED, *TERMINATORS, "tt.assert", "llvm.intr.assume", "tt.call"))
 """Without results, and yet no writes of their own."""
 
 

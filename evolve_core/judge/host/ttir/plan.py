@@ -10,7 +10,6 @@ from . import atomics, covering, elementwise, floats, inline, integers, pointers
 from .errors import BadIr, Unsupported
 from .formats import is_float, name_of
 from .ir import Block, Operation, Region, Scalar, Tensor, Type, size_of
-from .promises import Promise, promises_of
 from .typetext import SCALARS
 
 Handler = Callable[..., object]
@@ -46,7 +45,6 @@ IGNORED = frozenset(
         "tt.print",
         "ttg.barrier",
         "gpu.barrier",
-        "llvm.intr.assume",
         "tt.grid_dependency_wait",
         "tt.grid_dependency_launch_dependents",
     )
@@ -90,7 +88,6 @@ class Step:
 
     ``handler``: None for control flow, which the machine does itself.
     ``views``: it takes descriptors and block pointers.
-    ``promises``: what the compiler was told about its result.
     """
 
     operation: Operation
@@ -99,7 +96,6 @@ class Step:
     cost: Cost
     dead: tuple[str, ...]
     views: bool
-    promises: tuple[Promise, ...]
 
 
 def steps_of(block: Block, kept: frozenset[str] = frozenset()) -> tuple[Step, ...]:
@@ -128,7 +124,6 @@ def steps_of(block: Block, kept: frozenset[str] = frozenset()) -> tuple[Step, ..
                 _cost(operation),
                 tuple(dead[place]),
                 operation.name in _TAKE_VIEWS,
-                promises_of(operation),
             )
         )
     return tuple(made)

@@ -203,14 +203,23 @@ def dot(frame: Frame, operation: Operation, values: list[Value]) -> Value:
 
 
 def assertion(frame: Frame, operation: Operation, values: list[Value]) -> tuple[Value, ...]:
-    """A false condition is a finding; the program goes on."""
-    failed = ~values[0].data
+    """``tt.assert``: a false condition is a finding; the program goes on."""
+    _hold(frame, operation, values[0], Kind.ASSERTION, "fails its assertion: " + " ".join(operation.words))
+    return ()
+
+
+def assumption(frame: Frame, operation: Operation, values: list[Value]) -> tuple[Value, ...]:
+    """``tl.assume``: the compiler leaves out whatever a false condition would have needed, masks as well."""
+    _hold(frame, operation, values[0], Kind.BROKEN_PROMISE, "has the compiler assume what is not so")
+    return ()
+
+
+def _hold(frame: Frame, operation: Operation, condition: Value, kind: Kind, message: str) -> None:
+    failed = ~condition.data
     if failed.any():
         full = np.broadcast_to(failed, (len(frame.ids), *failed.shape[1:]))
-        message = "fails its assertion: " + " ".join(operation.words)
         program = int(frame.lanes(full).flat[int(np.argmax(full))])
-        frame.launch.findings.add(Kind.ASSERTION, operation, message, program, count=int(np.count_nonzero(full)))
-    return ()
+        frame.launch.findings.add(kind, operation, message, program, count=int(np.count_nonzero(full)))
 
 
 HANDLERS: dict[str, Handler] = {
@@ -231,4 +240,5 @@ HANDLERS: dict[str, Handler] = {
     "tt.histogram": histogram,
     "tt.dot": dot,
     "tt.assert": assertion,
+    "llvm.intr.assume": assumption,
 }
