@@ -19,7 +19,7 @@ from evolve_core.files import write_new
 from evolve_core.interpreter import resolve
 from evolve_core.journal.codec import to_plain
 from evolve_core.judge.session import Judgement, TaskJudge
-from evolve_core.judge.verdict import Correctness, Stage, Verdict
+from evolve_core.judge.verdict import Correctness, Failure, Stage, Verdict
 from evolve_core.task.native import is_task_file, source_file_of
 from evolve_core.workspace import find_workspace, state_folder, teeth_folder
 
@@ -62,7 +62,8 @@ def command(
     path = _keep(root, judgement)
     verdict = judgement.verdict
     if as_json:
-        click.echo(json.dumps({**to_plain(verdict), "evidence": str(path)}, indent=2))
+        told = {**to_plain(verdict), "environment": dict(verdict.environment), "evidence": str(path)}
+        click.echo(json.dumps(told, indent=2))
     else:
         click.echo(f"{verdict.correctness}, {verdict.speed}: {verdict.reason}")
         if verdict.correctness is not Correctness.CORRECT and candidate.name != selection.path.name:
@@ -93,4 +94,7 @@ def _keep(root: Path, judgement: Judgement) -> Path:
 def _exit_code(verdict: Verdict) -> int:
     if verdict.correctness is Correctness.CORRECT:
         return 0
-    return FOUND if verdict.correctness is Correctness.WRONG or verdict.failure else COULD_NOT_RUN
+    if verdict.correctness is Correctness.WRONG:
+        return FOUND
+    # Another program on the GPU is nobody's fault here.
+    return COULD_NOT_RUN if verdict.failure in (None, Failure.CONTENDED) else FOUND

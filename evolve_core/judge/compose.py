@@ -18,7 +18,7 @@ from evolve_core.judge.floor import LeastWork
 from evolve_core.judge.launched import idle_kernels, unlaunched
 from evolve_core.judge.library import done_by_library, planned_for_library
 from evolve_core.judge.observation import SAMPLED, Check, Observation, Outcome, SeenFailure
-from evolve_core.judge.reproduce import reproduction
+from evolve_core.judge.reproduce import reproduction, reproduction_of_failure
 from evolve_core.judge.timing import Measured, Samples, measure, null_delta
 from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Trust, Verdict, WorkloadVerdict
 from evolve_core.judge.yardstick import NOTHING_KNOWN, Yardstick
@@ -40,7 +40,7 @@ def compose(
     what is known of the device that measured.
     """
     if observed.failure is not None:
-        return _failed(opened, observed, observed.failure, stage)
+        return _failed(opened, observed, observed.failure, stage, source)
     idle = unlaunched(opened, observed)
     if idle is not None and idle.certain:
         return _launchless(observed, idle.reason, stage)
@@ -66,16 +66,24 @@ def compose(
     return _estimated(opened, observed, load(target), stage)
 
 
-def _failed(opened: OpenedTask, observed: Observation, failure: SeenFailure, stage: Stage) -> Verdict:
+_NOT_THE_CANDIDATES = frozenset(("host-failure", "too-large"))
+"""Kinds of failure that say nothing of the candidate: ours, or of a workload that does not fit."""
+
+
+def _failed(opened: OpenedTask, observed: Observation, failure: SeenFailure, stage: Stage, source: str) -> Verdict:
+    ours = failure.kind in _NOT_THE_CANDIDATES
     known = {member.value: member for member in Failure}
+    workload = opened.workload(failure.workload or "")
+    where = f" on {workload.label} (seed {failure.seed})" if workload and failure.seed is not None else ""
     return Verdict(
         correctness=Correctness.UNVERIFIED,
         speed=Speed.UNMEASURED,
         trust=observed.trust,
         stage=stage,
-        reason=failure.message,
-        failure=known.get(failure.kind, Failure.CRASH),
+        reason=f"not judged: {failure.message}" if ours else failure.message + where,
+        failure=None if ours else known.get(failure.kind, Failure.CRASH),
         environment=observed.environment,
+        reproduce=reproduction_of_failure(opened, failure, source) if source and not ours else "",
     )
 
 

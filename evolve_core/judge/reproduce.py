@@ -1,9 +1,16 @@
-"""A script that shows a rejection on its own: it needs the task's file and the user's python, nothing of ours."""
+"""A script that shows a rejection on its own: it holds all three texts, and needs the user's python, nothing of ours.
+
+What task and kernel import from beside them is found where their files lay.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from evolve_core.judge.client import OpenedTask
-from evolve_core.judge.observation import Check
+from evolve_core.judge.observation import Check, SeenFailure
+from evolve_core.task.model import TaskKind
 
 VARIED = '''def varied(value):
     """The values that the judge made of a tensor's own: DISTRIBUTION says which, "" leaves them alone."""
@@ -31,11 +38,16 @@ import torch
 TASK, SOURCE, ENTRY = {task!r}, {source_file!r}, {entry!r}
 RECIPE, SEED, DEVICE = {recipe!r}, {seed}, "cuda" if GPU else "cpu"
 DISTRIBUTION, SEED_BEFORE = {distribution!r}, {before}
+TASK_TEXT = {task_text!r}
+SOURCE_TEXT = {source!r}
 CANDIDATE = {candidate!r}
 
 
-def load(file, original):
-    """``file`` in the place of ``original``: in its package, with what lies beside it."""
+def load(text, original):
+    """``text`` in the place of ``original``: in its package, with what lies beside it."""
+    file = os.path.join(FOLDER, os.path.basename(original))
+    with open(file, "w") as out:
+        out.write(text)
     folder, name = os.path.split(os.path.splitext(original)[0])
     name = name.replace(".", "_")
     while os.path.exists(os.path.join(folder, "__init__.py")):
@@ -101,20 +113,17 @@ def copied(wide=None):
             for k, v in INPUTS.items()}}
 
 
-task = load(TASK, TASK)
-INPUTS = drawn(SEED)
-with tempfile.TemporaryDirectory() as folder:
-    file = os.path.join(folder, os.path.basename(SOURCE))
-    with open(file, "w") as out:
-        out.write(CANDIDATE)
-    candidate, own = entry_of(load(file, SOURCE)), entry_of(load(SOURCE, SOURCE))
+with tempfile.TemporaryDirectory() as FOLDER:
+    task = load(TASK_TEXT, TASK)
+    INPUTS = drawn(SEED)
+    own, candidate = entry_of(load(SOURCE_TEXT, SOURCE)), entry_of(load(CANDIDATE, SOURCE))
     if SEED_BEFORE is not None:  # The judge, too, called them with other inputs first.
         candidate(**drawn(SEED_BEFORE)), own(**drawn(SEED_BEFORE))
     got, yours = outputs(candidate, copied()), outputs(own, copied())
     try:
         truth = outputs(task.reference, copied(torch.float64))
     except Exception:
-        truth = outputs(getattr(task, "reference", entry_of(load(SOURCE, SOURCE))), copied())
+        truth = outputs(getattr(task, "reference", own), copied())
     for number, (a, b, t) in enumerate(zip(got, yours, truth)):
         if isinstance(t, torch.Tensor) and isinstance(a, torch.Tensor) and a.shape == t.shape:
             error = (a.double() - t.double()).abs()
@@ -127,13 +136,34 @@ with tempfile.TemporaryDirectory() as folder:
 
 
 def reproduction(opened: OpenedTask, check: Check, source: str) -> str:
-    """The script for one check, or "" where its workload cannot be drawn again.
+    """The script for one check, or "" where its workload cannot be drawn again, and for CUDA kernels.
 
     An out-of-bounds access shows as garbage or as a crash there, because only the judge checks bounds.
     """
     workload = opened.workload(check.workload)
     recipe = check.recipe or (workload.recipe if workload else {})
-    if not recipe:
+    return _script(opened, recipe, check.seed, source, distribution=check.distribution, before=check.before)
+
+
+def reproduction_of_failure(opened: OpenedTask, failure: SeenFailure, source: str) -> str:
+    """The same for a failure on a workload; "" where it happened on none, as when a kernel does not compile."""
+    workload = opened.workload(failure.workload or "")
+    if workload is None or failure.seed is None:
+        return ""
+    distribution = str(workload.recipe.get("distribution", ""))
+    return _script(opened, workload.recipe, failure.seed, source, distribution=distribution)
+
+
+def _script(
+    opened: OpenedTask,
+    recipe: Mapping[str, Any],
+    seed: int,
+    source: str,
+    *,
+    distribution: str = "",
+    before: int | None = None,
+) -> str:
+    if not recipe or opened.task.kind is TaskKind.LAUNCHES:
         return ""
     return _SCRIPT.format(
         gpu=opened.mode == "gpu",
@@ -141,9 +171,11 @@ def reproduction(opened: OpenedTask, check: Check, source: str) -> str:
         source_file=str(opened.task.source_file.absolute()),
         entry=opened.task.entry,
         recipe=dict(recipe),
-        seed=check.seed,
-        distribution=check.distribution,
-        before=check.before,
+        seed=seed,
+        distribution=distribution,
+        before=before,
         varied=VARIED,
+        task_text=opened.task_text,
+        source=opened.source,
         candidate=source,
     )

@@ -10,8 +10,7 @@ from .opened import CheckedWorkload
 def failure_on(one: CheckedWorkload, failed: dict[str, Any]) -> dict[str, Any]:
     """The observation's failure: a run that did not end in outputs."""
     kind = "crash" if failed["kind"] == "raised" else failed["kind"]
-    message = f"{failed['message']} on {one.workload['label']} (seed {one.drawn.seed})"
-    return {**failed, "workload": one.workload["id"], "seed": one.drawn.seed, "kind": kind, "message": message}
+    return {**failed, "workload": one.workload["id"], "seed": one.drawn.seed, "kind": kind}
 
 
 def unreadable(one: CheckedWorkload, answer: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,102 @@
+"""Who is blamed for a failure, and what is told of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from test_launched import opened, seen
+
+from evolve_core.cli.judge import _exit_code
+from evolve_core.judge.client import OpenedTask
+from evolve_core.judge.compose import compose
+from evolve_core.judge.observation import SeenFailure, Workload
+from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Trust, Verdict
+from evolve_core.task.model import TaskKind
+
+
+def verdict(failure: SeenFailure, task: OpenedTask | None = None, source: str = "") -> Verdict:
+    return compose(task or opened(), seen(failure=failure), target="sm_90", stage=Stage.SCREENING, source=source)
+
+
+@pytest.mark.parametrize("kind", ["host-failure", "too-large"])
+def test_what_the_candidate_is_not_to_blame_for_is_no_failure_of_its(kind: str) -> None:
+    found = verdict(SeenFailure(kind, "the disk is full", workload="w0", seed=5))
+    assert (found.correctness, found.failure) == (Correctness.UNVERIFIED, None)
+    assert found.reason == "not judged: the disk is full"
+
+
+def test_a_crash_names_workload_and_seed() -> None:
+    found = verdict(SeenFailure("crash", "it crashed with SIGSEGV", workload="w0", seed=5))
+    assert (found.failure, found.reason) == (Failure.CRASH, "it crashed with SIGSEGV on x[64] (seed 5)")
+    assert verdict(SeenFailure("compile-error", "line 3: no")).reason == "line 3: no"
+
+
+@pytest.mark.parametrize(
+    ("correctness", "failure", "code"),
+    [
+        (Correctness.CORRECT, None, 0),
+        (Correctness.CORRECT, Failure.UNSTABLE, 0),
+        (Correctness.WRONG, None, 1),
+        (Correctness.WRONG, Failure.CHEATING, 1),
+        (Correctness.UNVERIFIED, Failure.CRASH, 1),
+        (Correctness.UNVERIFIED, Failure.CONTENDED, 2),
+        (Correctness.UNVERIFIED, None, 2),
+    ],
+)
+def test_exit_codes(correctness: Correctness, failure: Failure | None, code: int) -> None:
+    found = Verdict(correctness, Speed.UNMEASURED, Trust.KERNEL_ONLY, Stage.CONFIRMATION, "why", failure=failure)
+    assert _exit_code(found) == code
+
+
+TASK = """\
+import torch
+from scale import FACTOR
+
+
+def workloads():
+    yield lambda gen, device, n=5: {"x": torch.rand(n, generator=gen) + 1}
+
+
+def reference(x):
+    return x * FACTOR
+"""
+SOURCE = "FACTOR = 2.0\n\n\ndef scale(x):\n    return x * FACTOR\n"
+
+
+@pytest.fixture
+def scale(tmp_path: Path) -> OpenedTask:
+    """A task whose files have changed since it was opened."""
+    for name, text in (("scale.evolve.py", TASK + "\n\nraise ValueError\n"), ("scale.py", SOURCE)):
+        (tmp_path / name).write_text(text)
+    plain = opened()
+    task = replace(plain.task, task_file=tmp_path / "scale.evolve.py", source_file=tmp_path / "scale.py", entry="scale")
+    workload = Workload("w0", "x[5]", 1.0, "listed", "both", (), {"origin": "listed", "index": 0})
+    return replace(plain, task=task, task_text=TASK, source=SOURCE, mode="no-gpu", workloads=(workload,))
+
+
+def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    file = folder / "elsewhere" / "shows.py"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(script)
+    return subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=False, cwd=file.parent)
+
+
+def test_the_script_of_a_failure_runs_alone(scale: OpenedTask, tmp_path: Path) -> None:
+    failure = SeenFailure("crash", "it raised", workload="w0", seed=5)
+    raises = SOURCE.replace("    return x * FACTOR", "    raise OverflowError(len(x))")
+    shown = run(verdict(failure, scale, raises).reproduce, tmp_path)
+    assert shown.stderr.endswith("OverflowError: 5\n"), shown.stderr
+    wrong = run(verdict(failure, scale, SOURCE.replace("x * FACTOR", "x + FACTOR")).reproduce, tmp_path)
+    assert "your kernel 0, worst at" in wrong.stdout, wrong.stderr
+
+
+def test_no_script_where_there_is_nothing_to_draw(scale: OpenedTask) -> None:
+    failure = SeenFailure("crash", "it raised", workload="w0", seed=5)
+    cuda = replace(scale, task=replace(scale.task, kind=TaskKind.LAUNCHES))
+    assert verdict(failure, cuda, SOURCE).reproduce == ""
+    assert verdict(replace(failure, workload=None), scale, SOURCE).reproduce == ""
+    assert verdict(replace(failure, kind="host-failure"), scale, SOURCE).reproduce == ""
