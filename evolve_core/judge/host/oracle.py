@@ -22,7 +22,7 @@ from .errors import Place, StepError
 from .operators import RecordedOperators
 from .stub_driver import answer_questions
 from .tasks import TaskModule, load_task
-from .truths import Named, matched, reference_truth
+from .truths import Named, matched, reference_truth, refuse_unsteady
 
 SMALL_ELEMENTS = 1 << 15
 """Total input elements of a checked workload: Triton's interpreter needs about 1.4 ms a program (hints: measured
@@ -60,9 +60,17 @@ def describe(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     else:
         sizes = heldout.by_size(drawn, GPU_DOMAIN_ELEMENTS)
         numbered = _numbered([*sizes, *heldout.otherwise_divided(drawn, GPU_DOMAIN_ELEMENTS, [*sizes, *timed])])
+    _look_at_reference(task, [*numbered, *timed])
     varied = _varied(numbered) if payload["small"] else []
     has = {"has_reference": task.has_reference, "has_library": task.has_library}
     return {"timed": timed, "checked": [*numbered, *varied], **has}
+
+
+def _look_at_reference(task: TaskModule, described: list[dict[str, Any]]) -> None:
+    """Whether it is a function of its inputs, on the smallest workload that there is, where that is a small one."""
+    smallest = min(described, key=lambda one: int(one["elements"]))
+    if task.has_reference and smallest["elements"] <= DOMAIN_ELEMENTS:
+        refuse_unsteady(task, tasks.draw(task, smallest["recipe"], smallest.get("seed", 0), "cpu"))
 
 
 def _describe(

@@ -69,6 +69,40 @@ def reference_truth(task: TaskModule, inputs: dict[str, Any], names: list[str] |
     return reference_on(task, {name: cloned(value) for name, value in inputs.items()}, names)
 
 
+_STEADY = 1e-6
+"""Two results of reference() in fp64 that differ by less, of the largest value, do so by the order of their sums."""
+
+
+def refuse_unsteady(task: TaskModule, inputs: dict[str, Any]) -> None:
+    """Raises StepError ``task-error`` where reference() gives other results for the same inputs when called again.
+    Where it raises, there is nothing to say yet.
+    """
+    tensors = [name for name, value in inputs.items() if isinstance(value, torch.Tensor)]
+    try:
+        first, second = (reference_truth(task, inputs, tensors) for _ in range(2))
+    except StepError:
+        return
+    moved = [name for (name, one), (_, other) in zip(first, second, strict=False) if not _alike(one, other)]
+    if moved or len(first) != len(second):
+        what = ", ".join(moved) or "another number of outputs"
+        raise task.where("reference").error(
+            f"reference() gives other results ({what}) when it is called again on the same inputs, so nothing can be "
+            "held against it; draw what is random in workloads() and hand it over as an input"
+        )
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if not (is_numeric(one) and is_numeric(other)) or is_too_long(one) or is_too_long(other):
+        return bool(one == other)
+    a, b = torch.as_tensor(one), torch.as_tensor(other)
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    if not (a.is_floating_point() or a.is_complex()):
+        return torch.equal(a, b)
+    largest = a.abs().nan_to_num(0.0, 0.0, 0.0).max().item() if a.numel() else 0.0
+    return torch.allclose(a, b, rtol=0.0, atol=_STEADY * largest, equal_nan=True)
+
+
 def reference_on(task: TaskModule, inputs: dict[str, Any], names: list[str] | None) -> Named:
     """reference() on these very inputs, which it may change. ``names``: those that are the outputs, None: none is."""
     with torch.no_grad():

@@ -189,6 +189,17 @@ def test_argument_that_cannot_be_handed_over(bench: Bench) -> None:
     assert error.message.startswith("kernels.evolve.py:8: 'k' is a set: use tensors, numbers")
 
 
+@pytest.mark.parametrize("reference", ["x * 2.3 + torch.rand_like(x)", "next(COUNT) * x"])
+def test_reference_that_gives_something_else_each_time(bench: Bench, reference: str) -> None:
+    task = DOUBLE_TASK.replace("x * 2.3", reference).replace("import torch\n", "import torch, itertools\n", 1)
+    error = refused(bench, DOUBLE, task.replace("def reference", "COUNT = itertools.count()\n\n\ndef reference"))
+    assert (error.kind, error.line) == ("task-error", 14)
+    assert error.message == (
+        "kernels.evolve.py:14: reference() gives other results (out) when it is called again on the same inputs, so "
+        "nothing can be held against it; draw what is random in workloads() and hand it over as an input"
+    )
+
+
 LONG = "(1 << 64)"
 COMPARED = "and those of up to 63 bits and a sign can be compared; return it as a float, a string or in parts"
 
