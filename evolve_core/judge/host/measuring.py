@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import json
 import secrets
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,9 +120,11 @@ def try_layers(judge: Judge, cancel: Cancel) -> list[str]:
 
 
 def lock_folder() -> Path:
-    """Where every run of this user on this machine locks a device."""
-    locks = Path(tempfile.gettempdir()) / f"kernel-evolve-locks-{getpass.getuser()}"
-    locks.mkdir(parents=True, exist_ok=True)
+    """Where every run on this machine locks a device, whoever's it is."""
+    locks = Path(tempfile.gettempdir()) / "kernel-evolve-locks"
+    with suppress(FileExistsError):
+        locks.mkdir()
+        locks.chmod(0o1777)
     return locks
 
 

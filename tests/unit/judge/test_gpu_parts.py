@@ -9,6 +9,8 @@ import signal
 import socket
 import struct
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +194,24 @@ def test_a_device_is_held_by_one_at_a_time(tmp_path: Path) -> None:
             pass
     with device_lock("GPU-1", tmp_path, 0.0):
         pass
+
+
+def test_the_lock_of_another_user_will_do(tmp_path: Path) -> None:
+    """It can be read, and that is enough."""
+    with umask(0o077), device_lock("GPU-1", tmp_path, 0.0):
+        assert (tmp_path / "GPU-1.lock").stat().st_mode & 0o777 == 0o644
+    (tmp_path / "GPU-1.lock").chmod(0o444)
+    with device_lock("GPU-1", tmp_path, 0.0), pytest.raises(DeviceBusy), device_lock("GPU-1", tmp_path, 0.0):
+        pass
+
+
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def test_only_a_busy_device_has_rivals() -> None:

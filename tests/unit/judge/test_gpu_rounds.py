@@ -312,6 +312,16 @@ def test_only_what_stays_busy_while_we_wait_is_somebody_elses(job: GpuJob, monke
     assert "4242" in failure["message"]
 
 
+def test_who_comes_while_it_is_measured_and_stays_was_beside_it(job: GpuJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rivals, "_LOAD_PERIOD_S", 0.0)
+    looks = iter([{"busy_percent": 0, "processes": []}])
+    busy = {"busy_percent": 90, "processes": [4242]}
+    monkeypatch.setattr(rivals, "DeviceWatch", partial(Watch, lambda uuid: next(looks, busy)))
+    seen = judged(job, double)
+    assert seen["timing"]
+    assert (seen["failure"]["kind"], "4242" in seen["failure"]["message"]) == ("contended", True)
+
+
 def test_the_launches_of_every_timed_call_are_counted(job: GpuJob, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a device the launch itself is left out; the way there is Triton's own."""
     triton = pytest.importorskip("triton")

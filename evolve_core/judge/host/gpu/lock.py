@@ -8,7 +8,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _POLL_S = 0.05
@@ -27,13 +27,26 @@ def device_lock(uuid: str, folder: Path, timeout_s: float) -> Iterator[None]:
     request anyway, and closing in the child does not release the parent's lock."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{uuid}.lock"
-    # 0o666: the device is shared by every user of the machine, and so must the lock be.
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    descriptor = _opened(path)
     try:
         _acquire(descriptor, path, timeout_s)
         yield
     finally:
         os.close(descriptor)
+
+
+def _opened(path: Path) -> int:
+    """For reading alone, which is enough for a lock: every user of the machine shares the device, and so the file.
+
+    In a folder like /tmp the kernel lets nobody create a file "if it is not there" that is another user's.
+    """
+    while True:
+        with suppress(FileNotFoundError):
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        with suppress(FileExistsError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            os.fchmod(descriptor, 0o644)  # Whatever the umask says.
+            return descriptor
 
 
 def _acquire(descriptor: int, path: Path, timeout_s: float) -> None:

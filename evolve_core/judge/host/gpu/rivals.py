@@ -1,7 +1,7 @@
 """Who else computes on the device: a measurement beside another process's work is worth nothing.
 
 The judge's own processes that stay between candidates are no rivals: they do nothing while somebody else holds the
-device's lock. What the driver calls them is kept beside that lock, for every judge of this user on this machine.
+device's lock. What the driver calls them is kept beside that lock, for every judge on this machine.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class Neighbours:
                 with suppress(FileNotFoundError):
                     found.update(map(int, file.read_text().split()))
             else:
-                file.unlink(missing_ok=True)
+                with suppress(PermissionError):  # Another user's: theirs to take away.
+                    file.unlink(missing_ok=True)
         return frozenset(found)
 
     def _state(self) -> dict[str, Any] | None:

@@ -36,9 +36,8 @@ def judge_on_gpu(job: GpuJob, fork: Fork = fork_child) -> dict[str, Any]:
 
 
 def _observed(job: GpuJob, fork: Fork, deadline: float) -> dict[str, Any]:
-    with closing(Neighbours(job.device_uuid, job.lock_folder)) as neighbours:
-        if contended := rivals_failure(neighbours):
-            return contended
+    if contended := _rivals(job):
+        return contended
     total, seconds = nothing(), dict[str, float]()
     with closing(rounds(job, fork, deadline)) as results:
         for result in results:
@@ -50,4 +49,13 @@ def _observed(job: GpuJob, fork: Fork, deadline: float) -> dict[str, Any]:
             if total["failure"] is not None:
                 break
     total["environment"]["seconds"] = seconds
+    # Who came while it was measured and is still there was beside it.
+    if total["failure"] is None and (contended := _rivals(job)):
+        total["failure"] = contended["failure"]
     return total
+
+
+def _rivals(job: GpuJob) -> dict[str, Any] | None:
+    """The observation of a device on which somebody else computes. Closed again, because this process forks."""
+    with closing(Neighbours(job.device_uuid, job.lock_folder)) as neighbours:
+        return rivals_failure(neighbours)
