@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from .codehash import code_hash
+
 MAX_BYTES = 64 << 20
 """Of one binary: the largest of the studied kernels have a few hundred KiB."""
 
@@ -27,6 +29,13 @@ class BinaryStore:
         """The hashes of all that is kept."""
         return {file.stem for file in self.folder.glob("*.cubin")}
 
+    def code_of(self, plans: str) -> str:
+        """A hash of ``plans`` (text) with each binary in them that is kept here by what it does, not by its bytes."""
+        for file in self.folder.glob("*.cubin"):
+            if file.stem in plans:
+                plans = plans.replace(file.stem, code_hash(file.read_bytes()))
+        return hashlib.sha256(plans.encode()).hexdigest()
+
     def take(self, source: Path, names: Iterable[str]) -> set[str]:
         """Copy those of ``names`` in that ``source`` really has; returns the ones that are in the store afterwards.
 
@@ -42,7 +51,7 @@ class BinaryStore:
         return found
 
     def release(self, names: Iterable[str]) -> None:
-        """Who took ``names`` needs them no more. A binary knows the path it was compiled at, so few are ever shared."""
+        """Who took ``names`` needs them no more. A binary knows the path it was compiled at, so few files are ever shared."""
         for name in names:
             with self._lock:
                 self._users[name] -= 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 import tempfile
@@ -198,7 +197,7 @@ def _screened(judge: Judge, task: OpenTask, payload: dict[str, Any]) -> dict[str
 
     The same kernels launched in the same way are screened once: the best of several tries would be their luck.
     """
-    code = hashlib.sha256(json.dumps(payload["plans"]["candidate"], sort_keys=True).encode()).hexdigest()
+    code = judge.binaries.code_of(json.dumps(payload["plans"]["candidate"], sort_keys=True))
     known = task.screened.get(code)
     if known is not None:
         return {

@@ -124,7 +124,7 @@ class OpenTask:
     session: GpuSession | None = None
     """On a GPU: processes that stay for this task's planned candidates."""
     screened: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """What was observed of those on a GPU, by the hash of their plans, which name the kernels' binaries."""
+    """What was observed of those on a GPU, by the hash of their plans and of what the kernels' binaries do."""
     account_seed: int = field(default_factory=lambda: secrets.randbits(64))
     """Draws the programs that accounts of work are made of: alike for every source, and known to none."""
     accountless: str = ""

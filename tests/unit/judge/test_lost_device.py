@@ -10,6 +10,7 @@ import pytest
 
 from evolve_core.judge.client import HostError
 from evolve_core.judge.host import measuring
+from evolve_core.judge.host.binaries import BinaryStore
 from evolve_core.judge.host.errors import StepError
 from evolve_core.judge.host.gpu import trial
 from evolve_core.judge.host.lost import LOST, refuse_lost_device
@@ -83,7 +84,7 @@ def test_the_same_code_is_screened_once(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(measuring, "_in_session", in_session)
     text = TaskText("a.py", "", "a.evolve.py", "", "a", "entry", (), "gpu")
-    task, judge = OpenTask("t", text, tmp_path, []), SimpleNamespace()
+    task, judge = OpenTask("t", text, tmp_path, []), SimpleNamespace(binaries=BinaryStore(tmp_path / "binaries"))
 
     def screened(binary: str) -> dict[str, Any]:
         found = measuring._screened(judge, task, {"plans": {"candidate": {"w0": {"binary": binary}}}})  # type: ignore[arg-type]
