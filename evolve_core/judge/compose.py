@@ -7,13 +7,13 @@ of ``hints/predict.py``, and every sentence here that carries such a number says
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import median
 
 from evolve_core.hints.model import KernelFacts, WorkProfile
 from evolve_core.hints.predict import Prediction, predict
 from evolve_core.judge.client import OpenedTask
-from evolve_core.judge.correctness import Accepted, Rejected, judge_checks
+from evolve_core.judge.correctness import Accepted, Rejected, judge_checks, run_to_run
 from evolve_core.judge.floor import LeastWork
 from evolve_core.judge.launched import idle_kernels, unlaunched
 from evolve_core.judge.library import done_by_library, planned_for_library
@@ -225,8 +225,15 @@ def _measured(opened: OpenedTask, observed: Observation, stage: Stage, finalists
         worst_ratio=result.worst_ratio,
         interval=result.interval,
         workloads=(*result.workloads, *_error_workloads(opened, observed)),
-        environment=(*observed.environment, *([("held against", yardstick.origin)] if yardstick.origin else [])),
+        environment=(*observed.environment, *_also_said(observed, yardstick)),
     )
+
+
+def _also_said(observed: Observation, yardstick: Yardstick) -> Iterator[tuple[str, str]]:
+    if yardstick.origin:
+        yield "held against", yardstick.origin
+    if said := run_to_run(observed.checks):
+        yield "run to run", said
 
 
 def _seen_delta(opened: OpenedTask) -> float:

@@ -75,9 +75,7 @@ EXACT_ELEMENTS = 256
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Everything that was checked is within the rule. ``deterministic`` is None where it was not looked at."""
-
-    deterministic: bool | None = None
+    """Everything that was checked is within the rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +106,7 @@ def judge_checks(checks: Sequence[Check]) -> Accepted | Rejected | Unproven:
             return result
     if not any(output.n for check in checks for output in check.outputs):
         return Unproven("nothing was checked: no workload produced an output to compare")
-    return Accepted(_deterministic(checks))
+    return Accepted()
 
 
 def judge_check(check: Check, exact: frozenset[str] = frozenset()) -> Accepted | Rejected | Unproven:
@@ -254,10 +252,14 @@ def _value(number: float | None) -> float:
     return math.inf if number is None or math.isnan(number) else number
 
 
-def _deterministic(checks: Sequence[Check]) -> bool | None:
-    """True where two runs agreed bitwise everywhere it was looked at; None where some differ harmlessly, or unknown."""
-    seen = [check.poison_equal for check in checks if check.poison_equal is not None]
-    return all(seen) if seen else None
+def run_to_run(checks: Sequence[Check]) -> str:
+    """What was seen of one candidate's results on inputs that it had before, in words; "" where it had none twice."""
+    again = [check.repeated for check in checks if check.repeated is not None]
+    if not again:
+        return ""
+    if all(again):
+        return f"deterministic: the same bits in each of {len(again)} repeated calls"
+    return f"bounded: other bits, within the tolerance, in {again.count(False)} of {len(again)} repeated calls"
 
 
 _RULES: tuple[Callable[[OutputCheck], str | None], ...] = (_maximum, _rms, _quantiles, _mean, _signed, _misrounding)

@@ -87,6 +87,8 @@ class Check:
     outputs: tuple[OutputCheck, ...]
     out_of_bounds: tuple[OutOfBounds, ...]
     poison_equal: bool | None = None
+    repeated: bool | None = None
+    """Whether the result has the bits of this source's first one on the same inputs; None: this was the first."""
     label: str = ""
     origin: str = ""
     recipe: Mapping[str, Any] = field(default_factory=dict)
@@ -322,6 +324,7 @@ def _check(data: Mapping[str, Any]) -> Check:
         outputs=tuple(parse_output(one) for one in data["outputs"]),
         out_of_bounds=_out_of_bounds(data.get("out_of_bounds", ())),
         poison_equal=data.get("poison_equal"),
+        repeated=data.get("repeated"),
         label=str(data.get("label", "")),
         origin=str(data.get("origin", "")),
         recipe=dict(data.get("recipe") or {}),

@@ -51,7 +51,7 @@ class BinaryStore:
         return found
 
     def release(self, names: Iterable[str]) -> None:
-        """Who took ``names`` needs them no more. A binary knows the path it was compiled at, so few files are ever shared."""
+        """Who took ``names`` needs them no more. Few files are ever shared: a binary knows its source's path."""
         for name in names:
             with self._lock:
                 self._users[name] -= 1

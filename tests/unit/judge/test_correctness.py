@@ -17,6 +17,7 @@ from evolve_core.judge.correctness import (
     exact_outputs,
     judge_check,
     judge_checks,
+    run_to_run,
 )
 from evolve_core.judge.host.compare import compare_outputs
 from evolve_core.judge.observation import Check, Outcome, OutputCheck
@@ -251,8 +252,16 @@ def test_changed_inputs_and_unwritten_memory_are_rejected() -> None:
     unwritten = judge_checks([check(good), check(good, poison="zero", poison_equal=False)])
     assert isinstance(unwritten, Rejected)
     assert "nothing wrote" in unwritten.reason
-    assert judge_checks([check(good, poison_equal=True)]) == Accepted(deterministic=True)
-    assert judge_checks([check(good, poison_equal=None)]) == Accepted(deterministic=None)
+    assert judge_checks([check(good, poison_equal=True)]) == Accepted()
+    assert judge_checks([check(good, poison_equal=None)]) == Accepted()
+
+
+def test_what_a_source_gives_again_is_told() -> None:
+    good = compared(torch.ones(300), torch.ones(300, dtype=torch.float64), torch.ones(300))
+    once, same, other = (check(good, repeated=said) for said in (None, True, False))
+    assert run_to_run([once, once]) == ""
+    assert run_to_run([once, same, same]) == "deterministic: the same bits in each of 2 repeated calls"
+    assert run_to_run([once, same, other, same]).startswith("bounded: other bits, within the tolerance, in 1 of 3 ")
 
 
 def test_nothing_compared_proves_nothing() -> None:

@@ -111,6 +111,7 @@ def test_a_right_candidate_is_checked_and_timed_on_inputs_it_never_saw(job: GpuJ
     assert len({check["seed"] for check in seen["checks"]}) == 1 + len(VARIED) + 4
     assert all(check["outputs"][0]["exact"] for check in seen["checks"])
     assert seen["checks"][1]["poison_equal"] is True
+    assert seen["checks"][1]["repeated"] is True
     (timing,) = seen["timing"]
     assert len(timing["baseline_ns"]) == len(timing["candidate_ns"]) == 4
     assert timing["held"] == 8
@@ -171,6 +172,7 @@ def test_a_kernel_that_differs_from_run_to_run_is_not_blamed_for_poison(job: Gpu
     coming = itertools.chain(results, itertools.repeat(0))
     noisy = judged(job, lambda x: double(x) + next(coming) * 2.0**-20)
     assert noisy["checks"][1]["poison_equal"] is None
+    assert [check["repeated"] for check in noisy["checks"][:2]] == [None, False]
 
 
 def test_changed_inputs_are_named_unless_the_users_kernel_changes_them_too(job: GpuJob) -> None:

@@ -96,6 +96,9 @@ def test_inputs_are_shared_by_as_many_candidates_as_is_said_and_then_renewed(
     assert not seeds(first) & seeds(third)
     timed = [check["seed"] for check in first["checks"] if check["timed"]]
     assert len(timed) == 4 and timed[0] == timed[3] and len(set(timed)) == 3
+    for seen in (first, second, third):
+        # On the first inputs a poisoned call came before the others; what another candidate gave is not its own.
+        assert [check["repeated"] for check in seen["checks"] if check["timed"]] == [True, None, None, True]
 
 
 def test_a_kernel_that_keeps_answers_is_fast_where_it_was_before(job: GpuJob) -> None:

@@ -42,14 +42,16 @@ class Answers:
     def compared(self, outputs: Named, answer: dict[str, Any], case: Case, *, quantiles: bool) -> dict[str, Any]:
         """The check of a call whose results were read."""
         with self._phases.phase(Phase.CHECK):
-            rows = _rows(outputs, case, quantiles)
+            known = _checked(outputs, case, quantiles)
+            ratio = {} if quantiles else {"quantile_ratio": None}
+            rows = [{**row, **ratio} for row in known.rows]
             said = {str(entry["name"]): entry for entry in answer["outputs"]}
             for row in rows:
                 claim = said.get(row["name"], {})
                 row["type_ok"] = row["type_ok"] and bool(claim.get("type_ok"))
                 row["aliases_input"] = bool(claim.get("aliases_input")) and row["name"] not in case.effects.aliased
-            drawn = {"workload": case.workload, "seed": case.seed}
-            return {**drawn, "outcome": "compared", "message": "", "outputs": rows, "out_of_bounds": []}
+            seen = {"workload": case.workload, "seed": case.seed, "repeated": _is_repeated(known, case)}
+            return {**seen, "outcome": "compared", "message": "", "outputs": rows, "out_of_bounds": []}
 
     def changed(self, answer: dict[str, Any], case: Case) -> list[str]:
         """Names of the inputs that the call altered though the user's own kernel, on the same inputs, does not."""
@@ -67,14 +69,21 @@ class Answers:
         return sorted(differing - case.effects.changed)
 
 
-def _rows(outputs: Named, case: Case, quantiles: bool) -> list[dict[str, Any]]:
+def _checked(outputs: Named, case: Case, quantiles: bool) -> Checked:
     """Compared with what is expected, unless the very same was: then nothing else can come of it."""
     known = next((one for one in reversed(case.checked) if _is_same(one, outputs, quantiles)), None)
     if known is None:
         known = Checked(outputs, case.expectation.compare(outputs, quantiles), quantiles)
         case.checked.append(known)
-    ratio = {} if quantiles else {"quantile_ratio": None}
-    return [{**row, **ratio} for row in known.rows]
+    return known
+
+
+def _is_repeated(known: Checked, case: Case) -> bool | None:
+    """Whether the candidate gave these bits on these inputs before; None where it was not called with them."""
+    if not case.first:
+        case.first.append(known)
+        return None
+    return known is case.first[0] or same_bits(known.outputs, case.first[0].outputs)
 
 
 def _is_same(known: Checked, outputs: Named, quantiles: bool) -> bool:

@@ -77,6 +77,8 @@ class Case:
     operators: dict[str, Any]
     """What of torch the user's host code and the reference called on them, where that was recorded."""
     checked: deque[Checked] = field(default_factory=lambda: deque(maxlen=ANSWERS))
+    first: list[Checked] = field(default_factory=list)
+    """The present candidate's first result on these inputs; empty before it."""
 
     @property
     def bytes_(self) -> int:
@@ -106,6 +108,8 @@ class Cases:
     def next_candidate(self) -> None:
         """What follows is about another candidate."""
         self._candidates += 1
+        for case in (one for kept in self._kept.values() for one in kept):
+            case.first.clear()
         if self._candidates > CANDIDATES:
             self._candidates = 1
             self._forget()

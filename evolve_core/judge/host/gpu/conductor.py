@@ -252,7 +252,8 @@ class Conductor:
         moved: bool = False,
         which: str = "candidate",
     ) -> dict[str, Any]:
-        deadline = self._job.compile_timeout_s if first_call else None
+        # Host code compiles in its first call; a plan's kernels are compiled already.
+        deadline = self._job.compile_timeout_s if first_call and not self._job.is_planned else None
         request = {"do": "run", "which": which, "poison": poison, "idle": idle, "moved": moved}
         with self._phases.phase(Phase.WAIT):
             return self._link.ask({**request, **pack(case.inputs, self._to)}, deadline)

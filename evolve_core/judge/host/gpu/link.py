@@ -7,9 +7,10 @@ from typing import Any
 
 from .channel import BadMessage, Channel, PeerGone, PeerSilent
 
-# The deadline of a launch is 10 × the user's own kernel within [50 ms, 10 s], plus what moving the tensors may take.
+# The deadline of a launch is 10 × the user's own kernel within [50 ms, 10 s], plus what loading the kernels and moving
+# the tensors may take.
 _LAUNCH_FACTOR, _SHORTEST_S, _LONGEST_S = 10.0, 0.05, 10.0
-_TRANSFER_S = 20.0
+_TRANSFER_S = 10.0
 _MESSAGE_CHARACTERS = 2000
 
 
