@@ -197,7 +197,15 @@ def _origin(opened: OpenedTask, check: Check) -> str:
 
 def _measured(opened: OpenedTask, observed: Observation, stage: Stage, finalists: int, yardstick: Yardstick) -> Verdict:
     samples = [
-        Samples(timing.workload, timing.process, timing.baseline_ns, timing.candidate_ns, empty_ns=timing.empty_ns)
+        Samples(
+            timing.workload,
+            timing.process,
+            timing.baseline_ns,
+            timing.candidate_ns,
+            empty_ns=timing.empty_ns,
+            baseline_call_ns=timing.baseline_call_ns,
+            candidate_call_ns=timing.candidate_call_ns,
+        )
         for timing in observed.timing
     ]
     labels = {one.id: one.label for one in opened.workloads}

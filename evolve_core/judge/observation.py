@@ -137,6 +137,9 @@ class Timing:
     all_outputs_checked: bool
     empty_ns: float = 0.0
     """What an empty measured region costs on this device; 0: not calibrated."""
+    baseline_call_ns: tuple[float, ...] = ()
+    """A few whole calls, device idle to device idle."""
+    candidate_call_ns: tuple[float, ...] = ()
     baseline_launches: int | None = None
     """The fewest launches of Triton kernels in one timed call; None: not counted."""
     candidate_launches: int | None = None
@@ -306,6 +309,8 @@ def parse_timing(data: Mapping[str, Any]) -> Timing:
         cold_l2=bool(data["cold_l2"]),
         all_outputs_checked=bool(data["all_outputs_checked"]),
         empty_ns=float(data.get("empty_ns") or 0.0),
+        baseline_call_ns=tuple(float(ns) for ns in data.get("baseline_call_ns", ())),
+        candidate_call_ns=tuple(float(ns) for ns in data.get("candidate_call_ns", ())),
         baseline_launches=_optional_int(data.get("baseline_launches")),
         candidate_launches=_optional_int(data.get("candidate_launches")),
         least_dram_bytes=int(least.get("dram_bytes", 0)),

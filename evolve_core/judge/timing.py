@@ -7,7 +7,7 @@ numbers."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
@@ -40,6 +40,7 @@ class Samples:
     """One workload in one process: paired device times in nanoseconds, index i of both on the same fresh inputs.
 
     ``empty_ns`` is what the clock shows for an empty region in that process; 0 where it was not calibrated.
+    ``*_call_ns`` are a few whole calls, which decide nothing.
     """
 
     workload: str
@@ -47,6 +48,8 @@ class Samples:
     baseline_ns: tuple[float, ...]
     candidate_ns: tuple[float, ...]
     empty_ns: float = 0.0
+    baseline_call_ns: tuple[float, ...] = ()
+    candidate_call_ns: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +145,19 @@ def _row(
         workload=workload,
         label=labels.get(workload, workload),
         weight=weights.get(workload, 1.0),
-        baseline_us=median(time for one in mine for time in one.baseline_ns) / _NS_PER_US,
-        candidate_us=median(time for one in mine for time in one.candidate_ns) / _NS_PER_US,
+        baseline_us=_median_us(time for one in mine for time in one.baseline_ns),
+        candidate_us=_median_us(time for one in mine for time in one.candidate_ns),
         ratio=math.exp(found.centre),
         interval=_interval(found),
+        baseline_call_us=_median_us(time for one in mine for time in one.baseline_call_ns),
+        candidate_call_us=_median_us(time for one in mine for time in one.candidate_call_ns),
     )
+
+
+def _median_us(times_ns: Iterable[float]) -> float | None:
+    """None of no times at all."""
+    times = list(times_ns)
+    return median(times) / _NS_PER_US if times else None
 
 
 def _interval(found: LogInterval) -> Interval | None:

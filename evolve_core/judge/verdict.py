@@ -58,7 +58,8 @@ class Interval:
 class WorkloadVerdict:
     """What was found on one workload. Times in microseconds; ``ratio`` = baseline / candidate, > 1 is faster.
 
-    ``estimated`` says which kind of number the times and the ratio are.
+    ``estimated`` says which kind of number the times and the ratio are. ``*_us`` are device time between two events,
+    ``*_call_us`` whole calls, device idle to device idle; of a plan without the host code that it stands for.
     ``max_error`` and ``native_error`` are maximum absolute errors against the oracle.
     """
 
@@ -73,6 +74,8 @@ class WorkloadVerdict:
     max_error: float | None = None
     native_error: float | None = None
     note: str = ""
+    baseline_call_us: float | None = None
+    candidate_call_us: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

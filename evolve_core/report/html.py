@@ -36,6 +36,7 @@ def _environment() -> Environment:
     )
     environment.filters["duration"] = wording.duration_words
     environment.filters["microseconds"] = wording.microseconds_words
+    environment.filters["call"] = wording.call_words
     environment.filters["ratio"] = wording.ratio_words
     environment.filters["verdict"] = wording.verdict_words
     environment.filters["standing"] = lambda candidate: wording.standing(candidate.verdict)
@@ -71,6 +72,7 @@ def _context(run: RunRecord, candidates: tuple[CandidateRecord, ...], base: str)
         "has_screening": any(not p.claim for p in found),
         "best_name": view.best_name(run),
         "timed": view.timed_rows(verdict),
+        "with_calls": wording.has_calls(verdict),
         "checked": view.checked(verdict),
         "baselines": verdict.baselines if verdict else (),
         "workloads_estimated": bool(verdict and any(w.estimated for w in verdict.workloads)),

@@ -74,9 +74,13 @@ def _heading(run: RunRecord, best: CandidateRecord | None) -> Panel:
 def _workloads(verdict: Verdict, best_name: str) -> Table:
     kind = ", estimated" if any(w.estimated for w in verdict.workloads) else ""
     table = _table("per workload", "workload", f"yours{kind}", f"{best_name}{kind}", "ratio")
+    calls = wording.has_calls(verdict)
+    if calls:
+        _add_column(table, "whole call")
     for row in view.timed_rows(verdict):
         times = (wording.microseconds_words(t) for t in (row.workload.baseline_us, row.workload.candidate_us))
-        table.add_row(*(Text(cell) for cell in (row.workload.label or row.workload.workload, *times, row.ratio)))
+        cells = [row.workload.label or row.workload.workload, *times, row.ratio]
+        table.add_row(*(Text(cell) for cell in [*cells, *([wording.call_words(row.workload)] if calls else [])]))
     if checked := view.checked(verdict):
         worst = max(checked, key=lambda w: (w.max_error or 0.0) / (w.native_error or 1e-30))
         errors = f"at worst an error of {worst.max_error:.3g} where yours has {worst.native_error or 0.0:.3g}"
@@ -100,5 +104,9 @@ def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     table.caption_justify = "left"
     for column in columns:
-        table.add_column(column, header_style="bright_black", overflow="fold")
+        _add_column(table, column)
     return table
+
+
+def _add_column(table: Table, name: str) -> None:
+    table.add_column(name, header_style="bright_black", overflow="fold")

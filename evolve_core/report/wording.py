@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from evolve_core.journal.model import CandidateRecord, RunRecord, RunState
-from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Verdict
+from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Verdict, WorkloadVerdict
 
 
 class Standing(StrEnum):
@@ -182,6 +182,18 @@ def duration_words(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def has_calls(verdict: Verdict | None) -> bool:
+    """Whether whole calls were timed, too."""
+    return verdict is not None and any(row.candidate_call_us is not None for row in verdict.workloads)
+
+
+def call_words(row: WorkloadVerdict) -> str:
+    """Whole calls of both, "42.1 µs → 30 µs"; "–" where they were not timed."""
+    if row.candidate_call_us is None:
+        return "–"
+    return f"{microseconds_words(row.baseline_call_us)} → {microseconds_words(row.candidate_call_us)}"
 
 
 def microseconds_words(time_us: float | None) -> str:

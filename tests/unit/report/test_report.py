@@ -201,6 +201,18 @@ def test_what_was_timed_and_what_was_checked_are_told_apart(make_report: Make) -
     assert "correct on 1 workload; at worst an error of 3e-07 where yours has 1e-07" in text
 
 
+def test_whole_calls_are_told_where_they_were_timed(make_report: Make) -> None:
+    report = make_report(1)
+    (candidate,) = report.candidates
+    assert "whole call" not in page_of(report).text + terminal(summary(report.run, report.candidates))
+    first, *others = candidate.verdict.workloads
+    timed = (replace(first, baseline_call_us=42.1, candidate_call_us=30.0), *others)
+    report = replace(report, candidates=(replace(candidate, verdict=replace(candidate.verdict, workloads=timed)),))
+    for text in (page_of(report).text, terminal(summary(report.run, report.candidates))):
+        assert "whole call" in text
+        assert "42.1 µs → 30 µs" in text
+
+
 def test_nothing_is_called_a_winner_before_the_end(make_report: Make) -> None:
     report = make_report(9, state=RunState.EVOLVING)
     html = render(report.run, report.candidates, report.base)
