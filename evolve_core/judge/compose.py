@@ -17,7 +17,7 @@ from evolve_core.judge.correctness import Accepted, Rejected, judge_checks, run_
 from evolve_core.judge.floor import LeastWork
 from evolve_core.judge.launched import idle_kernels, unlaunched
 from evolve_core.judge.library import done_by_library, planned_for_library
-from evolve_core.judge.observation import SAMPLED, Check, Observation, Outcome, SeenFailure
+from evolve_core.judge.observation import HOST_FAILURE, SAMPLED, Check, Observation, Outcome, SeenFailure
 from evolve_core.judge.reproduce import reproduction, reproduction_of_failure
 from evolve_core.judge.timing import Measured, Samples, measure, null_delta
 from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Trust, Verdict, WorkloadVerdict
@@ -66,7 +66,7 @@ def compose(
     return _estimated(opened, observed, load(target), stage)
 
 
-_NOT_THE_CANDIDATES = frozenset(("host-failure", "too-large"))
+_NOT_THE_CANDIDATES = frozenset((HOST_FAILURE, "too-large"))
 """Kinds of failure that say nothing of the candidate: ours, or of a workload that does not fit."""
 
 

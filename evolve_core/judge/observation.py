@@ -150,9 +150,13 @@ class Timing:
     least_flops: Mapping[str, float] = field(default_factory=dict)
 
 
+HOST_FAILURE = "host-failure"
+"""A kind of failure that is ours."""
+
+
 @dataclass(frozen=True, slots=True)
 class SeenFailure:
-    """``kind`` is a word of verdict.Failure, or ``host-failure``."""
+    """``kind`` is a word of verdict.Failure, or ``HOST_FAILURE``, or ``too-large`` (a workload that does not fit)."""
 
     kind: str
     message: str
@@ -244,6 +248,12 @@ def parse_observation(data: Mapping[str, Any]) -> Observation:
             str(name): _operators(said["operators"]) for name, said in data.get("plans", {}).items() if "plan" in said
         },
     )
+
+
+def nothing_seen(kind: str, message: str) -> Observation:
+    """Of a source about which the host said nothing, because it failed (``kind``, as in SeenFailure)."""
+    nothing: dict[str, Any] = {name: [] for name in ("kernels", "launches", "work", "checks", "timing")}
+    return parse_observation({**nothing, "failure": {"kind": kind, "message": message}, "environment": {}})
 
 
 def parse_workload(data: Mapping[str, Any]) -> Workload:

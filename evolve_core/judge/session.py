@@ -20,9 +20,10 @@ from evolve_core.judge.baselines import Beside, beside
 from evolve_core.judge.client import HostDied, HostError, JudgeHost, OpenedTask
 from evolve_core.judge.compose import compose
 from evolve_core.judge.evidence import evidence
+from evolve_core.judge.observation import HOST_FAILURE, Observation, nothing_seen
 from evolve_core.judge.teeth import Teeth, decide, refusal, warnings
 from evolve_core.judge.teeth_record import keep, kept, key_of
-from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Trust, Verdict
+from evolve_core.judge.verdict import Correctness, Failure, Stage, Verdict
 from evolve_core.judge.yardstick import Yardstick, yardstick_of
 from evolve_core.task.model import Task
 
@@ -155,44 +156,50 @@ class TaskJudge:
             sitting = self._sitting
             try:
                 observed = sitting.host.judge(sitting.opened, candidate_id, source, stage, deadline_s)
+                self._faults = 0
             except HostDied:
                 self._revive(sitting)
                 continue
             except HostError as error:
                 self._doubt_on_a_full_disk()
-                return self._host_fault(error, stage)
-            self._faults = 0
-            verdict = compose(
-                sitting.opened,
-                observed,
-                target=self._start.target,
-                stage=stage,
-                source=source,
-                finalists=finalists,
-                yardstick=sitting.yardstick,
-            )
-            if verdict.correctness is not Correctness.CORRECT:
-                self._doubt_on_a_full_disk()
-            record = evidence(
-                sitting.opened,
-                observed,
-                verdict,
-                candidate_id,
-                source,
-                self._start.target,
-                finalists,
-                sitting.teeth,
-                sitting.yardstick,
-            )
-            return Judgement(verdict, record)
-        return _unjudged("the judge host died twice while it judged this candidate", Failure.CRASH, stage)
+                observed = self._host_fault(error)
+            return self._judgement(sitting, observed, candidate_id, source, stage, finalists)
+        observed = nothing_seen(Failure.CRASH, "the judge host died twice while it judged this candidate")
+        return self._judgement(self._sitting, observed, candidate_id, source, stage, finalists)
+
+    def _judgement(
+        self, sitting: _Sitting, observed: Observation, candidate_id: str, source: str, stage: Stage, finalists: int
+    ) -> Judgement:
+        verdict = compose(
+            sitting.opened,
+            observed,
+            target=self._start.target,
+            stage=stage,
+            source=source,
+            finalists=finalists,
+            yardstick=sitting.yardstick,
+        )
+        if verdict.correctness is not Correctness.CORRECT:
+            self._doubt_on_a_full_disk()
+        record = evidence(
+            sitting.opened,
+            observed,
+            verdict,
+            candidate_id,
+            source,
+            self._start.target,
+            finalists,
+            sitting.teeth,
+            sitting.yardstick,
+        )
+        return Judgement(verdict, record)
 
     def _doubt_on_a_full_disk(self) -> None:
         """What failed while the disk was full is nobody's fault: no verdict, and the candidate is judged on resume."""
         if short := shortage(self._start.spool):
             raise JudgeFailed(f"{short} Nothing that was judged is lost. Free some space there, then try again.")
 
-    def _host_fault(self, error: HostError, stage: Stage) -> Judgement:
+    def _host_fault(self, error: HostError) -> Observation:
         """The host, not the candidate, failed: the candidate stays unproven, and the search stops if it goes on so."""
         self._faults += 1
         if error.kind == DEVICE_LOST:
@@ -202,7 +209,7 @@ class TaskJudge:
                 f"The judge host failed on {self._faults} candidates in a row: {error.message} "
                 "Mend the cause, then try again."
             )
-        return _unjudged(f"not judged: {error.message}", None, stage)
+        return nothing_seen(HOST_FAILURE, error.message)
 
     def _revive(self, dead: _Sitting) -> None:
         """Start a new host in place of a dead one; the first of several that notice does it."""
@@ -277,8 +284,3 @@ def _line_of_workloads(task_text: str) -> int:
     """Where the user has to change something, counted from one."""
     found = re.search(r"^def workloads\b", task_text, re.MULTILINE)
     return task_text.count("\n", 0, found.start()) + 1 if found else 1
-
-
-def _unjudged(reason: str, failure: Failure | None, stage: Stage) -> Judgement:
-    verdict = Verdict(Correctness.UNVERIFIED, Speed.UNMEASURED, Trust.HOST_CODE, stage, reason, failure=failure)
-    return Judgement(verdict, {"reason": reason})

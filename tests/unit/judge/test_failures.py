@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from test_held_against import sent
 from test_launched import opened, seen
 
 from evolve_core.cli.judge import _exit_code
-from evolve_core.judge.client import OpenedTask
+from evolve_core.judge.client import HostDied, HostError, OpenedTask
 from evolve_core.judge.compose import compose
+from evolve_core.judge.evidence import read_evidence, verdict_of
 from evolve_core.judge.observation import SeenFailure, Workload
+from evolve_core.judge.session import TaskJudge, _Sitting
+from evolve_core.judge.teeth import Teeth
 from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Trust, Verdict
+from evolve_core.judge.yardstick import NOTHING_KNOWN
 from evolve_core.task.model import TaskKind
 
 
@@ -50,6 +58,42 @@ def test_a_crash_names_workload_and_seed() -> None:
 def test_exit_codes(correctness: Correctness, failure: Failure | None, code: int) -> None:
     found = Verdict(correctness, Speed.UNMEASURED, Trust.KERNEL_ONLY, Stage.CONFIRMATION, "why", failure=failure)
     assert _exit_code(found) == code
+
+
+class Host:
+    """Fails in its own way whatever it is asked."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def judge(self, *_: object) -> None:
+        raise self._error
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("error", "failure", "reason"),
+    [
+        (HostError("host-failure", "a child is gone"), None, "not judged: a child is gone"),
+        (HostDied("gone"), Failure.CRASH, "the judge host died twice while it judged this candidate"),
+    ],
+    ids=["fault", "death"],
+)
+def test_what_the_host_could_not_judge_has_evidence_like_anything_else(
+    tmp_path: Path, error: Exception, failure: Failure | None, reason: str
+) -> None:
+    task = replace(opened(), baseline=sent(opened().baseline))
+    sitting = _Sitting(Host(error), task, NOTHING_KNOWN, Teeth())  # type: ignore[arg-type]
+    start: Any = SimpleNamespace(workers=1, spool=tmp_path, target="sm_90", begin=lambda *_: sitting)
+    judge = TaskJudge(start, task.task, "", sitting)
+    judgement = judge.submit("c1", "source", Stage.SCREENING).result(60)
+    judge.close()
+    assert (judgement.verdict.failure, judgement.verdict.reason) == (failure, reason)
+    file = tmp_path / "evidence.json"
+    file.write_text(json.dumps(judgement.evidence))
+    assert verdict_of(read_evidence(file)) == judgement.verdict
 
 
 TASK = """\

@@ -58,7 +58,7 @@ def test_the_verdict_names_what_its_times_were_held_against() -> None:
 
 def test_the_record_leads_to_the_same_verdict(tmp_path: Path) -> None:
     file = tmp_path / "evidence.json"
-    task, observed = (_sent(with_work().baseline), _sent(candidate()))
+    task, observed = (sent(with_work().baseline), sent(candidate()))
     whole = replace(with_work(), baseline=task)
     slow = replace(KNOWN, gbps=4.0, origin="a device of long ago")
     for yardstick, failure in ((KNOWN, None), (slow, Failure.IMPOSSIBLE)):
@@ -74,7 +74,7 @@ def test_the_record_leads_to_the_same_verdict(tmp_path: Path) -> None:
         read_evidence(file)
 
 
-def _sent(observed: Observation) -> Observation:
+def sent(observed: Observation) -> Observation:
     """The same as the host would send it: evidence keeps the raw answer."""
     (check,) = [right()]
     output = {name: getattr(check.outputs[0], name) for name in check.outputs[0].__slots__}
