@@ -8,35 +8,49 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-_GONE = (-1, 0)
+_MOST_RESIDENT = 0.6
 
 
 @dataclass(frozen=True)
 class Family:
-    """``processor_s`` counts what has ended, too, where somebody waited for it."""
+    """``processor_s`` counts what has ended, too, where somebody waited for it. ``resident_bytes``: of its largest
+    member, because forked ones share most of theirs.
+    """
 
     members: int
     processor_s: float
+    resident_bytes: int
+
+
+@dataclass(frozen=True)
+class Stat:
+    """What /proc says of a process. ``ticks``: processor time, that of the children it has reaped included."""
+
+    parent: int
+    ticks: int
+    resident_bytes: int
+
+
+_GONE = Stat(-1, 0, 0)
 
 
 @dataclass(frozen=True)
 class Processes:
     """All processes of this system at one moment: one reading of /proc serves everybody who asks."""
 
-    _ticks: dict[int, int]
-    """Processor time of each, that of the children it has reaped included."""
+    _stats: dict[int, Stat]
     _children: dict[int, list[int]]
 
     @classmethod
     def now(cls) -> Processes:
-        ticks: dict[int, int] = {}
+        stats: dict[int, Stat] = {}
         children: dict[int, list[int]] = {}
         with os.scandir("/proc") as entries:
             for entry in entries:
                 if entry.name.isdigit():
-                    parent, ticks[int(entry.name)] = parent_and_ticks(_stat_of(entry.name))
-                    children.setdefault(parent, []).append(int(entry.name))
-        return cls(ticks, children)
+                    stat = stats[int(entry.name)] = read_stat(_stat_of(entry.name))
+                    children.setdefault(stat.parent, []).append(int(entry.name))
+        return cls(stats, children)
 
     def children_of(self, parent: int) -> list[int]:
         """Direct ones, by the parent's number in this namespace."""
@@ -44,13 +58,20 @@ class Processes:
 
     def family_of(self, leader: int) -> Family:
         """A process with all its descendants."""
-        waiting, members, ticks = [leader], 0, 0
+        waiting, members = [leader], list[Stat]()
         while waiting:
             process = waiting.pop()
-            members += 1
-            ticks += self._ticks.get(process, 0)
+            members.append(self._stats.get(process, _GONE))
             waiting += self.children_of(process)
-        return Family(members, ticks / os.sysconf("SC_CLK_TCK"))
+        processor_s = sum(one.ticks for one in members) / os.sysconf("SC_CLK_TCK")
+        return Family(len(members), processor_s, max(one.resident_bytes for one in members))
+
+
+def most_resident_bytes() -> int:
+    """What one process may hold of this machine's memory; CUDA maps terabytes, so that no limit on addresses can say
+    it.
+    """
+    return int(_MOST_RESIDENT * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
 
 
 def _stat_of(name: str) -> bytes:
@@ -67,11 +88,11 @@ def _stat_of(name: str) -> bytes:
         os.close(descriptor)
 
 
-def parent_and_ticks(stat: bytes) -> tuple[int, int]:
-    """What /proc says of a process. One that is ending, or an odd system, may leave fields out: nobody's child then."""
+def read_stat(stat: bytes) -> Stat:
+    """A process that is ending, or an odd system, may leave fields out: nobody's child then."""
     fields = stat.rpartition(b")")[2].split()
     try:
-        return int(fields[1]), sum(map(int, fields[11:15]))
+        return Stat(int(fields[1]), sum(map(int, fields[11:15])), int(fields[21]) * os.sysconf("SC_PAGE_SIZE"))
     except (IndexError, ValueError):
         return _GONE
 

@@ -6,6 +6,7 @@ import re
 import signal
 from typing import Any
 
+from .descendants import most_resident_bytes
 from .errors import DEADLINE_REPORT
 from .pool import StepResult
 from .sandbox import MAX_FAMILY
@@ -30,6 +31,9 @@ def failure_of(result: StepResult, *, of_task: bool = False) -> dict[str, Any]:
         return _timed_out(result, _overdue_words(result), of_task)
     if result.how == "swarming":
         return _failure("crash", SWARMED)
+    if result.how == "swollen":
+        most = most_resident_bytes() >> 30
+        return _failure("out-of-memory", f"it held more than {most} GiB of this machine's memory")
     if result.how == "flooded":
         return _failure("crash", "its answer was larger than any honest one")
     if result.error is not None:

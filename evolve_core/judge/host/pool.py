@@ -30,8 +30,9 @@ START_PATIENCE_S = 180.0
 class StepResult:
     """How a child ended.
 
-    ``how``: finished, timeout (by the clock), exhausted (its processor time), swarming (it had too
-    many processes), cancelled, flooded (its answer was too large). ``processor_s`` holds for one that finished.
+    ``how``: finished, timeout (by the clock), exhausted (its processor time), swarming (it had too many processes),
+    swollen (one of them had too much memory), cancelled, flooded (its answer was too large). ``processor_s`` holds for
+    one that finished.
     """
 
     how: str

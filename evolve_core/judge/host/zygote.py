@@ -18,7 +18,7 @@ from typing import Any
 
 from . import kernelcalls as kernel
 from .child import run_step
-from .descendants import Processes, kill_everything, kill_group, kill_strays
+from .descendants import Processes, kill_everything, kill_group, kill_strays, most_resident_bytes
 from .kinds import Kind
 from .patience import Patience
 from .sandbox import MAX_FAMILY, Limits
@@ -123,6 +123,8 @@ class Zygote:
         family = seen.family_of(job.pid)
         if family.members > MAX_FAMILY:
             self._kill(job, "swarming")
+        elif family.resident_bytes > most_resident_bytes():
+            self._kill(job, "swollen")
         elif job.patience.processor_s is not None and family.processor_s >= job.patience.processor_s:
             self._kill(job, "exhausted")
 

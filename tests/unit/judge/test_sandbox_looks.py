@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -11,10 +12,13 @@ from collections.abc import Iterator
 import pytest
 
 from evolve_core.judge.host import zygote as looked
-from evolve_core.judge.host.descendants import Processes, parent_and_ticks
+from evolve_core.judge.host.descendants import Processes, Stat, read_stat
 from evolve_core.judge.host.patience import Patience
 from evolve_core.judge.host.steps import look_pause_s
 from evolve_core.judge.host.zygote import Job, Zygote
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+NOBODYS = Stat(-1, 0, 0)
 
 
 def sleeper(pause_s: float | None, wall_s: float = 600.0) -> Job:
@@ -42,14 +46,48 @@ def zygote(monkeypatch: pytest.MonkeyPatch) -> Iterator[Zygote]:
 @pytest.mark.parametrize(
     ("stat", "found"),
     [
-        (b"7 (a) b) S 3 7 7 0 -1 0 0 0 0 0 1 2 3 4 20", (3, 10)),
-        (b"", (-1, 0)),
-        (b"7 (a) S", (-1, 0)),
-        (b"7 (a) S ? 7", (-1, 0)),
+        (b"7 (a) b) S 3 7 7 0 -1 0 0 0 0 0 1 2 3 4 20 0 1 0 99 4096 5 18446744073709551615", Stat(3, 10, 5 * PAGE)),
+        (b"", NOBODYS),
+        (b"7 (a) S", NOBODYS),
+        (b"7 (a) S ? 7", NOBODYS),
+        (b"7 (a) S 3 7 7 0 -1 0 0 0 0 0 1 2 3 4 20", NOBODYS),
     ],
 )
-def test_a_short_or_odd_entry_is_nobodys_child(stat: bytes, found: tuple[int, int]) -> None:
-    assert parent_and_ticks(stat) == found
+def test_a_short_or_odd_entry_is_nobodys_child(stat: bytes, found: Stat) -> None:
+    assert read_stat(stat) == found
+
+
+def test_memory_is_what_the_largest_of_a_family_holds() -> None:
+    """A child that fills a hundred megabytes, beside its parent."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        held = bytearray(b"x") * (100 << 20)
+        os.write(writer, held[:1])
+        time.sleep(600)
+        os._exit(0)
+    try:
+        os.read(reader, 1)
+        seen = Processes.now()
+        assert seen.family_of(child).resident_bytes > 100 << 20
+        assert seen.family_of(os.getpid()).resident_bytes >= seen.family_of(child).resident_bytes
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(reader)
+        os.close(writer)
+
+
+def test_who_holds_too_much_memory_is_ended_for_it(zygote: Zygote, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = sleeper(0.0)
+    zygote._jobs[job.number] = job
+    zygote._next_look = 0.0
+    zygote._look_when_due()
+    assert job.how == "finished"
+    monkeypatch.setattr(looked, "most_resident_bytes", lambda: 1 << 20)
+    zygote._next_look = 0.0
+    zygote._look_when_due()
+    assert job.how == "swollen"
 
 
 def test_only_who_runs_candidates_is_looked_at_and_seldom_beside_a_measurement() -> None:
