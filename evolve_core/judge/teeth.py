@@ -150,7 +150,7 @@ def _tooth(
         return _coinciding(name, output, figures, hidden)
     worst = max(telling, key=lambda figure: figure.moved)
     if name in (*PRECISIONS, NO_EPS) and all(_as_good(figure.check) for figure in telling):
-        return Tooth(name, output, State.LEFT_OUT, "your own kernel is no more precise", worst.check)
+        return Tooth(name, output, State.LEFT_OUT, "no more precision is asked for", worst.check)
     return Tooth(name, output, State.MISSED, _figures_in_words(worst.check), worst.check)
 
 

@@ -34,7 +34,7 @@ def compiled(
     ``own``: the user's own source, for which failing to compile is an error of the request (StepError).
     """
     patience = PATIENCE_S if deadline is None else max(1.0, deadline - time.monotonic())
-    observation = _empty_observation(judge)
+    observation = _empty_observation(judge, task)
     folder = judge.spool / "steps" / secrets.token_hex(8)
     timed = {one["id"] for one in task.timed}
     # The held-out ones too: their launches are planned with the others.
@@ -66,12 +66,13 @@ def compiled(
     return observation
 
 
-def _empty_observation(judge: Judge) -> dict[str, Any]:
+def _empty_observation(judge: Judge, task: OpenTask) -> dict[str, Any]:
     environment: dict[str, Any] = {
         "device": "none",
         "driver": None,
         "target": judge.target,
         **judge.versions,
+        "precision": task.precision,
         "notes": [],
     }
     return {

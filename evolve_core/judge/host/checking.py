@@ -233,6 +233,7 @@ def compare(judge: Judge, task: OpenTask, ran: list[Ran], cancel: Cancel) -> lis
             "inputs": one.drawn.inputs,
             "native": one.native,
             "truth": one.truth,
+            "coarse": one.coarse,
             "runs": runs,
             "varied": one.is_varied,
             "idle": idle,

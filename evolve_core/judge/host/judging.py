@@ -114,6 +114,7 @@ class Judge:
         described = self._describe(task, cancel)
         task.timed = described["timed"]
         task.has_reference, task.has_library = described["has_reference"], described["has_library"]
+        task.precision = described["precision"]
         self._tasks[name] = task
         if text.mode == "gpu":
             task.drawn = described["checked"]

@@ -169,6 +169,7 @@ def task_payload(judge: Judge, task: OpenTask) -> dict[str, Any]:
         "kind": task.text.kind,
         "kernels": list(task.text.kernels),
         "has_reference": task.has_reference,
+        "precision": task.precision,
         "baseline": task.text.source,
         "device_uuid": first_device()["uuid"],
         "lock_folder": str(lock_folder()),

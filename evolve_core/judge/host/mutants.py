@@ -15,6 +15,7 @@ import torch
 
 from .copies import clone
 from .errors import StepError
+from .precision import in_tf32
 
 Named = list[tuple[str, Any]]
 Ask = Callable[[dict[str, Any]], Named]
@@ -24,8 +25,6 @@ FACTOR = 1.005
 LOST_SHARE = 0.01
 SAME = 2.0**-40
 """Relative. fp64 evaluations of one function in two orders differ by less, its arguments rounded to tf32 by more."""
-_TF32_DROPPED_BITS = 13
-"""tf32 keeps 10 of fp32's 23 bits of mantissa (PTX ISA, ``.tf32``)."""
 
 ZEROS = "zeros"
 CONSTANT_MEAN = "constant mean"
@@ -198,7 +197,7 @@ def _tail_zeroed(value: torch.Tensor) -> torch.Tensor:
 
 
 def _in_poorer_types(scene: Scene, ask: Ask) -> Iterator[Mutant]:
-    for name, rounded in ((FP16, _in_fp16), (TF32, _in_tf32)):
+    for name, rounded in ((FP16, _in_fp16), (TF32, in_tf32)):
         changed = {key: rounded(value) for key, value in scene.inputs.items()}
         if any(changed[key] is not value for key, value in scene.inputs.items()):
             yield from _asked(scene, name, ask, changed)
@@ -207,16 +206,6 @@ def _in_poorer_types(scene: Scene, ask: Ask) -> Iterator[Mutant]:
 def _in_fp16(value: Any) -> Any:
     wider = isinstance(value, torch.Tensor) and value.dtype in (torch.float32, torch.float64)
     return value.half().to(value.dtype) if wider else value
-
-
-def _in_tf32(value: Any) -> Any:
-    """Rounded to nearest, ties to even, as fp32; infinities and NaN stay."""
-    if not (isinstance(value, torch.Tensor) and value.dtype is torch.float32):
-        return value
-    bits = value.contiguous().view(torch.int32)
-    half = (1 << (_TF32_DROPPED_BITS - 1)) - 1
-    rounded = (bits + half + ((bits >> _TF32_DROPPED_BITS) & 1)) & -(1 << _TF32_DROPPED_BITS)
-    return torch.where(torch.isfinite(value), rounded.view(torch.float32), value)
 
 
 def _asked(scene: Scene, mutant: str, ask: Ask, inputs: dict[str, Any]) -> Iterator[Mutant]:

@@ -60,6 +60,8 @@ class CheckedWorkload:
     native_processor_s: float
     before: Draw | None = None
     truth: dict[str, Any] | None = None
+    coarse: dict[str, Any] | None = None
+    """What reference() gives on inputs rounded as the task's policy allows, where that is known beside the truth."""
     idle: dict[str, Any] | None = None
     """What the user's own host code gives where launches do nothing."""
     idle_equal: bool | None = None
@@ -115,6 +117,8 @@ class OpenTask:
     notes: list[str] = field(default_factory=list)
     has_reference: bool = True
     has_library: bool = False
+    precision: str = "strict"
+    """The task's policy (precision.py)."""
     drawn: list[dict[str, Any]] = field(default_factory=list)
     """On a GPU: held-out workloads from the domain, checked beside the listed ones."""
     plans: Plans = field(default_factory=Plans)

@@ -20,6 +20,7 @@ from .compare import compare_outputs, does_nothing, is_numeric, same_bits
 from .distributions import AS_DRAWN, VARIED, is_sound, vary
 from .errors import Place, StepError
 from .operators import RecordedOperators
+from .precision import STRICT, allowed, rounded_inputs
 from .stub_driver import answer_questions
 from .tasks import TaskModule, load_task
 from .truths import Named, matched, reference_truth, refuse_unsteady
@@ -54,6 +55,11 @@ def describe(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     if not timed:
         message = "workloads() yields nothing; yield at least one workload"
         raise task.where("workloads").error(message, "no-workloads")
+    if task.precision != STRICT and not task.has_reference:
+        raise task.where("workloads").error(
+            f"precision = {task.precision!r} is measured by reference() on rounded inputs, and there is none; add "
+            "reference(), or take the line out"
+        )
     drawn = _domain_draws(task, payload["seed"])
     if payload["small"]:
         numbered = _numbered([*heldout.by_size(drawn, DOMAIN_ELEMENTS), *checked])
@@ -62,7 +68,7 @@ def describe(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
         numbered = _numbered([*sizes, *heldout.otherwise_divided(drawn, GPU_DOMAIN_ELEMENTS, [*sizes, *timed])])
     _look_at_reference(task, [*numbered, *timed])
     varied = _varied(numbered) if payload["small"] else []
-    has = {"has_reference": task.has_reference, "has_library": task.has_library}
+    has = {"has_reference": task.has_reference, "has_library": task.has_library, "precision": task.precision}
     return {"timed": timed, "checked": [*numbered, *varied], **has}
 
 
@@ -237,9 +243,10 @@ def _compare_item(task: TaskModule, item: dict[str, Any]) -> dict[str, Any]:
         # No step of ours writes such a file: whoever ran the candidate wrote it.
         return {"id": item["id"], "checks": [], "poisons_agree": True, "sound": True, "unreadable": str(e)}
     names = native.result_names()
+    measure = measure_of(task, item, inputs, native, truth)
     checks = []
     for run in runs:
-        outputs = compare_outputs(run.results(names), truth, native.results(names), quantiles=True)
+        outputs = compare_outputs(run.results(names), truth, measure, quantiles=True)
         for output in outputs:
             output["aliases_input"] = run.aliases(output["name"]) and not native.aliases(output["name"])
             output["type_ok"] = output["type_ok"] and run.is_plain(output["name"])
@@ -314,3 +321,15 @@ def truth_of(task: TaskModule, item: dict[str, Any], inputs: dict[str, Any], nat
     else:
         truth = wanted
     return matched(truth, wanted, task.where("reference"))
+
+
+def measure_of(task: TaskModule, item: dict[str, Any], inputs: dict[str, Any], native: Run, truth: Named) -> Named:
+    """What the user's own kernel gave, or what the task's policy lets a kernel give, whichever is farther off."""
+    names = native.result_names()
+    own = native.results(names)
+    if item.get("coarse"):
+        return allowed(own, truth, Run(item["coarse"], inputs).results(names))
+    changed = rounded_inputs(task.precision, inputs)
+    if changed is None or item.get("truth") or not task.has_reference:
+        return own
+    return allowed(own, truth, matched(reference_truth(task, changed, names), own, task.where("reference")))

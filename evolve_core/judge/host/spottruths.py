@@ -12,11 +12,13 @@ from .buffers import read_values, write_values
 from .compare import is_numeric
 from .errors import StepError
 from .oracle import loaded
+from .precision import rounded_inputs
 from .truths import reference_truth
 
 
 def truth_at(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """A run as the compare step takes it, whose outputs are the spots; no inputs are in it.
+    """``{truth, coarse}``: runs as the compare step takes them, whose outputs are the spots; no inputs are in them.
+    ``coarse`` is reference() on inputs rounded as the task's policy allows, None where it allows nothing.
 
     ``inputs`` of the workload, ``spots``: the file of positions by the names that the user's own kernel has for its
     outputs, ``outputs``: all of these with their shapes, ``in_place``: whether they are inputs. Raises StepError where
@@ -30,11 +32,15 @@ def truth_at(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     shapes = {one["name"]: list(one["shape"]) for one in payload["outputs"]}
     # In the order in which SpotRun gives them; reference() may return what the entry leaves in its inputs.
     own = names if names is not None else [*shapes]
-    truth = [torch.as_tensor(value) for _, value in reference_truth(task, inputs, names) if is_numeric(value)]
-    if [list(value.shape) for value in truth] != [shapes[name] for name in own]:
-        raise StepError("task-error", "reference() gives outputs of other shapes there")
-    found = [
-        (f"out:{name}", value.reshape(-1)[spots[name]]) for name, value in zip(own, truth, strict=True) if name in spots
-    ]
-    file = folder / "truth.bin"
-    return {"file": str(file), "header": write_values(found, file)}
+
+    def run_on(given: dict[str, Any], file: Path) -> dict[str, Any]:
+        values = [torch.as_tensor(value) for _, value in reference_truth(task, given, names) if is_numeric(value)]
+        if [list(value.shape) for value in values] != [shapes[name] for name in own]:
+            raise StepError("task-error", "reference() gives outputs of other shapes there")
+        by_name = zip(own, values, strict=True)
+        found = [(f"out:{name}", value.reshape(-1)[spots[name]]) for name, value in by_name if name in spots]
+        return {"file": str(file), "header": write_values(found, file)}
+
+    rounded = rounded_inputs(task.precision, inputs)
+    coarse = None if rounded is None else run_on(rounded, folder / "coarse.bin")
+    return {"truth": run_on(inputs, folder / "truth.bin"), "coarse": coarse}

@@ -19,6 +19,7 @@ import torch
 
 from .errors import Place, StepError
 from .loading import load_source, located_error
+from .precision import POLICIES, STRICT
 
 Workload = Callable[..., Any]
 MAX_LISTED = 64
@@ -65,6 +66,18 @@ class TaskModule:
     @property
     def has_reference(self) -> bool:
         return callable(getattr(self.module, "reference", None))
+
+    @property
+    def precision(self) -> str:
+        """The policy that the task names (precision.py). Raises StepError for one that there is not."""
+        named = getattr(self.module, "precision", STRICT)
+        if not isinstance(named, str) or named not in POLICIES:
+            raise StepError(
+                "task-error",
+                f"{self.file.name}: precision = {named!r} is no policy; there are {', '.join(POLICIES)}",
+                str(self.file),
+            )
+        return named
 
     @property
     def has_library(self) -> bool:

@@ -17,7 +17,7 @@ from .buffers import read_values, write_values
 from .compare import compare_outputs
 from .errors import StepError
 from .mutants import SAME, Ask, Named, Scene, far_from, mutants_of
-from .oracle import Run, loaded, truth_of
+from .oracle import Run, loaded, measure_of, truth_of
 from .probing import moved_by, mutants_on_other_values
 from .small_constants import EpsDropped, without_small_constants, without_small_inputs
 from .tasks import TaskModule
@@ -117,7 +117,8 @@ def _scenes(payload: dict[str, Any], folder: Path, bare: TaskModule | None) -> I
         else:
             run = Run(item["native"], inputs)
             names = run.result_names()
-            native, truth = run.results(names), truth_of(task, item, inputs, run)
+            truth = truth_of(task, item, inputs, run)
+            native = measure_of(task, item, inputs, run, truth)
         yield item, scene_of(task, bare, inputs, names, truth, native), names
 
 

@@ -100,10 +100,10 @@ def _with_truth(judge: Judge, task: OpenTask, one: dict[str, Any], own: OwnAudit
         "in_place": own.written["effects"]["outputs"] is None,
     }
     try:
-        truth = judge.trusted("truth-at", task.text, payload, cancel, folder, Patience.computing(TRUTH_S))
+        right = judge.trusted("truth-at", task.text, payload, cancel, folder, Patience.computing(TRUTH_S))
         workload = {**one, "origin": SAMPLED}
         nothing = Draw(values.drawn.seed, _no_inputs(judge, task))
-        checked = CheckedWorkload(workload, nothing, values.run, own.processor_s, truth=truth)
+        checked = CheckedWorkload(workload, nothing, values.run, own.processor_s, **right)
         (compared,) = compare(judge, task, [(checked, [values.run], None)], cancel)
     except StepError as error:
         cancel.check()

@@ -8,6 +8,7 @@ import pytest
 from host_bench import DOUBLE, DOUBLE_TASK, EXAMPLES, PYTHON, Bench, as_task
 
 from evolve_core.judge.client import HostDied, HostError, JudgeHost
+from evolve_core.judge.correctness import Accepted, judge_checks
 from evolve_core.judge.observation import Outcome
 from evolve_core.judge.verdict import Stage
 from evolve_core.task.model import Task, TaskKind
@@ -198,6 +199,29 @@ def test_reference_that_gives_something_else_each_time(bench: Bench, reference: 
         "kernels.evolve.py:14: reference() gives other results (out) when it is called again on the same inputs, so "
         "nothing can be held against it; draw what is random in workloads() and hand it over as an input"
     )
+
+
+@pytest.mark.parametrize(
+    ("policy", "accepted"), [("", False), ('precision = "tf32"\n', False), ('precision = "fast"\n', True)]
+)
+def test_the_tasks_policy_says_how_precise(bench: Bench, policy: str, accepted: bool) -> None:
+    opened = bench.open(DOUBLE, policy + DOUBLE_TASK)
+    rounds = DOUBLE.replace("    tl.store(", "    x = x.to(tl.bfloat16).to(tl.float32)\n    tl.store(", 1)
+    assert rounds != DOUBLE
+    observed = bench.judge(opened, rounds)
+    assert observed.failure is None
+    assert isinstance(judge_checks(observed.checks), Accepted) is accepted
+    assert dict(observed.environment)["precision"] == (policy.partition('"')[2].partition('"')[0] or "strict")
+
+
+def test_a_policy_that_there_is_not(bench: Bench) -> None:
+    error = refused(bench, DOUBLE, 'precision = "fp8"\n' + DOUBLE_TASK)
+    assert (error.kind, error.message) == (
+        "task-error",
+        "kernels.evolve.py: precision = 'fp8' is no policy; there are strict, tf32, fast",
+    )
+    error = refused(bench, DOUBLE, 'precision = "fast"\n' + DOUBLE_TASK.partition("def reference")[0])
+    assert error.message.startswith("kernels.evolve.py:7: precision = 'fast' is measured by reference()")
 
 
 LONG = "(1 << 64)"

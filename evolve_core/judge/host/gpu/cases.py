@@ -22,6 +22,7 @@ from ..copies import clone, clone_inputs
 from ..distributions import AS_DRAWN, is_sound, vary
 from ..errors import StepError
 from ..operators import RecordedOperators
+from ..precision import allowed, rounded_inputs
 from ..truths import matched
 from .inputs import same_bytes
 from .job import GpuJob, Named, Runner
@@ -175,12 +176,21 @@ class Cases:
         with self._phases.phase(Phase.TRUTH):
             truth, library = self._truth(inputs, effects.names, recorded)
             truth = self._kept_as_they_are(matched(truth, native, self._job.reference()))
+            measure = self._measure(inputs, effects.names, native, truth)
         operators = {
             "native_operators": used,
             "reference_operators": library if self._job.has_reference else {},
             "input_elements": sum(value.numel() for value in inputs.values() if isinstance(value, torch.Tensor)),
         }
-        return Case(workload, seed, inputs, native, truth, Expectation(truth, native), effects, operators)
+        return Case(workload, seed, inputs, native, truth, Expectation(truth, measure), effects, operators)
+
+    def _measure(self, inputs: dict[str, Any], names: list[str] | None, native: Named, truth: Named) -> Named:
+        """``native``, or what the task's policy lets a kernel give, whichever is farther off."""
+        changed = rounded_inputs(self._job.precision, inputs)
+        if changed is None:
+            return native
+        coarse, _ = self._truth(changed, names, recorded=False)
+        return allowed(native, truth, matched(coarse, native, self._job.reference()))
 
     def _kept_as_they_are(self, outputs: Named) -> Named:
         """Copies, where the case outlives the next call: the user's code may give the same memory again."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Place
+from ..precision import STRICT
 from .confinement import Layer
 
 Named = list[tuple[str, Any]]
@@ -59,6 +60,7 @@ class GpuJob:
     candidate_is_trusted: bool = False
     """The second is no candidate but code of the user's own: what it keeps running beside the clock is their affair."""
     has_reference: bool = True
+    precision: str = STRICT
     pairs: int = 0
     processes: int = 0
     compile_timeout_s: float = COMPILE_TIMEOUT_S

@@ -13,6 +13,7 @@ from .. import tasks
 from ..buffers import flatten_outputs
 from ..loading import entry_of, load_source
 from ..planreading import plan_from
+from ..precision import STRICT
 from ..truths import reference_truth
 from .confinement import Layer, own_folder
 from .cuda_task import cuda_runner
@@ -65,6 +66,7 @@ def job_of(payload: dict[str, Any], folder: Path) -> GpuJob:
         else _loader(payload, "candidate", task, partial(_fresh, folder, "candidate")),
         least_work=(lambda inputs: least_work(task(), inputs)) if payload.get("with_floor") else None,
         has_reference=bool(payload.get("has_reference", True)),
+        precision=str(payload.get("precision", STRICT)),
         load_native=load_native,
         load_plans=partial(_runner_of, Path(payload["binaries"])) if plans else None,
         load_host_code=_loader(payload, "candidate", task, partial(_fresh, folder, "candidate"))
