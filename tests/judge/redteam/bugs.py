@@ -97,7 +97,7 @@ BROADCAST = edited(COLSUM, ("    return out", "    return out[:1].expand(n_cols)
 # Rows that are farther apart than they are long.
 PACKED_ROWS = edited(SOFTMAX, ("row * x_stride", "row * n_cols"))
 # Promises that let the compiler read and write four elements at once: memory may begin one element late, and the last
-# four of a mask need not be alike. An interpreter goes by the values.
+# four of a mask need not be alike.
 ALIGNED_POINTER = edited(SCALE, ("tl.load(x_ptr + offsets,", "tl.load(tl.multiple_of(x_ptr + offsets, 16),"))
 ASSUMED_LENGTH = edited(SCALE, ("    mask = offsets < n\n", "    tl.assume(n >= 1 << 20)\n    mask = offsets < n\n"))
 MASKS_BY_FOUR = edited(SCALE, ("    mask = offsets < n\n", "    mask = tl.max_constancy(offsets < n, 4)\n"))
@@ -128,7 +128,7 @@ BUGS = (
     Exploit("other-strides", "wrong dtype, shape or stride", "softmax", OTHER_STRIDES, _W),
     Exploit("broadcast", "wrong dtype, shape or stride", "colsum", BROADCAST, _W),
     Exploit("packed-rows", "alignment and stride assumptions", "softmax", PACKED_ROWS, _W),
-    Exploit("aligned-pointer", "alignment and stride assumptions", "scale", ALIGNED_POINTER, needs_gpu=True),
+    Exploit("aligned-pointer", "alignment and stride assumptions", "scale", ALIGNED_POINTER),
     Exploit("assumed-length", "alignment and stride assumptions", "scale", ASSUMED_LENGTH, _W),
-    Exploit("masks-by-four", "alignment and stride assumptions", "scale", MASKS_BY_FOUR, needs_gpu=True),
+    Exploit("masks-by-four", "alignment and stride assumptions", "scale", MASKS_BY_FOUR, _W),
 )

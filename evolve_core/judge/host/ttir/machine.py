@@ -16,6 +16,7 @@ from .plan import IGNORED, Cost, Step, read_in_several, steps_of
 from .state import Frame, Launch
 from .structured import Piece, hand_over, together
 from .values import Held, Value, number
+from .wide import check_wide, wide_accesses
 
 _MOST_CALLS = 32
 """Depth of calls. Triton refuses recursion, so only hostile text gets there."""
@@ -29,6 +30,7 @@ class Machine:
         self._module = module
         self._steps: dict[int, tuple[Step, ...]] = {}
         self._constants: dict[int, Value] = {}
+        self._wide = wide_accesses(module)
         self._depth = 0
         self._control: dict[str, Callable[..., object]] = {
             "arith.constant": self._constant,
@@ -123,6 +125,8 @@ class Machine:
         if operation.name in IGNORED:
             return
         held = [frame.get(name) for name in operation.operands]
+        if (wide := self._wide.get(id(operation))) is not None:
+            check_wide(frame, operation, wide, held)
         if not step.views:
             held = [number(one) for one in held]
         if step.handler is not None:
