@@ -250,7 +250,12 @@ class _HostStart:
             raise
 
     def _refusal(self, error: HostError | HostDied) -> JudgeRefused | JudgeFailed:
-        """The task's fault ends a run; a full disk only interrupts it. Asked before the host frees what it holds."""
+        """The task's fault ends a run; a full disk, or a GPU that somebody else has, only interrupts it.
+
+        Asked before the host frees what it holds.
+        """
+        if isinstance(error, HostError) and error.kind == Failure.CONTENDED:
+            return JudgeFailed(f"{str(error).rstrip('.')}. Then try again.")
         missing = isinstance(error, HostError) and error.kind in ("missing-torch", "missing-triton")
         if not missing and (short := shortage(self.spool)):
             # What failed may have another cause, which would come back when there is room: then it is said, too.

@@ -45,7 +45,10 @@ Unix sockets are open to it, as they are to every ordinary process."""
 
 
 def open_on_gpu(judge: Judge, task: OpenTask, cancel: Cancel) -> dict[str, Any]:
-    """Observe the user's own source against itself: facts, native errors, and the noise of this machine."""
+    """Observe the user's own source against itself: facts, native errors, and the noise of this machine.
+
+    Raises StepError, ``contended`` where somebody else has the device: later times would be held against nothing.
+    """
     observation = compiled(judge, task, task.text.source, cancel, own=True)
     task.notes.extend(try_layers(judge, cancel))
     deadline = time.monotonic() + OPEN_PATIENCE_S
@@ -59,6 +62,8 @@ def open_on_gpu(judge: Judge, task: OpenTask, cancel: Cancel) -> dict[str, Any]:
     failure = observation["failure"]
     if _failed(observation):
         raise own_failed("your own kernel cannot be judged on this GPU", failure, task.text)
+    if failure:
+        raise StepError(failure["kind"], f"your own kernel could not be timed: {failure['message']}")
     _refuse_wrong_baseline(task, observation)
     return observation
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from evolve_core.judge.client import HostDied, HostError, OpenedTask
 from evolve_core.judge.compose import compose
 from evolve_core.judge.evidence import read_evidence, verdict_of
 from evolve_core.judge.observation import SeenFailure, Workload
-from evolve_core.judge.session import TaskJudge, _Sitting
+from evolve_core.judge.session import JudgeFailed, JudgeRefused, TaskJudge, _HostStart, _Sitting
 from evolve_core.judge.teeth import Teeth
 from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Trust, Verdict
 from evolve_core.judge.yardstick import NOTHING_KNOWN
@@ -94,6 +95,14 @@ def test_what_the_host_could_not_judge_has_evidence_like_anything_else(
     file = tmp_path / "evidence.json"
     file.write_text(json.dumps(judgement.evidence))
     assert verdict_of(read_evidence(file)) == judgement.verdict
+
+
+def test_a_gpu_that_somebody_else_has_only_interrupts_a_run(tmp_path: Path) -> None:
+    said = "your own kernel could not be timed: another process computes on this GPU (pids [7]); end it and run again"
+    start = _HostStart(Path(sys.executable), tmp_path, "sm_90", 1, io.BytesIO(), None)
+    busy = start._refusal(HostError("contended", said))
+    assert (type(busy), str(busy)) == (JudgeFailed, f"{said}. Then try again.")
+    assert type(start._refusal(HostError("task-error", "no"))) is JudgeRefused
 
 
 TASK = """\
