@@ -33,6 +33,7 @@ import functools, importlib.util, os, random, sys, tempfile, types
 GPU = {gpu}
 if not GPU:
     os.environ["TRITON_INTERPRET"] = "1"
+sys.dont_write_bytecode = True  # Source and candidate take turns in one file.
 import torch
 
 TASK, SOURCE, ENTRY = {task!r}, {source_file!r}, {entry!r}

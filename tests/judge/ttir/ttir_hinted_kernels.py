@@ -17,9 +17,9 @@ def _rows_kernel(x_ptr, out_ptr, n, pitch, N: tl.constexpr, DIVISOR: tl.constexp
 
 
 def rows(count, n, pitch, divisor=8, alike=4):
-    x = torch.randn(count * pitch + 64)
+    x = 1 + torch.rand(count * pitch + 128)
     out = torch.zeros_like(x)
-    _rows_kernel[(count,)](x, out, n, pitch, N=32, DIVISOR=divisor, ALIKE=alike)
+    _rows_kernel[(count,)](x, out, n, pitch, N=128, DIVISOR=divisor, ALIKE=alike)
     return out
 
 
@@ -45,9 +45,13 @@ def _every_fourth_kernel(x_ptr, out_ptr, N: tl.constexpr):
 
 
 def every_fourth():
-    out = torch.zeros(64)
-    _every_fourth_kernel[(1,)](torch.randn(256), out, N=64)
+    out = torch.zeros(128)
+    _every_fourth_kernel[(1,)](torch.arange(512).float(), out, N=128)
     return out
+
+
+def every_fourth_as_it_is_made():
+    return torch.cat([torch.arange(4 * at, 4 * at + 4).float() for at in range(0, 128, 4)])
 
 
 @triton.jit(do_not_specialize=["hop"])
@@ -109,6 +113,59 @@ def tile_that_is_clamped(rows):
     out = torch.zeros_like(x)
     _clamped_kernel[(triton.cdiv(rows, 16),)](x, out, rows, 32, M=16, N=32)
     return out
+
+
+@triton.jit
+def _padded_kernel(a_ptr, b_ptr, c_ptr, m, n, lda, ldb, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr):
+    rows, cols, inner = tl.arange(0, M), tl.arange(0, N), tl.arange(0, K)
+    some_rows = tl.max_contiguous(tl.multiple_of(rows % m, M), M)
+    some_cols = tl.max_contiguous(tl.multiple_of(cols % n, N), N)
+    a = tl.load(a_ptr + some_rows[:, None] * lda + inner[None, :])
+    b = tl.load(b_ptr + inner[:, None] * ldb + some_cols[None, :])  # HERE: wrapped columns
+    mask = (rows[:, None] < m) & (cols[None, :] < n)
+    tl.store(c_ptr + rows[:, None] * n + cols[None, :], tl.dot(a, b), mask=mask)
+
+
+def product_of_padded_matrices(m, n, pitch):
+    """As Triton's tutorial on products does it: what wraps around is never stored."""
+    a, b = torch.randn(m, 32).half(), torch.randn(32, pitch).half()[:, :n]
+    c = torch.zeros(m, n)
+    _padded_kernel[(1,)](a, b, c, m, n, a.stride(0), b.stride(0), M=64, N=64, K=32)
+    return c - (a.float() @ b.float())
+
+
+@triton.jit
+def _adding_kernel(out_ptr, start, N: tl.constexpr):
+    tl.atomic_add(tl.multiple_of(out_ptr + start + tl.arange(0, N), 16), 1.0)  # HERE: update
+
+
+def adds_from(start):
+    out = torch.zeros(256)
+    _adding_kernel[(1,)](out, start, N=128)
+    return out
+
+
+@triton.jit(noinline=True)
+def _fill_from(ptr, N: tl.constexpr):
+    tl.store(ptr + tl.arange(0, N), 1.0)
+
+
+@triton.jit
+def _calling_kernel(out_ptr, start, N: tl.constexpr):
+    _fill_from(out_ptr + tl.multiple_of(start * 3, 16), N)
+
+
+def fills_through_a_call(start):
+    out = torch.zeros(256)
+    _calling_kernel[(1,)](out, start, N=128)
+    return out
+
+
+@triton.jit
+def _columns_kernel(x_ptr, out_ptr, N: tl.constexpr):
+    places = tl.arange(0, N)[:, None] * N + tl.arange(0, N)[None, :]
+    along_rows = tl.max_contiguous(tl.multiple_of(x_ptr + places, [16, 16]), [2 * N, N])
+    tl.store(out_ptr + places, tl.load(along_rows))
 
 
 @triton.jit

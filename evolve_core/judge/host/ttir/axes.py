@@ -64,15 +64,15 @@ def joined(one: Known, other: Known) -> Known:
     )
 
 
-def hinted(known: Known, operation: Operation, of: str = "") -> Known:
-    """With what the kernel says in place of what was concluded: of the operation's results, or with ``of`` "_arg1" of
-    the first value that a loop carries.
+def hinted(known: Known, operation: Operation) -> Known:
+    """With what the kernel says of the operation's results in place of what was concluded. What it says of a value that
+    a loop carries (``tt.divisibility_arg1``) the compiler does not read.
     """
     return replace(
         known,
-        runs=_hint(operation, CONTIGUITY + of, known.rank) or known.runs,
-        divisor=_hint(operation, DIVISIBILITY + of, known.rank) or known.divisor,
-        alike=_hint(operation, CONSTANCY + of, known.rank) or known.alike,
+        runs=_hint(operation, CONTIGUITY, known.rank) or known.runs,
+        divisor=_hint(operation, DIVISIBILITY, known.rank) or known.divisor,
+        alike=_hint(operation, CONSTANCY, known.rank) or known.alike,
     )
 
 
@@ -82,12 +82,12 @@ CONTIGUITY, DIVISIBILITY, CONSTANCY = "tt.contiguity", "tt.divisibility", "tt.co
 def _hint(operation: Operation, name: str, rank: int) -> Numbers | None:
     given = operation.attributes.get(name)
     numbers = given if isinstance(given, tuple) else (given,) * rank
-    whole = tuple(one or UNRESOLVED for one in numbers if isinstance(one, int) and one >= 0)
+    whole = tuple(min(one or UNRESOLVED, UNRESOLVED) for one in numbers if isinstance(one, int) and one >= 0)
     return whole if len(whole) == rank else None
 
 
 def has_hints(operation: Operation) -> bool:
-    return any(name.startswith((CONTIGUITY, DIVISIBILITY, CONSTANCY)) for name in operation.attributes)
+    return any(name in operation.attributes for name in (CONTIGUITY, DIVISIBILITY, CONSTANCY))
 
 
 def power_of_two_in(number: int) -> int:

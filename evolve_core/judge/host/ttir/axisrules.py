@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from math import gcd
 
-from .axes import UNRESOLVED, Known, Numbers, each, joined, power_of_two_in, rank_of
+from .axes import UNRESOLVED, Known, Numbers, each, joined, power_of_two_in
 from .ir import Literal, Operation, shape_of
 from .pointers import pointee_bytes
 
@@ -31,8 +31,15 @@ def _product(one: int, other: int) -> int:
 
 
 def _constant(number: int, *given: Known) -> Known:
+    """``number`` wraps around at 64 bits, as the compiler's does."""
+    number = (number + (1 << 63)) % (1 << 64) - (1 << 63)
     ones = (1,) * given[0].rank
-    return Known(ones, (power_of_two_in(number),) * len(ones), each(max, *(one.alike for one in given)), number)
+    return Known(
+        ones,
+        (power_of_two_in(number),) * len(ones),
+        each(lambda *alike: max(alike), *(one.alike for one in given)),
+        number,
+    )
 
 
 def _both(left: Known, right: Known) -> tuple[int, int] | None:
@@ -76,7 +83,7 @@ def _divided(operation: Operation, given: Sequence[Known]) -> Known:
     left, right = given
     both = _both(left, right)
     if both is not None and both[1]:
-        return _constant(int(both[0] / both[1]), left, right)
+        return _constant(_quotient(*both), left, right)
     ones = (1,) * left.rank
     by = right.constant
     if by == 1:
@@ -89,11 +96,17 @@ def _divided(operation: Operation, given: Sequence[Known]) -> Known:
     return Known(left.runs if by == 1 else ones, divisor, each(max, alike, _steps(operation, left, right)))
 
 
+def _quotient(whole: int, by: int) -> int:
+    """Towards zero."""
+    quotient = abs(whole) // abs(by)
+    return quotient if (whole < 0) == (by < 0) else -quotient
+
+
 def _remainder(operation: Operation, given: Sequence[Known]) -> Known:
     left, right = given
     both = _both(left, right)
     if both is not None and both[1]:
-        return _constant(both[0] - int(both[0] / both[1]) * both[1], left, right)
+        return _constant(both[0] - _quotient(*both) * both[1], left, right)
     if _is(right, 1):
         return _constant(0, left, right)
     divisor = each(lambda alike, a, b: gcd(a, b) if alike > 1 else 1, right.alike, left.divisor, right.divisor)
@@ -179,11 +192,13 @@ def _bitwise(function: Callable[[int, int], int]) -> Rule:
 
 def _shifted(operation: Operation, given: Sequence[Known]) -> Known:
     left, right = given
-    both, by = _both(left, right), right.constant
+    by = right.constant
     is_left = operation.name == "arith.shli"
-    if both is not None and 0 <= both[1] < 64:
-        return _constant(both[0] << both[1] if is_left else both[0] >> both[1], left, right)
     ones = (1,) * left.rank
+    if by is not None and not 0 <= by < 64:
+        return Known(ones, ones, ones)
+    if (both := _both(left, right)) is not None:
+        return _constant(both[0] << both[1] if is_left else both[0] >> both[1], left, right)
     divisor = left.divisor if by == 0 else _alone(left)
     if is_left:
         divisor = each(lambda one: _product(one, 1 << (by or 0)), left.divisor if by is None else divisor)
@@ -213,8 +228,8 @@ def _literal(operation: Operation, given: Sequence[Known]) -> Known | None:
         number = int(text, 0)
     except ValueError:
         return None
-    ones = (1,) * rank_of(kind)
-    return Known(ones, (power_of_two_in(number),) * len(ones), shape_of(kind) or (1,), number)
+    shape = shape_of(kind) or (1,)
+    return _constant(number, Known((1,) * len(shape), shape, shape))
 
 
 def _splat(operation: Operation, given: Sequence[Known]) -> Known:

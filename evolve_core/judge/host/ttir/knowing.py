@@ -22,7 +22,7 @@ _MOST_OPERATIONS = 1 << 18
 def known_values(function: Function, *, with_hints: bool) -> dict[str, Known]:
     """By the names of the values. ``with_hints``: as the compiler sees it; else as if the kernel had told nothing.
 
-    Raises Unsupported for text that contradicts itself, or whose loops nest too deep.
+    Raises Unsupported for text that contradicts itself, whose loops nest too deep, or whose values do not settle.
     """
     knowing = _Knowing(with_hints)
     for argument in function.arguments:
@@ -59,6 +59,7 @@ class _Knowing:
                         self._join(target.arguments, self._all(successor.operands))
             if self.values == before:
                 return
+        raise _unsettled()
 
     def _block(self, block: Block) -> Operation | None:
         """Its last operation."""
@@ -128,29 +129,18 @@ class _Knowing:
         start, _, step, *given = self._all(operation.operands)
         ones = nothing(kind)
         self.values[counter] = Known(ones.runs, (gcd(start.divisor[0], step.divisor[0]),), ones.alike)
-        self._until_settled(operation, carried, given)
+        self._until_settled(carried, given, operation.regions[0])
         self._unresolved(self._results(operation))
         for handed in (given, self._all(name for name, _ in carried)):
             self._join(self._results(operation), handed)
 
-    def _until_settled(self, loop: Operation, carried: Sequence[tuple[str, Type]], given: list[Known]) -> None:
-        (region,) = loop.regions
+    def _until_settled(self, carried: Sequence[tuple[str, Type]], given: list[Known], region: Region) -> None:
         self._unresolved(carried)
         self._join(carried, given)
         for _ in range(_MOST_LOOKS):
-            self._hint_carried(loop, carried)
-            before = self._all(name for name, _ in carried)
-            self._join(carried, self._handed_on(region))
-            self._hint_carried(loop, carried)
-            if self._all(name for name, _ in carried) == before:
+            if not self._join(carried, self._handed_on(region)):
                 return
-        self._unknown(carried)
-        self._handed_on(region)
-
-    def _hint_carried(self, loop: Operation, carried: Sequence[tuple[str, Type]]) -> None:
-        if self._with_hints:
-            for number, (name, _) in enumerate(carried, 1):
-                self.values[name] = hinted(self.values[name], loop, f"_arg{number}")
+        raise _unsettled()
 
     def _if(self, operation: Operation) -> None:
         self._unresolved(self._results(operation))
@@ -167,3 +157,8 @@ class _Knowing:
             self._join(self._results(operation), handed)
             if not self._join(before.arguments, self._handed_on(operation.regions[1])):
                 return
+        raise _unsettled()
+
+
+def _unsettled() -> ValueError:
+    return ValueError("what is known still shrinks")

@@ -16,7 +16,7 @@ from .plan import IGNORED, Cost, Step, read_in_several, steps_of
 from .state import Frame, Launch
 from .structured import Piece, hand_over, together
 from .values import Held, Value, number
-from .wide import check_wide, wide_accesses
+from .wide import as_made, wide_accesses
 
 _MOST_CALLS = 32
 """Depth of calls. Triton refuses recursion, so only hostile text gets there."""
@@ -126,7 +126,7 @@ class Machine:
             return
         held = [frame.get(name) for name in operation.operands]
         if (wide := self._wide.get(id(operation))) is not None:
-            check_wide(frame, operation, wide, held)
+            held = as_made(frame, operation, wide, held)
         if not step.views:
             held = [number(one) for one in held]
         if step.handler is not None:

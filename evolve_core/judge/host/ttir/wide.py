@@ -1,22 +1,25 @@
-"""Accesses that the compiler makes several elements wide because a kernel told it something: do the values allow it?
+"""Accesses that the compiler makes several elements wide because a kernel told it something, made as the device makes
+them.
 
 ``tl.multiple_of``, ``tl.max_contiguous`` and ``tl.max_constancy`` are never checked by the compiler. A vector is one
-access at the first element's address, under the first element's mask: where the others are no neighbours of that, where
-the address divides by less, or where their masks differ, the compiled kernel reads and writes other places than the
-kernel says. An access that is as wide without the hints is none of their doing.
+access at the first element's address, under the first element's mask. Where the others are no neighbours of that, or
+are masked otherwise, the kernel reads and writes other places than it says: these are what is read and written here,
+and bounds, races and outputs show whether it matters. An address that divides by less than the vector's size is a fault
+on the device, and a finding. An access that is as wide without the hints is none of their doing, and stays.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .axes import Known, has_hints
 from .covering import COVERS
+from .errors import Unsupported
 from .findings import Kind
 from .formats import Array
-from .ir import Function, Module, Operation, Pointer, Tensor, element_of, shape_of
+from .ir import Function, Module, Operation, Pointer, Tensor, element_of, shape_of, size_of
 from .knowing import known_values
 from .plan import operations_of
 from .pointers import pointee_bytes
@@ -25,9 +28,10 @@ from .values import Held, Value
 
 _MOST_BYTES = 16
 """Of one vector: PTX has none wider before sm_100, and Triton makes none."""
-_MASKS = {"tt.load": 1, "tt.store": 2, COVERS: 1}
+_WARP = 32
+_MASKS = {"tt.load": 1, "tt.store": 2, "tt.atomic_rmw": 2, COVERS: 1}
 """Which operand is the mask; pointers come first."""
-_VERBS = {"tt.load": "reads", "tt.store": "writes", COVERS: "writes"}
+_VERBS = {"tt.load": "reads", "tt.store": "writes", "tt.atomic_rmw": "updates"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +43,21 @@ class Wide:
 
 
 def wide_accesses(module: Module) -> dict[int, Wide]:
-    """By the identity of each load and store that hints make wider; empty for a module without hints."""
+    """By the identity of each access that hints make wider; empty for a module without hints.
+
+    Raises Unsupported where hints and calls are in one module: the compiler carries what it knows into a function.
+    """
+    operations = {
+        function: list(operations_of(function.body)) for function in module.functions.values() if function.body.blocks
+    }
+    everything = [one for listed in operations.values() for one in listed]
+    if not any(has_hints(one) for one in everything):
+        return {}
+    if any(one.name == "tt.call" for one in everything):
+        raise Unsupported("tt.call", "beside hints to the compiler is not followed")
     found: dict[int, Wide] = {}
-    for function in module.functions.values():
-        operations = list(operations_of(function.body))
-        if any(has_hints(one) for one in operations):
-            found.update(_in_function(function, operations))
+    for function, listed in operations.items():
+        found.update(_in_function(function, listed))
     return found
 
 
@@ -63,46 +76,41 @@ def _is_access(operation: Operation) -> bool:
     kind = operation.operand_types[0]
     element = element_of(kind)
     plain = isinstance(kind, Tensor) and isinstance(element, Pointer) and not isinstance(element.pointee, Tensor)
-    return plain and (operation.name != COVERS or operation.words[:1] == ("tt.store",))
+    return plain and (operation.name != COVERS or operation.words[0] in _VERBS)
 
 
 def _width(operation: Operation, values: dict[str, Known]) -> Wide:
-    """Along the axis of the longest runs, which is the one that the compiler gives a thread several elements of."""
-    pointers, size = values[operation.operands[0]], pointee_bytes(operation.operand_types[0])
-    axis = max(range(pointers.rank), key=lambda one: (min(pointers.runs[one], _length(operation, one)), one))
-    most = min(pointers.runs[axis], max(1, pointers.divisor[axis] // size), _length(operation, axis))
+    """Along the axis of the longest runs, of which the compiler gives a thread several elements; no thread of a warp
+    has more than its share.
+    """
+    pointers, kind = values[operation.operands[0]], operation.operand_types[0]
+    size, shape = pointee_bytes(kind), shape_of(kind)
+    axis = max(range(pointers.rank), key=lambda one: (pointers.runs[one], one))
+    most = min(pointers.runs[axis], max(1, pointers.divisor[axis] // size), shape[axis], max(1, size_of(kind) // _WARP))
     place = _MASKS[operation.name]
     if place < len(operation.operands):
         most = min(most, max(1, values[operation.operands[place]].alike[axis]))
-    return Wide(axis, min(_power_of_two_below(most), max(1, _MOST_BYTES // size)))
+    return Wide(axis, min(1 << (most.bit_length() - 1), max(1, _MOST_BYTES // size)))
 
 
-def _length(operation: Operation, axis: int) -> int:
-    return shape_of(operation.operand_types[0])[axis]
-
-
-def _power_of_two_below(number: int) -> int:
-    return 1 << (number.bit_length() - 1)
-
-
-def check_wide(frame: Frame, operation: Operation, wide: Wide, held: list[Held]) -> None:
-    """A finding where an access that ``wide`` speaks of cannot be made like that."""
+def as_made(frame: Frame, operation: Operation, wide: Wide, held: list[Held]) -> list[Held]:
+    """``held``, the operands of an access, with the addresses and the mask that the device goes by."""
     pointers, place = held[0], _MASKS[operation.name]
     mask = held[place] if place < len(held) else None
     if not isinstance(pointers, Value) or not isinstance(mask, Value | None):
-        return
-    addresses = _grouped(pointers.full(), wide)
-    on = None if mask is None else _grouped(mask.full(), wide)
-    size = pointee_bytes(pointers.type)
+        return held
+    addresses, size = _grouped(pointers.full(), wide), pointee_bytes(pointers.type)
+    first = addresses[..., :1]
+    used: Array = np.ones((1,) * first.ndim, np.bool_) if mask is None else _grouped(mask.full(), wide)[..., :1]
+    _report_crooked(frame, operation, wide, used & (first % (wide.elements * size) != 0))
     steps: Array = np.arange(wide.elements, dtype=np.int64) * size
-    apart: Array = (addresses != addresses[..., :1] + steps).any(axis=-1)
-    crooked: Array = addresses[..., 0] % (wide.elements * size) != 0
-    if on is not None:
-        used: Array = np.asarray(on.any(axis=-1))
-        apart, crooked = apart & used, crooked & used
-        _report(frame, operation, wide, "are not all masked alike", used & ~np.asarray(on.all(axis=-1)))
-    _report(frame, operation, wide, "are no neighbours", apart)
-    _report(frame, operation, wide, f"begin at no multiple of {wide.elements * size} bytes", crooked)
+    made = list(held)
+    made[0] = replace(pointers, data=_ungrouped(first + steps, pointers, wide))
+    if mask is not None:
+        made[place] = replace(
+            mask, data=_ungrouped(np.broadcast_to(used, (*used.shape[:-1], wide.elements)), mask, wide)
+        )
+    return made
 
 
 def _grouped(full: Array, wide: Wide) -> Array:
@@ -111,14 +119,20 @@ def _grouped(full: Array, wide: Wide) -> Array:
     return moved.reshape(*moved.shape[:-1], -1, wide.elements)
 
 
-def _report(frame: Frame, operation: Operation, wide: Wide, words: str, wrong: Array) -> None:
+def _ungrouped(groups: Array, like: Value, wide: Wide) -> Array:
+    length = shape_of(like.type)[wide.axis]
+    return np.moveaxis(groups.reshape(*groups.shape[:-2], length), -1, 1 + wide.axis)
+
+
+def _report_crooked(frame: Frame, operation: Operation, wide: Wide, wrong: Array) -> None:
     if not wrong.any():
         return
     full = np.broadcast_to(wrong, (len(frame.ids), *wrong.shape[1:]))
     program = int(frame.lanes(full).flat[int(np.argmax(full))])
-    verb = _VERBS[operation.name]
+    size = pointee_bytes(operation.operand_types[0]) * wide.elements
+    verb = _VERBS.get(operation.name) or _VERBS[operation.words[0]]
     message = (
-        f"{verb} {wide.elements} elements at once, by what multiple_of, max_contiguous or max_constancy say, and they "
-        f"{words}"
+        f"{verb} {wide.elements} elements at once, as multiple_of and max_contiguous let the compiler do, "
+        f"at an address that is no multiple of {size} bytes"
     )
     frame.launch.findings.add(Kind.BROKEN_PROMISE, operation, message, program, count=int(full.sum()))
