@@ -233,7 +233,7 @@ def compare(judge: Judge, task: OpenTask, ran: list[Ran], cancel: Cancel) -> lis
             "inputs": one.drawn.inputs,
             "native": one.native,
             "truth": one.truth,
-            "coarse": one.coarse,
+            "coarse": list(one.coarse),
             "runs": runs,
             "varied": one.is_varied,
             "idle": idle,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ class CheckedWorkload:
     native_processor_s: float
     before: Draw | None = None
     truth: dict[str, Any] | None = None
-    coarse: dict[str, Any] | None = None
+    coarse: Sequence[dict[str, Any]] = ()
     """What reference() gives on inputs rounded as the task's policy allows, where that is known beside the truth."""
     idle: dict[str, Any] | None = None
     """What the user's own host code gives where launches do nothing."""

@@ -332,9 +332,7 @@ def measure_of(task: TaskModule, item: dict[str, Any], inputs: dict[str, Any], n
     """What the user's own kernel gave, or what the task's policy lets a kernel give, whichever is farther off."""
     names = native.result_names()
     own = native.results(names)
-    if item.get("coarse"):
-        return allowed(own, truth, Run(item["coarse"], inputs).results(names))
-    changed = rounded_inputs(task.precision, inputs)
-    if changed is None or item.get("truth") or not task.has_reference:
-        return own
-    return allowed(own, truth, matched(reference_truth(task, changed, names), own, task.where("reference")))
+    if item.get("truth") or not task.has_reference:
+        return allowed(own, truth, [Run(run, inputs).results(names) for run in item.get("coarse", ())])
+    changed = [reference_truth(task, one, names) for one in rounded_inputs(task.precision, inputs)]
+    return allowed(own, truth, [matched(one, own, task.where("reference")) for one in changed])

@@ -2,12 +2,13 @@
 
 Under ``strict``, which is what a task has that says nothing, the user's own kernel is the measure. Under ``tf32`` and
 ``fast`` an output may also be as far from the truth as reference() is when its fp32 inputs were rounded first, to tf32
-and to bfloat16: what tensor cores do to them. All the rest of the rule stays.
+and to bfloat16: what tensor cores do to them. Those of sm_90 drop the bits that tf32 has not, so that counts, too. All
+the rest of the rule stays; what a kernel rounds between two products is not among it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -31,6 +32,14 @@ def in_tf32(value: Any) -> Any:
     return torch.where(torch.isfinite(value), rounded.view(torch.float32), value)
 
 
+def cut_to_tf32(value: Any) -> Any:
+    """An fp32 tensor without the bits that tf32 has not, still as fp32; infinities, NaN and anything else stay."""
+    if not (isinstance(value, torch.Tensor) and value.dtype is torch.float32):
+        return value
+    cut = value.contiguous().view(torch.int32) & -(1 << _TF32_DROPPED_BITS)
+    return torch.where(torch.isfinite(value), cut.view(torch.float32), value)
+
+
 def in_bfloat16(value: Any) -> Any:
     """An fp32 tensor rounded to bfloat16, still as fp32; anything else as it is."""
     if not (isinstance(value, torch.Tensor) and value.dtype is torch.float32):
@@ -38,26 +47,31 @@ def in_bfloat16(value: Any) -> Any:
     return value.to(torch.bfloat16).to(torch.float32)
 
 
-POLICIES: dict[str, Callable[[Any], Any] | None] = {STRICT: None, "tf32": in_tf32, "fast": in_bfloat16}
+POLICIES: dict[str, tuple[Callable[[Any], Any], ...]] = {
+    STRICT: (),
+    "tf32": (in_tf32, cut_to_tf32),
+    "fast": (in_tf32, cut_to_tf32, in_bfloat16),
+}
 
 
-def rounded_inputs(policy: str, inputs: dict[str, Any]) -> dict[str, Any] | None:
-    """``inputs`` as ``policy`` lets a kernel round them; None where that changes nothing."""
-    rounding = POLICIES[policy]
-    if rounding is None:
-        return None
-    changed = {name: rounding(value) for name, value in inputs.items()}
-    return changed if any(changed[name] is not value for name, value in inputs.items()) else None
+def rounded_inputs(policy: str, inputs: dict[str, Any]) -> list[dict[str, Any]]:
+    """``inputs`` in each way that ``policy`` lets a kernel round them; none where that changes nothing."""
+    rounded = [{name: rounding(value) for name, value in inputs.items()} for rounding in POLICIES[policy]]
+    return [one for one in rounded if any(one[name] is not value for name, value in inputs.items())]
 
 
-def allowed(native: Named, truth: Named, coarse: Named) -> Named:
-    """What candidates are measured by: ``native``, with ``coarse`` in its place where that is farther from ``truth``.
+def allowed(native: Named, truth: Named, coarse: Iterable[Named]) -> Named:
+    """What candidates are measured by: ``native``, with one of ``coarse`` in its place where that is farthest from
+    ``truth``.
 
     ``coarse`` is what reference() makes of rounded inputs. Types, shapes and strides are ``native``'s; outputs that are
     no floating-point tensors, or of which ``coarse`` has another shape, stay.
     """
-    triples = zip(native, truth, coarse, strict=True)
-    return [(name, _farther(own, right, wrong)) for (name, own), (_, right), (_, wrong) in triples]
+    measure = native
+    for given in coarse:
+        triples = zip(measure, truth, given, strict=True)
+        measure = [(name, _farther(own, right, wrong)) for (name, own), (_, right), (_, wrong) in triples]
+    return measure
 
 
 def _farther(own: Any, right: Any, wrong: Any) -> Any:

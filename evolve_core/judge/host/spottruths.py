@@ -18,7 +18,7 @@ from .truths import reference_truth
 
 def truth_at(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     """``{truth, coarse}``: runs as the compare step takes them, whose outputs are the spots; no inputs are in them.
-    ``coarse`` is reference() on inputs rounded as the task's policy allows, None where it allows nothing.
+    ``coarse`` are those of reference() on inputs rounded in each way that the task's policy allows.
 
     ``inputs`` of the workload, ``spots``: the file of positions by the names that the user's own kernel has for its
     outputs, ``outputs``: all of these with their shapes, ``in_place``: whether they are inputs. Raises StepError where
@@ -42,5 +42,5 @@ def truth_at(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
         return {"file": str(file), "header": write_values(found, file)}
 
     rounded = rounded_inputs(task.precision, inputs)
-    coarse = None if rounded is None else run_on(rounded, folder / "coarse.bin")
+    coarse = [run_on(given, folder / f"coarse-{number}.bin") for number, given in enumerate(rounded)]
     return {"truth": run_on(inputs, folder / "truth.bin"), "coarse": coarse}

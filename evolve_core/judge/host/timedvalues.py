@@ -22,6 +22,7 @@ from .outcomes import compare_failure
 from .patience import Patience
 from .plan import ITEM_BYTES
 from .pool import Cancel
+from .precision import POLICIES
 
 if TYPE_CHECKING:
     from .judging import Judge
@@ -100,7 +101,7 @@ def _with_truth(judge: Judge, task: OpenTask, one: dict[str, Any], own: OwnAudit
         "in_place": own.written["effects"]["outputs"] is None,
     }
     try:
-        right = judge.trusted("truth-at", task.text, payload, cancel, folder, Patience.computing(TRUTH_S))
+        right = judge.trusted("truth-at", task.text, payload, cancel, folder, Patience.computing(_truth_s(task)))
         workload = {**one, "origin": SAMPLED}
         nothing = Draw(values.drawn.seed, _no_inputs(judge, task))
         checked = CheckedWorkload(workload, nothing, values.run, own.processor_s, **right)
@@ -110,6 +111,11 @@ def _with_truth(judge: Judge, task: OpenTask, one: dict[str, Any], own: OwnAudit
         return replace(values, why_not=error.message)
     why_not = str(compared.get("unreadable") or compare_failure(compared["checks"][0]["outputs"]) or "")
     return replace(values, checked=checked, why_not=why_not)
+
+
+def _truth_s(task: OpenTask) -> float:
+    """Of reference() on the inputs as they are, and on each rounding that the policy allows."""
+    return TRUTH_S * (1 + len(POLICIES[task.precision]))
 
 
 def _no_inputs(judge: Judge, task: OpenTask) -> dict[str, Any]:

@@ -7,7 +7,15 @@ import torch
 
 from evolve_core.judge.correctness import Accepted, judge_check
 from evolve_core.judge.host.compare import compare_outputs
-from evolve_core.judge.host.precision import POLICIES, STRICT, allowed, in_bfloat16, in_tf32, rounded_inputs
+from evolve_core.judge.host.precision import (
+    POLICIES,
+    STRICT,
+    allowed,
+    cut_to_tf32,
+    in_bfloat16,
+    in_tf32,
+    rounded_inputs,
+)
 from evolve_core.judge.observation import Check, Outcome, parse_output
 
 A = torch.randn(96, 256, generator=torch.Generator().manual_seed(1))
@@ -17,9 +25,8 @@ TRUTH = A.double() @ B.double()
 
 def is_accepted(candidate: torch.Tensor, policy: str) -> bool:
     native, truth = [("out", A @ B)], [("out", TRUTH)]
-    changed = rounded_inputs(policy, {"a": A, "b": B})
-    if changed is not None:
-        native = allowed(native, truth, [("out", changed["a"].double() @ changed["b"].double())])
+    rounded = rounded_inputs(policy, {"a": A, "b": B})
+    native = allowed(native, truth, [[("out", one["a"].double() @ one["b"].double())] for one in rounded])
     (row,) = compare_outputs([("out", candidate)], truth, native, quantiles=True)
     check = Check("w0", 1, "nan", Outcome.COMPARED, "", (), (parse_output(row),), ())
     return isinstance(judge_check(check), Accepted)
@@ -33,9 +40,13 @@ def by(rounding: object, *, scale: float = 1.0) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("policy", "passing", "failing"),
     [
-        (STRICT, [by(None)], [by(in_tf32), by(in_bfloat16), by(None, scale=1.005)]),
-        ("tf32", [by(None), by(in_tf32)], [by(in_bfloat16), by(in_tf32, scale=1.005), by(None, scale=1.005)]),
-        ("fast", [by(None), by(in_tf32), by(in_bfloat16)], [by(in_bfloat16, scale=1.02), by(None) * 0]),
+        (STRICT, [by(None)], [by(in_tf32), by(cut_to_tf32), by(in_bfloat16), by(None, scale=1.005)]),
+        (
+            "tf32",
+            [by(None), by(in_tf32), by(cut_to_tf32)],
+            [by(in_bfloat16), by(in_tf32, scale=1.005), by(None, scale=1.005)],
+        ),
+        ("fast", [by(None), by(cut_to_tf32), by(in_bfloat16)], [by(in_bfloat16, scale=1.02), by(None) * 0]),
     ],
 )
 def test_a_policy_lets_inputs_be_rounded_and_nothing_else(
@@ -51,13 +62,14 @@ def test_rounding_is_to_nearest_and_leaves_what_is_no_number() -> None:
     )
     expected = torch.tensor([1 + 2.0**-10, 1.0, 1 + 2.0**-9, -1.0, 0.0, float("inf"), float("nan")])
     assert torch.equal(in_tf32(value).nan_to_num(7.0), expected.nan_to_num(7.0))
+    assert cut_to_tf32(value).tolist()[:5] == [1 + 2.0**-10, 1.0, 1 + 2.0**-10, -1.0, 0.0]
     assert in_bfloat16(torch.tensor([1 + 2.0**-7, 1 + 2.0**-9])).tolist() == [1 + 2.0**-7, 1.0]
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_what_is_not_fp32_is_not_rounded(policy: str) -> None:
     inputs = {"x": torch.ones(3, dtype=torch.float16), "n": 3, "i": torch.ones(3, dtype=torch.int32)}
-    assert rounded_inputs(policy, inputs) is None
+    assert rounded_inputs(policy, inputs) == []
 
 
 def test_the_farther_one_is_the_measure_in_the_layout_of_the_users_kernel() -> None:
@@ -66,7 +78,7 @@ def test_the_farther_one_is_the_measure_in_the_layout_of_the_users_kernel() -> N
     coarse = torch.tensor([[1.0, 2.2], [float("inf"), 5.0]], dtype=torch.float64)
     triple = [("out", own), ("count", 3), ("index", torch.tensor([1, 2]))]
     right = [("out", truth), ("count", 3), ("index", torch.tensor([1, 2]))]
-    found = dict(allowed(triple, right, [("out", coarse), ("count", 4), ("index", torch.tensor([9, 9]))]))
+    found = dict(allowed(triple, right, [[("out", coarse), ("count", 4), ("index", torch.tensor([9, 9]))]]))
     assert found["out"].stride() == own.stride()
     assert torch.equal(found["out"].nan_to_num(7.0), torch.tensor([[1.1, 2.2], [3.0, 7.0]]))
     assert found["count"] == 3 and found["index"].tolist() == [1, 2]

@@ -186,11 +186,9 @@ class Cases:
 
     def _measure(self, inputs: dict[str, Any], names: list[str] | None, native: Named, truth: Named) -> Named:
         """``native``, or what the task's policy lets a kernel give, whichever is farther off."""
-        changed = rounded_inputs(self._job.precision, inputs)
-        if changed is None:
-            return native
-        coarse, _ = self._truth(changed, names, recorded=False)
-        return allowed(native, truth, matched(coarse, native, self._job.reference()))
+        rounded = rounded_inputs(self._job.precision, inputs)
+        coarse = [self._truth(one, names, recorded=False)[0] for one in rounded]
+        return allowed(native, truth, [matched(one, native, self._job.reference()) for one in coarse])
 
     def _kept_as_they_are(self, outputs: Named) -> Named:
         """Copies, where the case outlives the next call: the user's code may give the same memory again."""
