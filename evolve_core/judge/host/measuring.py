@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import tempfile
 import time
@@ -124,10 +125,11 @@ def try_layers(judge: Judge, cancel: Cancel) -> list[str]:
 
 
 def lock_folder() -> Path:
-    """Where every run on this machine locks a device, whoever's it is."""
-    locks = Path(tempfile.gettempdir()) / "kernel-evolve-locks"
-    with suppress(FileExistsError):
-        locks.mkdir()
+    """Where every run on this machine locks a device, whoever's it is and wherever their own temporary files go."""
+    shared = Path("/tmp")
+    locks = (shared if os.access(shared, os.W_OK) else Path(tempfile.gettempdir())) / "kernel-evolve-locks"
+    locks.mkdir(exist_ok=True)
+    with suppress(PermissionError):  # Another user's, who has done it.
         locks.chmod(0o1777)
     return locks
 

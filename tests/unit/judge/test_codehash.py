@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,38 @@ def test_other_code_is_other_code(compiled: Compile, change: tuple[str, str], op
 def test_what_is_no_whole_elf_file_is_hashed_as_it_is(compiled: Compile, cut: int) -> None:
     part = compiled(KERNEL)[:cut]
     assert code_hash(part) == hashlib.sha256(part).hexdigest()
+
+
+def _with_section(binary: bytes, name: bytes, **fields: int) -> bytes:
+    """The first section whose name ends with ``name``, with some of its numbers changed."""
+    start, size, count, naming = struct.unpack_from("<40xQ10xHHH", binary)
+    places = {"flags": 8, "offset": 24, "length": 32}
+    offset = struct.unpack_from("<Q", binary, start + naming * size + places["offset"])[0]
+    changed = bytearray(binary)
+    for number in range(count):
+        header = start + number * size
+        at = offset + struct.unpack_from("<I", binary, header)[0]
+        if binary[at : binary.index(b"\0", at)].endswith(name):
+            for field, value in fields.items():
+                struct.pack_into("<Q", changed, header + places[field], value)
+            return bytes(changed)
+    raise ValueError(name)
+
+
+def test_code_under_a_debug_sections_name_counts(compiled: Compile) -> None:
+    binary = compiled(KERNEL)
+    executed = _with_section(binary, b".debug_line", flags=0x6)
+    other = bytearray(executed)
+    at = binary.index(b"kernels.py")
+    assert code_hash(_with_section(bytes(other), b".debug_line", flags=0)) == code_hash(binary)
+    other[at : at + 1] = b"K"
+    assert code_hash(bytes(other)) != code_hash(executed)
+
+
+@pytest.mark.parametrize("fields", [{"offset": 2**64 - 1}, {"length": 2**64 - 1}, {"length": 1 << 20}])
+def test_sections_that_cannot_be_are_no_elf_file(compiled: Compile, fields: dict[str, int]) -> None:
+    odd = _with_section(compiled(KERNEL), b".text.scaled", **fields)
+    assert code_hash(odd) == hashlib.sha256(odd).hexdigest()
 
 
 def test_plans_of_the_same_code_are_alike(compiled: Compile, tmp_path: Path) -> None:

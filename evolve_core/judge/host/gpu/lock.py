@@ -44,9 +44,23 @@ def _opened(path: Path) -> int:
         with suppress(FileNotFoundError):
             return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         with suppress(FileExistsError):
-            descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-            os.fchmod(descriptor, 0o644)  # Whatever the umask says.
-            return descriptor
+            leave_for_all(path, "")
+
+
+def leave_for_all(path: Path, text: str, *, anew: bool = False) -> None:
+    """A file that every user may read, whatever the umask says: there whole, or not at all. ``anew``: in the place of
+    an earlier one; else raises FileExistsError where there is one.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text(text)
+    unfinished.chmod(0o644)
+    try:
+        if anew:
+            unfinished.replace(path)
+        else:
+            os.link(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _acquire(descriptor: int, path: Path, timeout_s: float) -> None:

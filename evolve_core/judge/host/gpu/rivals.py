@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from .lock import leave_for_all
 from .nvml import DeviceWatch, others_computing
 
 _LOAD_LOOKS, _LOAD_PERIOD_S = 4, 0.5
@@ -50,7 +51,7 @@ class Neighbours:
         now = self.computing()
         new = frozenset(children) if now & frozenset(children) else now - frozenset(before)
         if len(new) <= len(children):
-            self._file().write_text(" ".join(map(str, sorted(new))))
+            leave_for_all(self._file(), " ".join(map(str, sorted(new))), anew=True)
 
     def remove_own(self) -> None:
         """This process's children have ended."""
@@ -67,8 +68,8 @@ class Neighbours:
         found: set[int] = set()
         for file in self._folder.glob(f"{self._uuid}.*.own"):
             if Path("/proc", file.suffixes[-2][1:]).exists():
-                # A session that ends takes its file away without the lock.
-                with suppress(FileNotFoundError):
+                # A session that ends takes its file away without the lock. What is no list of ours says nothing.
+                with suppress(OSError, ValueError):
                     found.update(map(int, file.read_text().split()))
             else:
                 with suppress(PermissionError):  # Another user's: theirs to take away.
