@@ -48,7 +48,7 @@ class _Section:
 
 
 def _sections(binary: bytes) -> Iterator[_Section]:
-    """Raises ValueError, IndexError, OverflowError or struct.error where that is no ELF file or its sections overlap."""
+    """Raises ValueError, IndexError, OverflowError or struct.error where that is no ELF file."""
     if not binary.startswith(_MAGIC):
         raise ValueError("no ELF file")
     start, size, count, naming = _HEADER.unpack_from(binary)
