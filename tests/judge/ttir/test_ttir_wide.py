@@ -165,8 +165,8 @@ tt.func public @rotating(%n: i32, %x: !tt.ptr<f32>) {{
 
 
 def test_values_that_do_not_settle_are_not_trusted() -> None:
-    """Each turn hands them on by one place, and halves the last."""
-    count = 40
+    """Each turn hands them on by one place, and halves the last; more of them than an honest loop has."""
+    count = 80
     text = ROTATING.format(
         count=count,
         last=count - 1,

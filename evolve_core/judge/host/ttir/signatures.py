@@ -114,12 +114,16 @@ _OPERANDS: dict[str, tuple[int, int]] = {
 """Fewest and most, where the types listed do not say it themselves."""
 
 
+_MOST_OPERANDS = 4096
+"""Of what lists its types, as a loop does that carries an unrolled kernel's every value."""
+
+
 def _operands(name: str) -> tuple[int, int]:
     if name in _OPERANDS:
         return _OPERANDS[name]
     if name in _CONVERSIONS or name.startswith("math."):
         return 1, 1
-    return (2, 2) if name.startswith(_SAME) else (0, 64)
+    return (2, 2) if name.startswith(_SAME) else (0, _MOST_OPERANDS)
 
 
 def types_of(name: str, listed: rules.Listed, line: int) -> rules.Types:
