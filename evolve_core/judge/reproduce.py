@@ -33,7 +33,6 @@ import functools, importlib.util, os, random, sys, tempfile, types
 GPU = {gpu}
 if not GPU:
     os.environ["TRITON_INTERPRET"] = "1"
-sys.dont_write_bytecode = True  # Source and candidate take turns in one file.
 import torch
 
 TASK, SOURCE, ENTRY = {task!r}, {source_file!r}, {entry!r}
@@ -45,8 +44,9 @@ CANDIDATE = {candidate!r}
 
 
 def load(text, original):
-    """``text`` in the place of ``original``: in its package, with what lies beside it."""
-    file = os.path.join(FOLDER, os.path.basename(original))
+    """``text`` in the place of ``original``: in its package, with what lies beside it. Each in a folder of its own:
+    Triton reads a kernel's text when it is called."""
+    file = os.path.join(tempfile.mkdtemp(dir=FOLDER), os.path.basename(original))
     with open(file, "w") as out:
         out.write(text)
     folder, name = os.path.split(os.path.splitext(original)[0])

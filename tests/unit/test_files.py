@@ -63,6 +63,7 @@ def test_a_file_that_does_not_fit_leaves_nothing(tmp_path: Path) -> None:
     said = subprocess.run(
         [sys.executable, "-c", code, str(path)],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},  # Else it leaves bytecode behind that is cut off there.
         capture_output=True,
         text=True,
         check=True,

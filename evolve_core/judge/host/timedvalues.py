@@ -22,7 +22,6 @@ from .outcomes import compare_failure
 from .patience import Patience
 from .plan import ITEM_BYTES
 from .pool import Cancel
-from .precision import POLICIES
 
 if TYPE_CHECKING:
     from .judging import Judge
@@ -31,6 +30,8 @@ MOST_BYTES = 512 << 20
 """Of the inputs of one workload: more takes too long to draw and to read."""
 TRUTH_S = 30.0
 """Of processor time, for reference() at one size."""
+_ROUNDINGS = 4
+"""Times that reference() runs where a policy allows most (precision.py)."""
 SAMPLED = "sampled"
 """The origin of such a check, in the protocol's words."""
 
@@ -114,8 +115,8 @@ def _with_truth(judge: Judge, task: OpenTask, one: dict[str, Any], own: OwnAudit
 
 
 def _truth_s(task: OpenTask) -> float:
-    """Of reference() on the inputs as they are, and on each rounding that the policy allows."""
-    return TRUTH_S * (1 + len(POLICIES[task.precision]))
+    """Of reference() on the inputs as they are, and on those that a policy lets a kernel round."""
+    return TRUTH_S if task.precision == "strict" else _ROUNDINGS * TRUTH_S
 
 
 def _no_inputs(judge: Judge, task: OpenTask) -> dict[str, Any]:

@@ -32,10 +32,12 @@ FAST = Verdict(Correctness.CORRECT, Speed.ESTIMATED, Trust.HOST_CODE, Stage.CONF
 
 def cli(*arguments: str, cwd: Path, largest_file: int | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command; ``largest_file`` (bytes) has every longer write refused, as a full disk does."""
-    command = [sys.executable, "-m", "evolve_core", *arguments]
+    command, environment = [sys.executable, "-m", "evolve_core", *arguments], dict(os.environ)
     if largest_file is not None:
         command = ["prlimit", f"--fsize={largest_file}", *command]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+        # Else it leaves bytecode behind that is cut off there, and whoever imports that later fails.
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, env=environment)
 
 
 @pytest.fixture
