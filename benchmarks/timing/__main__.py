@@ -2,7 +2,7 @@
 
 How often the judge calls a kernel faster or slower than itself, and how often it finds a slowdown of known size. Every
 trial is a whole confirmation (five fresh processes × 60 pairs, new seeds) through the judge host. A file that exists is
-continued, so that the study can be made in pieces.
+continued, so that the study can be made in several sittings; each finds out anew what a slowdown costs there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 
 from benchmarks.timing import kernel
-from benchmarks.timing.study import OtherStudy, Study, Trial, due, figures, load, save, trial_of, words
+from benchmarks.timing.study import TWICE, OtherStudy, Study, Trial, due, figures, load, save, trial_of, words
 from evolve_core.judge.host.gpu.nvml import list_devices
 from evolve_core.judge.session import TaskJudge
 from evolve_core.judge.verdict import Stage
@@ -49,10 +49,11 @@ def main(trials: int, slow: str, seconds: float, out: Path | None) -> None:
             raise click.ClickException("there is no NVIDIA GPU on this machine")
         with tempfile.TemporaryDirectory() as folder, closing(_judge(Path(folder))) as judge:
             study = _continued(judge, earlier)
+            sitting = study.next_sitting
             for number, one in enumerate(pending):
                 if time.monotonic() - began > seconds:
                     break
-                trial = _trial(judge, one, number)
+                trial = _trial(judge, one, number, sitting)
                 click.echo(
                     f"{number + 1} of {len(pending)}: {one:g} % more steps: {trial.reason}, {trial.seconds:.1f} s"
                 )
@@ -62,9 +63,11 @@ def main(trials: int, slow: str, seconds: float, out: Path | None) -> None:
     if study is not None:
         for line in words(figures(study.trials)):
             click.echo(line)
-        left = len(list(due(study.trials, slows, trials)))
+        left = [one for one in due(study.trials, slows, trials) if one != TWICE]
         if left:
-            click.echo(f"{left} trials are still due: call it again" + ("" if out else " with --json FILE to go on"))
+            click.echo(
+                f"{len(left)} trials are still due: call it again" + ("" if out else " with --json FILE to go on")
+            )
 
 
 def _judge(folder: Path) -> TaskJudge:
@@ -93,11 +96,11 @@ def _continued(judge: TaskJudge, earlier: Study | None) -> Study:
     return earlier
 
 
-def _trial(judge: TaskJudge, slow: float, number: int) -> Trial:
+def _trial(judge: TaskJudge, slow: float, number: int, sitting: int) -> Trial:
     began = time.monotonic()
     source = kernel.source(slow, number)
     verdict = judge.submit(f"trial-{number}", source, Stage.CONFIRMATION).result(PATIENCE_S).verdict
-    return trial_of(slow, verdict, time.monotonic() - began)
+    return trial_of(slow, verdict, time.monotonic() - began, sitting)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from benchmarks.timing.study import (
     figures,
     load,
     save,
-    steps_share,
+    steps_shares,
     trial_of,
     truth,
     words,
@@ -27,8 +27,8 @@ from benchmarks.timing.study import (
 from evolve_core.judge.verdict import Correctness, Failure, Interval, Speed, Stage, Trust, Verdict
 
 
-def trial(slow: float, said: str, ratio: float, half: float = 0.003) -> Trial:
-    return Trial(slow, said, ratio, ratio - half, ratio + half, 8.0, "")
+def trial(slow: float, said: str, ratio: float, half: float = 0.003, sitting: int = 1) -> Trial:
+    return Trial(slow, said, ratio, ratio - half, ratio + half, 8.0, "", sitting)
 
 
 TWICE = [trial(100, "slower", 1 / 1.96)] * 3
@@ -37,7 +37,7 @@ TWICE = [trial(100, "slower", 1 / 1.96)] * 3
 
 def test_the_steps_share_comes_first_and_then_every_slowdown_in_turn() -> None:
     assert list(due([], [0, 2], 5)) == [100, 100, 100, 0, 2, 0, 2, 0]
-    assert list(due([*TWICE, trial(0, "same", 1.0)], [0, 2], 5)) == [2, 0, 2, 0]
+    assert list(due([*TWICE, trial(0, "same", 1.0)], [0, 2], 5)) == [100, 100, 100, 2, 0, 2, 0]
     assert list(due([*TWICE, *[trial(0, "same", 1.0)] * 3, *[trial(2, "slower", 0.98)] * 2], [0, 2], 5)) == []
 
 
@@ -52,11 +52,20 @@ def test_a_slowdown_is_known_by_its_work_alone() -> None:
 
 
 def test_the_truth_leaves_out_what_more_steps_do_not_change() -> None:
-    share = steps_share(TWICE)
-    assert share == pytest.approx(0.96)
+    assert steps_shares(TWICE) == {1: pytest.approx(0.96)}
     assert truth(5, 0.96) == pytest.approx(1 / 1.048)
     assert truth(0, 0.96) == 1.0
-    assert steps_share([trial(0, "same", 1.0)]) is None
+    assert steps_shares([trial(0, "same", 1.0)]) == {}
+
+
+def test_a_slowdown_is_held_against_what_it_costs_in_its_own_sitting() -> None:
+    other = trial(100, "slower", 1 / 1.9, sitting=2)
+    ratios = [(1 / 1.048, 1), (1 / 1.045, 2), (1 / 1.048, 2), (0.5, 3)]
+    rows = [trial(5, "slower", ratio, half=0.001, sitting=sitting) for ratio, sitting in ratios]
+    found = figures([*TWICE, other, *rows])["by_slow"]["5"]
+    # The third belongs to the other sitting, and what the fourth had to be nobody knows.
+    assert (found["trials"], found["truth_known"], found["covered"]) == (4, 3, pytest.approx(2 / 3))
+    assert figures([trial(0, "same", 1.0)])["by_slow"]["0"]["covered"] == 1.0
 
 
 def test_figures_count_words_widths_and_coverage() -> None:
@@ -71,7 +80,8 @@ def test_figures_count_words_widths_and_coverage() -> None:
     assert slowed["slower"] == 1.0 and slowed["covered"] == 1.0
     told = "\n".join(words(figures(rows)))
     assert "A/A: 4 trials: faster 1, same 3; called faster 25.0 %, slower 0.0 %" in told
-    assert "truth 0.9542" in told
+    assert "sitting 1: the steps are 96.0 % of the kernel's time" in told
+    assert "the truth is held by 75 % of 4 intervals; ratios are +0.250 % off it on average" in told
 
 
 def test_a_trial_without_an_interval_counts_as_what_it_was() -> None:
@@ -79,7 +89,7 @@ def test_a_trial_without_an_interval_counts_as_what_it_was() -> None:
         Correctness.CORRECT, Speed.UNMEASURED, Trust.KERNEL_ONLY, Stage.CONFIRMATION, "", failure=Failure.UNSTABLE
     )
     wrong = Verdict(Correctness.WRONG, Speed.UNMEASURED, Trust.KERNEL_ONLY, Stage.CONFIRMATION, "")
-    made = [trial_of(0, unstable, 1.0), trial_of(0, wrong, 1.0)]
+    made = [trial_of(0, unstable, 1.0, 1), trial_of(0, wrong, 1.0, 1)]
     assert [one.said for one in made] == ["unstable", "wrong"]
     found = figures(made)["by_slow"]["0"]
     assert found["half_width"] == {"median": None, "largest": None} and found["covered"] is None
@@ -142,9 +152,11 @@ def test_the_command_continues_its_file_and_refuses_another_machines(
     assert first.exit_code == 0 and "still due" not in first.output
     assert len(judge.sources) == len(set(judge.sources)) == 5
     CliRunner().invoke(command.main, ["--trials", "3", "--slow", "0,5", "--json", file])
-    assert len(judge.sources) == 6
+    assert len(judge.sources) == 9
+    made = load(tmp_path / "trials.json")
+    assert made is not None and [one.sitting for one in made.trials] == [1] * 5 + [2] * 4
     out_of_time = CliRunner().invoke(command.main, ["--trials", "9", "--slow", "0,5", "--seconds", "0", "--json", file])
-    assert len(judge.sources) == 6 and "6 trials are still due" in out_of_time.output
+    assert len(judge.sources) == 9 and "6 trials are still due" in out_of_time.output
     monkeypatch.setattr(FakeJudge, "environment", (("device", "NVIDIA Y"),))
     with pytest.MonkeyPatch.context() as recalibrated:
         recalibrated.setattr(FakeJudge, "environment", (("device", "NVIDIA X"),))
