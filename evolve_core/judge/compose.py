@@ -150,7 +150,7 @@ def _unverified(opened: OpenedTask, observed: Observation, reason: str, stage: S
     if opened.task.kind is TaskKind.LAUNCHES and opened.mode != "gpu":
         reason = observed.notes[0] if observed.notes else "no GPU: a CUDA kernel can be compiled here, not run"
     elif not observed.checks:
-        reason = (
+        reason = observed.unplanned or (
             "no workload is small enough for Triton's interpreter and none could be shrunk; "
             "add domain(rng) with small sizes to the task"
         )

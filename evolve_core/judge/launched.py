@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from evolve_core.judge.client import OpenedTask
 from evolve_core.judge.observation import SAMPLED, Check, Observation
 
+_OF_LIBRARIES = ("at::", "at_cuda", "cublas", "cudnn", "cutlass_", "nvjet", "_xmma_", "splitK", "Memcpy", "Memset")
+"""In the names of what torch, cuBLAS and cuDNN run on a device, as torch.profiler shows them."""
 _ELSEWHERE = "its outputs come from somewhere else"
 
 
@@ -61,13 +63,20 @@ def _interpreted(observed: Observation) -> Unlaunched | None:
 
 def _timed(opened: OpenedTask, observed: Observation) -> Unlaunched | None:
     for timing in observed.timing:
-        if timing.baseline_launches and timing.candidate_launches == 0:
+        if timing.baseline_launches and timing.candidate_launches == 0 and not _own_kernels(observed, timing.workload):
             label = _label(opened, timing.workload)
             return Unlaunched(f"a timed call on {label} launched no Triton kernel, where yours does", certain=False)
     seen = observed.launches or any(timing.candidate_launches for timing in observed.timing)
-    if observed.timing and opened.baseline.launches and not seen:
+    if observed.timing and opened.baseline.launches and not seen and not _own_kernels(observed):
         return Unlaunched("it was timed, but no launch of a kernel was seen", certain=False)
     return None
+
+
+def _own_kernels(observed: Observation, workload: str = "") -> list[str]:
+    """Kernels on the device that Triton did not launch and no library of torch's is known to bring: an extension's."""
+    checks = [check for check in observed.checks if workload in ("", check.workload)]
+    names = {name for check in checks for name in check.device_kernels}
+    return sorted(name for name in names if not any(part in name for part in _OF_LIBRARIES))
 
 
 def _label(opened: OpenedTask, name: str) -> str:

@@ -109,6 +109,8 @@ class Check:
     idle_equal: bool | None = None
     """Whether the outputs are the same where launches do nothing, and the user's own kernel's. None: not looked at."""
     native_idle_equal: bool | None = None
+    device_kernels: tuple[str, ...] = ()
+    """Names of what ran on the device, where host code was not seen to launch a kernel of Triton's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +349,7 @@ def _check(data: Mapping[str, Any]) -> Check:
         before=_optional_int(data.get("before")),
         launches=_optional_int(data.get("launches")),
         native_launches=_optional_int(data.get("native_launches")),
+        device_kernels=tuple(str(name) for name in data.get("device_kernels", ())),
         host_operators=_operators(data.get("host_operators")),
         native_operators=_operators(data.get("native_operators")),
         reference_operators=_operators(data.get("reference_operators")),

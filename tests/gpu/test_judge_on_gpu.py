@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from evolve_core.judge.host.gpu.nvml import list_devices
-from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage
-from tests.gpu.candidates import CUDA_SOURCE, CUDA_TASK, SCREENED
+from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Trust
+from tests.gpu.candidates import CUDA_SOURCE, CUDA_TASK, EXTENSION, SCREENED
 from tests.gpu.judges import Judges, Texts
 from tests.gpu.variants import example, variants
 
@@ -82,6 +82,17 @@ def test_confirmation(judges: Judges, name: str, variant: str, speed: Speed) -> 
     assert verdict.interval is not None
     assert verdict.interval.low <= (verdict.ratio or 0) <= verdict.interval.high
     assert verdict.is_winner is (speed is Speed.FASTER)
+
+
+def test_an_extension_is_built_and_judged_by_its_host_code(judges: Judges, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The compiler takes a minute, in the sandbox and again in the bench.
+    monkeypatch.setattr("evolve_core.judge.session.SCREENING_DEADLINE_S", 300.0)
+    verdict = judges.judge("softmax", EXTENSION, Stage.SCREENING)
+    print(f"extension: {verdict.correctness}, {verdict.failure}, ratio {verdict.ratio}, {verdict.reason}")
+    assert verdict.correctness is Correctness.CORRECT
+    assert verdict.trust is Trust.HOST_CODE
+    assert verdict.ratio is not None
+    assert "an extension uses a tensor's memory" in dict(verdict.environment)["host code ran because"]
 
 
 def test_the_environment_names_device_and_toolchain(judges: Judges) -> None:

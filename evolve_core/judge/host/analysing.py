@@ -53,8 +53,10 @@ def compiled(
             observation["environment"]["no launch plan because"] = why_not
         # A CUDA kernel's launches are the task's own plan, whatever the source does.
         observation["traced"] = not task.text.is_cuda
-    elif result.error is not None and result.error.kind in ("needs-contents", "no-compiler"):
+    elif result.error is not None and result.error.kind in ("needs-contents", "needs-device", "no-compiler"):
         observation["environment"]["notes"] = [result.error.message]
+        if result.error.kind == "needs-device" and task.text.mode != "gpu":
+            observation["unplanned"] = result.error.message
     else:
         observation["failure"] = failure_of(result)
     remove_folder(folder)

@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -19,6 +18,7 @@ from . import kernelcalls as kernel
 from .errors import DEADLINE_REPORT, StepError, disk_full
 from .patience import Patience
 from .sandbox import Limits, apply_limits, confine, die_with_parent
+from .settling import settle_in
 from .steps import UNTRUSTED, find_step
 
 LONGEST_REPORTED_S = 3600.0
@@ -40,7 +40,8 @@ def run_step(message: dict[str, Any], limits: Limits, zygote: int, result_pipe: 
     # A segmentation fault then leaves the Python line that it happened on in the log.
     faulthandler.enable(file=2, all_threads=False)
     folder = str(message["folder"])
-    _settle_in(folder)
+    settle_in(Path(folder) / "tmp", Path(folder) / "built")
+    sys.dont_write_bytecode = True
     if limits.confined:
         confine(folder, limits)
     else:
@@ -80,17 +81,6 @@ def _redirect_streams(log_pipe: int) -> None:
     os.dup2(log_pipe, 2)
     os.close(null)
     os.close(log_pipe)
-
-
-def _settle_in(folder: str) -> None:
-    """Everything a library may want to write goes into the job's own folder, and the caches start empty."""
-    temporary = Path(folder) / "tmp"
-    temporary.mkdir(exist_ok=True)
-    os.environ["TMPDIR"] = str(temporary)
-    tempfile.tempdir = str(temporary)
-    os.environ["TRITON_CACHE_DIR"] = str(Path(folder) / "triton-cache")
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(temporary)
-    sys.dont_write_bytecode = True
 
 
 def _outcome(step: str, payload: dict[str, Any], folder: Path) -> dict[str, Any]:

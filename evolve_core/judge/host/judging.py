@@ -184,7 +184,7 @@ class Judge:
         if task.text.mode == "gpu":
             return judge_on_gpu(self, task, source, stage, deadline, cancel)
         observation = compiled(self, task, source, cancel, own=False, deadline=deadline)
-        if observation["failure"] or task.text.is_cuda:
+        if observation["failure"] or observation["unplanned"] or task.text.is_cuda:
             return observation
         checked = task.checked
         if stage == "confirmation":

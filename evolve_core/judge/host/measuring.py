@@ -93,7 +93,10 @@ def judge_on_gpu(
 
 def _plans(judge: Judge, task: OpenTask, observation: dict[str, Any]) -> Plans:
     wanted = [one["id"] for one in [*task.drawn, *task.timed]]
-    return complete(observation["plans"], wanted, judge.binaries.at_hand())
+    at_hand, notes = judge.binaries.at_hand(), observation["environment"]["notes"]
+    if notes and not observation["plans"]:
+        return complete({}, wanted, at_hand, unfollowed=notes[0])
+    return complete(observation["plans"], wanted, at_hand)
 
 
 def _failed(observation: dict[str, Any]) -> bool:

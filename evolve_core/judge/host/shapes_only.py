@@ -41,6 +41,14 @@ def lacks_cuda(error: BaseException) -> bool:
     return any(words in str(error) for words in _REFUSALS)
 
 
+_READ_BY_EXTENSION = ("its data is not allocated yet", "Cannot access data pointer of Tensor")
+
+
+def lacks_contents(error: BaseException) -> bool:
+    """Whether it was raised because compiled code, an extension's, asked a tensor without contents for its memory."""
+    return any(words in str(error) for words in _READ_BY_EXTENSION)
+
+
 _MANY = 4096
 """Iterating over more elements than this means reading them; FakeTensorMode would take minutes to pretend."""
 

@@ -17,14 +17,21 @@ class Plans:
     why_not: str = "it was not followed"
 
 
-def complete(traced: dict[str, Any], wanted: Iterable[str], binaries: set[str]) -> Plans:
-    """Plans out of what the compile step said of each workload. ``binaries`` are the kernels that are at hand."""
+def complete(
+    traced: dict[str, Any],
+    wanted: Iterable[str],
+    binaries: set[str],
+    unfollowed: str = "it could not be followed without a GPU",
+) -> Plans:
+    """Plans out of what the compile step said of each workload. ``binaries`` are the kernels that are at hand;
+    ``unfollowed``: why it said nothing, where it did not.
+    """
     found: dict[str, Any] = {}
     for workload in wanted:
         said = traced.get(workload, {})
         plan = said.get("plan")
         if plan is None:
-            return Plans(why_not=str(said.get("why_not") or "it could not be followed without a GPU"))
+            return Plans(why_not=str(said.get("why_not") or unfollowed))
         if plan["untimed"]:
             return Plans(why_not=f"its configuration is found by timing: {plan['untimed'][0]}")
         if binaries_of({workload: said}) - binaries:

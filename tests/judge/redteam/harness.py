@@ -121,7 +121,7 @@ COMPILER_CACHE = looting(
     "import os, pathlib\n"
     "own = pathlib.Path(os.environ.get('TRITON_CACHE_DIR') or '.').resolve()\n"
     "homes = [pathlib.Path.home() / '.triton', pathlib.Path.home() / '.cache', pathlib.Path(triton.__file__).parent]\n"
-    "places = [*homes, *own.parents[1].glob('*/triton-cache')]\n"
+    "places = [*homes, *own.parents[1].glob('*/built')]\n"
     "for place in places:\n"
     "    if place.resolve() != own and place.is_dir():\n"
     "        try: (place / '.redteam').touch(); (place / '.redteam').unlink(); loot = True\n"

@@ -44,6 +44,7 @@ def test_names_of_a_candidate_are_not_the_tasks(suite: Suite) -> None:
         SCALE.source, ("import torch\n", "import torch\nN = 16\n"), ("    n = x.numel()\n", "    n = N\n")
     )
     observed = suite.bench.judge(opened, first_16)
+    assert observed.failure is None, observed.failure
     sizes = {output.n for seen in observed.checks for output in seen.outputs}
     assert 2048 in sizes and 16 not in sizes
     assert isinstance(judge_checks(observed.checks), Rejected) or observed.checks[-1].outcome is not Outcome.COMPARED

@@ -19,7 +19,11 @@ SEEN_IN_TRACE: dict[str, Any] = {"traced": True, "launches": (LAUNCH,)}
 NEEDS_CONTENTS: dict[str, Any] = {"notes": ("the host code reads the contents of a tensor",)}
 
 
-def right(**counts: int) -> Check:
+EXTENSION = ("softmax_rows(float const*, float*, int)", "Memset (Device)")
+LIBRARY = ("void at::native::vectorized_elementwise_kernel<4, float>", "sm90_xmma_gemm_f32f32", "Memcpy DtoD")
+
+
+def right(**counts: Any) -> Check:
     flags = dict.fromkeys(("type_ok", "dtype_ok", "shape_ok", "stride_ok", "nonfinite_ok", "exact"), True)
     output = OutputCheck(name="out", aliases_input=False, n=64, max_error=0.0, native_max=0.1, **flags)
     return replace(Check("w0", 7, "nan", Outcome.COMPARED, "", (), (output,), ()), **counts)
@@ -54,6 +58,16 @@ def verdict(task: OpenedTask, observed: Observation) -> Any:
         (SEEN_IN_TRACE, {**SEEN_IN_TRACE, "timing": timed(baseline_launches=1, candidate_launches=2)}),
         (SEEN_IN_TRACE, {**NEEDS_CONTENTS, "timing": timed(baseline_launches=1, candidate_launches=1)}),
         (NEEDS_CONTENTS, {**NEEDS_CONTENTS, "timing": timed(baseline_launches=1, candidate_launches=1)}),
+        # An extension's kernels are not launched by Triton.
+        (
+            SEEN_IN_TRACE,
+            {
+                **NEEDS_CONTENTS,
+                "checks": (right(device_kernels=EXTENSION),),
+                "timing": timed(baseline_launches=1, candidate_launches=0),
+            },
+        ),
+        (SEEN_IN_TRACE, {**NEEDS_CONTENTS, "checks": (right(device_kernels=EXTENSION),), "timing": timed()}),
         # A CUDA kernel is not launched by Triton, nor a baseline that is no kernel at all.
         (SEEN_IN_TRACE, {**SEEN_IN_TRACE, "timing": timed(baseline_launches=0, candidate_launches=0)}),
     ],
@@ -70,6 +84,15 @@ def test_a_candidate_that_launches_wins(baseline: dict[str, Any], candidate: dic
         (SEEN_IN_TRACE, {**NEEDS_CONTENTS, "timing": timed()}),
         (SEEN_IN_TRACE, {**NEEDS_CONTENTS, "timing": timed(baseline_launches=1, candidate_launches=0)}),
         (NEEDS_CONTENTS, {**NEEDS_CONTENTS, "timing": timed(baseline_launches=1, candidate_launches=0)}),
+        # What ran on the device is the library's.
+        (
+            SEEN_IN_TRACE,
+            {
+                **NEEDS_CONTENTS,
+                "checks": (right(device_kernels=LIBRARY),),
+                "timing": timed(baseline_launches=1, candidate_launches=0),
+            },
+        ),
         # It launched while it was traced, and not while it was timed.
         (SEEN_IN_TRACE, {**SEEN_IN_TRACE, "timing": timed(baseline_launches=1, candidate_launches=0)}),
         (SEEN_IN_TRACE, {**SEEN_IN_TRACE, "checks": (right(launches=0, native_launches=1),)}),

@@ -19,6 +19,7 @@ import torch
 from ..copies import clone_inputs
 from ..operators import RecordedOperators
 from .clock import Stopwatch
+from .devicekernels import device_kernels
 from .inputs import PLAIN, unpack_values
 from .launches import LaunchCount, idle
 from .planned import PlannedRunner
@@ -113,6 +114,11 @@ class Bench:
         wait_for_device()
         said = {"operators": operators, "launches": self._launched(which, before)}
         return {**self._export(inputs, outputs, with_inputs=True), **said}
+
+    def do_name(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The names of what one untimed call runs on the device; not of a plan, which says so itself."""
+        self._take(request)
+        return {"kernels": device_kernels(self._call(request["which"]))}
 
     def do_warm(self, request: dict[str, Any]) -> dict[str, Any]:
         """Both kernels, compiled and autotuned, clocks up; says how long the host takes to queue the slower of the

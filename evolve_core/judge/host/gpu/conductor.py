@@ -22,6 +22,7 @@ from ..loading import raised_at
 from .answers import Answers, counted
 from .cases import Case, Cases
 from .channel import Channel
+from .devicekernels import names_in
 from .ghost import idle_equal, own_idle_equal
 from .inputs import describe, pack
 from .job import GpuJob, Named
@@ -171,8 +172,20 @@ class Conductor:
             said = {"host_operators": counted(answer.get("operators")), **case.operators}
             self._checks.append({**compared, **said, "poison": poison, "inputs_changed": changed, "timed": False})
         self._checks[-1]["poison_equal"] = self._poison_equal(results, case)
+        if self._job.device == "cuda" and workload in self._job.timed and self._launched_nothing(answer):
+            self._checks[-1]["device_kernels"] = self._device_kernels(case)
         for distribution in VARIED:
             self._check_varied(workload, distribution)
+
+    def _launched_nothing(self, answer: dict[str, Any]) -> bool:
+        """Whether host code ran, and launched nothing that Triton knows of."""
+        return not self._job.is_planned and not answer.get("launches")
+
+    def _device_kernels(self, case: Case) -> list[str]:
+        """Asked only where no launch of Triton's was seen: tracing the device takes a second the first time."""
+        with self._phases.phase(Phase.WAIT):
+            answer = self._link.ask({"do": "name", "which": "candidate", **pack(case.inputs, self._to)})
+        return names_in(answer.get("kernels"))
 
     def _check_varied(self, workload: str, distribution: str) -> None:
         """The same workload with other values, where reference() and the user's own kernel stand them."""

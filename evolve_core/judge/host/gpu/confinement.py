@@ -8,7 +8,6 @@ does not. The conductor runs the user's own code and stays as free as that.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,11 +17,10 @@ from pathlib import Path
 from .. import kernelcalls as kernel
 from .. import landlock, seccomp
 from ..sandbox import DEVICES
+from ..settling import settle_in
 
 _DEVICE_FILES = ("/dev/nvidia*", "/dev/nvhost*", "/dev/nvmap", "/dev/nvgpu", "/dev/dxg")
 """What a CUDA driver opens for writing: of a discrete GPU, of a Jetson, of WSL."""
-
-_PLACES = ("TMPDIR", "TORCHINDUCTOR_CACHE_DIR", "TORCH_EXTENSIONS_DIR", "PYTORCH_KERNEL_CACHE_PATH", "CUDA_CACHE_PATH")
 
 
 class Layer(StrEnum):
@@ -64,19 +62,8 @@ def own_folder(spool: Path) -> Path:
 
 def confine(confinement: Confinement, layers: Collection[Layer] = tuple(Layer)) -> tuple[Layer, ...]:
     """Put on ``layers``; returns those that this system has. Only in a process with one thread: others go free."""
-    settle_in(confinement)
+    settle_in(confinement.own / "tmp", confinement.cache)
     return tuple(layer for layer in Layer if layer in layers and _put_on(layer, confinement, layers))
-
-
-def settle_in(confinement: Confinement) -> None:
-    """Point everything that libraries write at folders where the process may write."""
-    temporary = confinement.own / "tmp"
-    for folder in (temporary, confinement.cache):
-        folder.mkdir(parents=True, exist_ok=True)
-    os.environ["TRITON_CACHE_DIR"] = str(confinement.cache)
-    for name in _PLACES:
-        os.environ[name] = str(temporary)
-    tempfile.tempdir = str(temporary)
 
 
 def _put_on(layer: Layer, confinement: Confinement, layers: Collection[Layer]) -> bool:
