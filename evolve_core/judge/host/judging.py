@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from .checking import check_own
 from .checks import is_settled
 from .complaints import blamed_on_placeholders, nothing_to_check, task_failed
 from .errors import NO_ENTRY, StepError, log
+from .finalists import interpretable
 from .kinds import Kind
 from .measuring import judge_on_gpu, open_on_gpu
 from .opened import OpenTask, TaskText, task_of
@@ -120,6 +122,9 @@ class Judge:
             task.drawn = described["checked"]
             observation = open_on_gpu(self, task, cancel)
             task.teeth = self._tried_without_kernel(task, cancel)
+            if not (text.is_cuda or task.plans.why_not):
+                small = partial(self._described_small, task, cancel)
+                task.checked = interpretable(self, task, small, deadline, cancel)
             return task, observation
         if text.is_cuda:
             observation = compiled(self, task, text.source, cancel, own=True)
@@ -147,10 +152,14 @@ class Judge:
         if not task.has_reference:
             return nothing_seen("your kernel does not run on this CPU, and no reference() could stand in for it")
         try:
-            return try_stand_in(self, task, self._describe(task, cancel, small=True)["checked"], cancel).outcome()
+            return try_stand_in(self, task, self._described_small(task, cancel), cancel).outcome()
         except StepError as error:
             cancel.check()
             return nothing_seen(error.message)
+
+    def _described_small(self, task: OpenTask, cancel: Cancel) -> list[dict[str, Any]]:
+        small: list[dict[str, Any]] = self._describe(task, cancel, small=True)["checked"]
+        return small
 
     def _describe(self, task: OpenTask, cancel: Cancel, *, small: bool | None = None) -> dict[str, Any]:
         """``small``: workloads that a CPU can check; None: as this task is judged."""

@@ -15,6 +15,7 @@ from .analysing import compiled
 from .complaints import none_left, own_failed
 from .devices import find_devices
 from .errors import StepError, log
+from .finalists import interpreted_findings
 from .lost import refuse_lost_device
 from .opened import OpenTask
 from .outcomes import compare_failure, failure_of
@@ -86,6 +87,8 @@ def judge_on_gpu(
         if not observation["failure"]:
             plans = _plans(judge, task, observation)
             _merge(observation, _measure(judge, task, source, plans, stage, deadline, cancel))
+            if stage == "confirmation" and not (observation["failure"] or plans.why_not):
+                observation["checks"].extend(interpreted_findings(judge, task, source, deadline, cancel))
     finally:
         judge.binaries.release(binaries_of(observation["plans"]))
     return observation
