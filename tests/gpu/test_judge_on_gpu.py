@@ -92,7 +92,7 @@ def test_an_extension_is_built_and_judged_by_its_host_code(judges: Judges, monke
     assert verdict.correctness is Correctness.CORRECT
     assert verdict.trust is Trust.HOST_CODE
     assert verdict.ratio is not None
-    assert "an extension uses a tensor's memory" in dict(verdict.environment)["host code ran because"]
+    assert "an extension uses the device or a tensor's memory" in dict(verdict.environment)["host code ran because"]
 
 
 def test_the_environment_names_device_and_toolchain(judges: Judges) -> None:

@@ -30,7 +30,7 @@ from .facts import kernel_facts
 from .kernelsteps import digest
 from .loading import entry_of, line_in, load_source
 from .planrules import MAX_GRID
-from .shapes_only import NEEDS_CONTENTS, ShapesOnGpu, ShapesOnly, lacks_contents, lacks_cuda
+from .shapes_only import NEEDS_CONTENTS, ShapesOnGpu, ShapesOnly, lacks_cuda, needs_device
 from .stub_driver import install_stub_driver, pretended_cuda
 from .tracing import PlanTrace
 
@@ -247,8 +247,10 @@ def _failure(error: BaseException, by_compiler: bool, copy: Path, original: Path
     if lacks_cuda(error):
         message = f"{where}the entry cannot be followed past here without a GPU: its launches are unknown"
         return StepError("needs-contents", message, str(original), line)
-    if lacks_contents(error):
-        message = f"{where}an extension uses a tensor's memory here, so that only a GPU can tell what it does"
+    if needs_device(error):
+        message = (
+            f"{where}an extension uses the device or a tensor's memory here, so that only a GPU can tell what it does"
+        )
         return StepError("needs-device", message, str(original), line)
     kind = "compile-error" if by_compiler else "crash"
     return StepError(kind, f"{where}{name}: {str(error)[-2000:]} (on {label})", str(original), line)

@@ -41,12 +41,18 @@ def lacks_cuda(error: BaseException) -> bool:
     return any(words in str(error) for words in _REFUSALS)
 
 
-_READ_BY_EXTENSION = ("its data is not allocated yet", "Cannot access data pointer of Tensor")
+_NEED_DEVICE = (
+    "its data is not allocated yet",
+    "Cannot access data pointer of Tensor",
+    "no CUDA-capable device is detected",
+)
 
 
-def lacks_contents(error: BaseException) -> bool:
-    """Whether it was raised because compiled code, an extension's, asked a tensor without contents for its memory."""
-    return any(words in str(error) for words in _READ_BY_EXTENSION)
+def needs_device(error: BaseException) -> bool:
+    """Whether it was raised because compiled code, an extension's, asked a tensor without contents for its memory, or
+    CUDA itself for a stream.
+    """
+    return any(words in str(error) for words in _NEED_DEVICE)
 
 
 _MANY = 4096

@@ -43,4 +43,4 @@ def test_an_extension_is_built_and_waits_for_a_gpu(bench: Bench, doubling: Opene
     verdict = compose(doubling, observed, target="sm_90", stage=Stage.SCREENING)
     assert verdict.correctness is Correctness.UNVERIFIED
     line = BUILT.count("\n", 0, BUILT.index("return _built")) + 1
-    assert f"line {line}: an extension uses a tensor's memory here" in verdict.reason
+    assert f"line {line}: an extension uses the device or a tensor's memory here" in verdict.reason
