@@ -205,6 +205,8 @@ def _measured(opened: OpenedTask, observed: Observation, stage: Stage, finalists
             empty_ns=timing.empty_ns,
             baseline_call_ns=timing.baseline_call_ns,
             candidate_call_ns=timing.candidate_call_ns,
+            baseline_warm_ns=timing.baseline_warm_ns,
+            candidate_warm_ns=timing.candidate_warm_ns,
         )
         for timing in observed.timing
     ]

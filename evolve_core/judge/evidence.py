@@ -31,6 +31,10 @@ class BadEvidence(KernelEvolveError):
     """The file is no evidence of ours, or was changed after it was written."""
 
 
+Warm = Mapping[str, tuple[float, Interval | None]]
+"""By workload timed on a warm L2 cache: the ratio there and its interval."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What a record says was found: the part of its verdict that a replay is compared with."""
@@ -42,6 +46,7 @@ class Claim:
     reason: str
     ratio: float | None
     interval: Interval | None
+    warm: Warm
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +151,18 @@ def unsupported(record: Record) -> str:
         return f"it claims {in_words(claim)}, but its own observations say {in_words(found)}"
     if found.ratio != claim.ratio or found.interval != claim.interval:
         return f"it claims a ratio of {claim.ratio}, but its own samples give {found.ratio}"
+    if _warm(found) != claim.warm:
+        return "the ratios on a warm L2 cache that it claims are not those that its own samples give"
     return ""
 
 
 def in_words(verdict: Verdict | Claim) -> str:
     """ "correct, faster", "wrong, unmeasured, cheating"."""
     return ", ".join(str(word) for word in (verdict.correctness, verdict.speed, verdict.failure) if word)
+
+
+def _warm(verdict: Verdict) -> Warm:
+    return {one.workload: (one.warm_ratio, one.warm_interval) for one in verdict.workloads if one.warm_ratio}
 
 
 def _record(data: Mapping[str, Any]) -> Record:
@@ -210,7 +221,6 @@ def _file_name(given: Any) -> Path:
 
 
 def _claim(verdict: Mapping[str, Any]) -> Claim:
-    interval = verdict["interval"]
     return Claim(
         correctness=Correctness(verdict["correctness"]),
         speed=Speed(verdict["speed"]),
@@ -218,8 +228,18 @@ def _claim(verdict: Mapping[str, Any]) -> Claim:
         stage=Stage(verdict["stage"]),
         reason=str(verdict["reason"]),
         ratio=None if verdict["ratio"] is None else float(verdict["ratio"]),
-        interval=Interval(float(interval["low"]), float(interval["high"])) if interval else None,
+        interval=_interval(verdict["interval"]),
+        # Records from before there was a warm series have neither.
+        warm={
+            str(one["workload"]): (float(one["warm_ratio"]), _interval(one["warm_interval"]))
+            for one in verdict["workloads"]
+            if one.get("warm_ratio")
+        },
     )
+
+
+def _interval(record: Mapping[str, Any] | None) -> Interval | None:
+    return Interval(float(record["low"]), float(record["high"])) if record else None
 
 
 def _text(name: str, text: str) -> Mapping[str, str]:

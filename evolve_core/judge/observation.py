@@ -142,6 +142,9 @@ class Timing:
     baseline_call_ns: tuple[float, ...] = ()
     """A few whole calls, device idle to device idle."""
     candidate_call_ns: tuple[float, ...] = ()
+    baseline_warm_ns: tuple[float, ...] = ()
+    """Pairs like those above, of calls whose inputs had just been read into the L2 cache; none in screening."""
+    candidate_warm_ns: tuple[float, ...] = ()
     baseline_launches: int | None = None
     """The fewest launches of Triton kernels in one timed call; None: not counted."""
     candidate_launches: int | None = None
@@ -323,6 +326,8 @@ def parse_timing(data: Mapping[str, Any]) -> Timing:
         empty_ns=float(data.get("empty_ns") or 0.0),
         baseline_call_ns=tuple(float(ns) for ns in data.get("baseline_call_ns", ())),
         candidate_call_ns=tuple(float(ns) for ns in data.get("candidate_call_ns", ())),
+        baseline_warm_ns=tuple(float(ns) for ns in data.get("baseline_warm_ns", ())),
+        candidate_warm_ns=tuple(float(ns) for ns in data.get("candidate_warm_ns", ())),
         baseline_launches=_optional_int(data.get("baseline_launches")),
         candidate_launches=_optional_int(data.get("candidate_launches")),
         least_dram_bytes=int(least.get("dram_bytes", 0)),

@@ -60,6 +60,8 @@ class WorkloadVerdict:
 
     ``estimated`` says which kind of number the times and the ratio are. ``*_us`` are device time between two events,
     ``*_call_us`` whole calls, device idle to device idle; of a plan without the host code that it stands for.
+    ``*_us`` are on a cold L2 cache; ``*_warm_us`` with the call's inputs in it, and ``warm_ratio`` with its interval is
+    theirs. No claim rests on these.
     ``max_error`` and ``native_error`` are maximum absolute errors against the oracle.
     """
 
@@ -76,6 +78,10 @@ class WorkloadVerdict:
     note: str = ""
     baseline_call_us: float | None = None
     candidate_call_us: float | None = None
+    baseline_warm_us: float | None = None
+    candidate_warm_us: float | None = None
+    warm_ratio: float | None = None
+    warm_interval: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)

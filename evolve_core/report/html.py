@@ -37,6 +37,7 @@ def _environment() -> Environment:
     environment.filters["duration"] = wording.duration_words
     environment.filters["microseconds"] = wording.microseconds_words
     environment.filters["call"] = wording.call_words
+    environment.filters["warm"] = wording.warm_words
     environment.filters["ratio"] = wording.ratio_words
     environment.filters["verdict"] = wording.verdict_words
     environment.filters["standing"] = lambda candidate: wording.standing(candidate.verdict)
@@ -73,6 +74,7 @@ def _context(run: RunRecord, candidates: tuple[CandidateRecord, ...], base: str)
         "best_name": view.best_name(run),
         "timed": view.timed_rows(verdict),
         "with_calls": wording.has_calls(verdict),
+        "with_warm": wording.has_warm(verdict),
         "checked": view.checked(verdict),
         "baselines": verdict.baselines if verdict else (),
         "workloads_estimated": bool(verdict and any(w.estimated for w in verdict.workloads)),

@@ -74,13 +74,14 @@ def _heading(run: RunRecord, best: CandidateRecord | None) -> Panel:
 def _workloads(verdict: Verdict, best_name: str) -> Table:
     kind = ", estimated" if any(w.estimated for w in verdict.workloads) else ""
     table = _table("per workload", "workload", f"yours{kind}", f"{best_name}{kind}", "ratio")
-    calls = wording.has_calls(verdict)
-    if calls:
-        _add_column(table, "whole call")
+    more = [("inputs in L2", wording.warm_words)] if wording.has_warm(verdict) else []
+    more += [("whole call", wording.call_words)] if wording.has_calls(verdict) else []
+    for name, _ in more:
+        _add_column(table, name)
     for row in view.timed_rows(verdict):
         times = (wording.microseconds_words(t) for t in (row.workload.baseline_us, row.workload.candidate_us))
         cells = [row.workload.label or row.workload.workload, *times, row.ratio]
-        table.add_row(*(Text(cell) for cell in [*cells, *([wording.call_words(row.workload)] if calls else [])]))
+        table.add_row(*(Text(cell) for cell in [*cells, *(words(row.workload) for _, words in more)]))
     if checked := view.checked(verdict):
         worst = max(checked, key=lambda w: (w.max_error or 0.0) / (w.native_error or 1e-30))
         errors = f"at worst an error of {worst.max_error:.3g} where yours has {worst.native_error or 0.0:.3g}"

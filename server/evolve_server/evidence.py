@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from evolve_core.journal.model import CandidateRecord
-    from evolve_core.judge.verdict import Verdict, WorkloadVerdict
+    from evolve_core.judge.verdict import Interval, Verdict, WorkloadVerdict
     from evolve_server.view import KernelSuggestion, KernelView, RunView
 
 TOO_MANY_WORKLOADS = 12
+_WARM = " ratio, inputs in L2 |"
 
 
 def about(view: KernelView, workspace: Path) -> str:
@@ -107,19 +108,25 @@ def _table(verdict: Verdict) -> str:
     estimated = any(row.estimated for row in verdict.workloads)
     time = "µs (estimated)" if estimated else "µs"
     ratio = "ratio (estimated)" if all(row.estimated for row in verdict.workloads) else "ratio"
-    head = f"| workload | before, {time} | after, {time} | {ratio} | max error (yours) |\n|---|--:|--:|--:|--:|"
+    warm = any(row.warm_ratio is not None for row in rows)
+    head = f"| workload | before, {time} | after, {time} | {ratio} |{_WARM if warm else ''} max error (yours) |"
+    line = f"|---|--:|--:|--:|{'--:|' if warm else ''}--:|"
     left = len(verdict.workloads) - len(rows)
     more = f"\n\n… and {left} more workloads in the report." if left else ""
-    return "\n".join([head, *map(_row, rows)]) + more
+    return "\n".join([head, line, *(_row(row, warm) for row in rows)]) + more
 
 
-def _row(row: WorkloadVerdict) -> str:
-    spread = f" [{interval(row.interval)}]" if row.interval is not None else ""
-    ratio = f"{row.ratio:.2f}×{spread}{' (estimated)' if row.estimated else ''}" if row.ratio is not None else "–"
+def _row(row: WorkloadVerdict, warm: bool) -> str:
+    ratio = _ratio(row.ratio, row.interval) + (" (estimated)" if row.estimated and row.ratio is not None else "")
+    in_l2 = f" {_ratio(row.warm_ratio, row.warm_interval)} |" if warm else ""
     error = f"{_error(row.max_error)} ({_error(row.native_error)})"
     # As code: to Markdown, what stands in the brackets of a shape would be a link.
     label = _cell(row.label or row.workload).replace("`", "'")
-    return f"| `{label}` | {_us(row.baseline_us)} | {_us(row.candidate_us)} | {ratio} | {error} |"
+    return f"| `{label}` | {_us(row.baseline_us)} | {_us(row.candidate_us)} | {ratio} |{in_l2} {error} |"
+
+
+def _ratio(ratio: float | None, spread: Interval | None) -> str:
+    return "–" if ratio is None else f"{ratio:.2f}×" + (f" [{interval(spread)}]" if spread is not None else "")
 
 
 def _us(value: float | None) -> str:

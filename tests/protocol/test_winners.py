@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from inline_snapshot import snapshot
 from journals import ESTIMATED, MEASURED, Winner, ended_run, faster, faster_launch, spec
 from lsp_client import NEOVIM, PLAIN, VSCODE, Lsp, ResponseError
 
+from evolve_core.judge.verdict import Interval
 from evolve_core.source.edit import apply_edits
 from evolve_core.source.model import TextEdit
 
@@ -266,8 +268,27 @@ async def test_a_measured_hover_has_intervals_and_no_estimate(serve: Serve, work
     text = await client.hover(uri, KERNEL_LINE)
     assert "95 % interval 1.33–1.43×" in text
     assert "1.38× [1.30–1.40×]" in text
-    assert "estimated" not in text
+    assert "estimated" not in text and "inputs in L2" not in text
     assert "Beside the kernel that the run began with: eager: 1.30× slower than your kernel (1.28–1.32)\n" in text
+
+
+async def test_a_hover_tells_how_it_is_on_a_warm_cache(serve: Serve, workspace: Path, source: Path) -> None:
+    first, second = MEASURED.workloads
+    warm = replace(first, warm_ratio=1.52, warm_interval=Interval(1.5, 1.55))
+    verdict = replace(MEASURED, workloads=(warm, second))
+    ended_run(workspace, spec(source), winner=Winner(faster(source.read_text()), verdict))
+    client = await serve(VSCODE)
+    uri = client.open(source)
+    await client.until_title(uri, lambda t: "apply…" in t)
+    _, table = (await client.hover(uri, KERNEL_LINE)).split("| workload |")
+    assert table.splitlines()[:4] == snapshot(
+        [
+            " before, µs | after, µs | ratio | ratio, inputs in L2 | max error (yours) |",
+            "|---|--:|--:|--:|--:|--:|",
+            "| `x=float32[4096,1024]` | 21.4 | 15.5 | 1.38× [1.30–1.40×] | 1.52× [1.50–1.55×] | 2.4e-07 (1.8e-07) |",
+            "| `x=float32[8192,781]` | 33.0 | 30.0 | 1.10× [1.30–1.40×] | – | 2.4e-07 (1.8e-07) |",
+        ]
+    )
 
 
 async def test_a_plain_client_is_served_too(serve: Serve, workspace: Path, source: Path) -> None:

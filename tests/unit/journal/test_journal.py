@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -10,11 +11,13 @@ import subprocess
 import sys
 import textwrap
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from evolve_core.errors import JournalError, JournalFull, JournalTooNew, RunError
+from evolve_core.journal.codec import decode, encode
 from evolve_core.journal.control import request_control
 from evolve_core.journal.lock import is_runner_alive, runner_lock
 from evolve_core.journal.model import Control, RunSpec, RunState
@@ -301,3 +304,12 @@ def test_an_open_journal_that_a_newer_version_has_changed(tmp_path: Path) -> Non
         for _ in range(2):
             with pytest.raises(JournalTooNew):
                 reader.changed()
+
+
+def test_a_verdict_of_a_version_that_knew_less_or_more_can_be_read() -> None:
+    row = WorkloadVerdict("w0", "x[64]", ratio=1.2, warm_ratio=1.4, warm_interval=Interval(1.3, 1.5))
+    written = json.loads(encode(row))
+    assert decode(json.dumps({**written, "of_a_later_version": [1]}), WorkloadVerdict) == row
+    for name in ("warm_ratio", "warm_interval", "baseline_warm_us", "candidate_warm_us"):
+        del written[name]
+    assert decode(json.dumps(written), WorkloadVerdict) == replace(row, warm_ratio=None, warm_interval=None)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from evolve_core.judge.host.gpu import cuda_compiler, hold
+from evolve_core.judge.host.gpu import clock_kernels, cuda_compiler
+from evolve_core.judge.host.gpu.clock_kernels import kept_kernels
 from evolve_core.judge.host.gpu.cuda_compiler import CudaCompileError, CudaCompilerMissing, compile_cubin
-from evolve_core.judge.host.gpu.hold import kept_hold
 
 SAXPY = (Path(__file__).parents[3] / "examples" / "saxpy.cu").read_text()
 
@@ -57,17 +57,17 @@ def test_where_there_is_no_compiler_it_says_what_to_install(monkeypatch: pytest.
         compile_cubin(SAXPY, "saxpy.cu", "sm_90")
 
 
-def test_the_kernel_that_holds_the_device_is_compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_kernels_of_the_clock_are_compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     devices = [{"uuid": "GPU-a", "capability": "9.0"}, {"uuid": "GPU-b", "capability": "8.0"}]
-    monkeypatch.setattr(hold, "list_devices", lambda: devices)
-    first = kept_hold(tmp_path / "kept", "GPU-a")
-    assert first is not None and b"hold" in first
-    assert kept_hold(tmp_path / "kept", "GPU-b") not in (None, first)
+    monkeypatch.setattr(clock_kernels, "list_devices", lambda: devices)
+    first = kept_kernels(tmp_path / "kept", "GPU-a")
+    assert first is not None and b"hold" in first and b"touch" in first
+    assert kept_kernels(tmp_path / "kept", "GPU-b") not in (None, first)
 
     def none_left(*unused: object) -> None:
         raise CudaCompilerMissing
 
-    monkeypatch.setattr(hold, "compile_cubin", none_left)
-    assert kept_hold(tmp_path / "kept", "GPU-a") == first
-    assert kept_hold(tmp_path / "elsewhere", "GPU-a") is None
-    assert kept_hold(tmp_path / "kept", "GPU-c") is None
+    monkeypatch.setattr(clock_kernels, "compile_cubin", none_left)
+    assert kept_kernels(tmp_path / "kept", "GPU-a") == first
+    assert kept_kernels(tmp_path / "elsewhere", "GPU-a") is None
+    assert kept_kernels(tmp_path / "kept", "GPU-c") is None

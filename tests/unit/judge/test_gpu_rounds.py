@@ -7,7 +7,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,7 @@ class HostClock:
         pass
 
     def describe(self) -> dict[str, Any]:
-        return {"device": "none", "multiprocessors": 1, "l2_bytes": 1, "hold": "none"}
+        return {"device": "none", "multiprocessors": 1, "l2_bytes": 1, "hold": "sleep"}
 
     def peak_bytes(self) -> int:
         return 0
@@ -44,7 +44,7 @@ class HostClock:
     def expect(self, host_ns: float) -> None:
         pass
 
-    def sample(self, call: Any) -> tuple[Sample, Any]:
+    def sample(self, call: Any, warm: Iterable[Any] = ()) -> tuple[Sample, Any]:
         started = time.perf_counter_ns()
         result = call()
         return Sample(float(time.perf_counter_ns() - started + 1), 1, 0, True), result

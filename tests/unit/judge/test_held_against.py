@@ -74,6 +74,38 @@ def test_the_record_leads_to_the_same_verdict(tmp_path: Path) -> None:
         read_evidence(file)
 
 
+def test_what_was_seen_on_a_warm_cache_is_in_the_record_and_recomputed_from_it(tmp_path: Path) -> None:
+    file = tmp_path / "evidence.json"
+    warm = [{"baseline_warm_ns": (80e3,) * 15, "candidate_warm_ns": (40e3 + step,) * 15} for step in range(5)]
+    rows = [replace(one, **more) for one, more in zip(timed(), warm, strict=True)]
+    task, observed = replace(with_work(), baseline=sent(with_work().baseline)), sent(replace(candidate(), timing=rows))
+    found = verdict(task, observed, KNOWN)
+    (row, *_) = found.workloads
+    assert row.warm_ratio == pytest.approx(2.0, rel=1e-3) and row.warm_interval is not None
+    data = evidence(task, observed, found, "c1", "", "sm_90", 1, Teeth(), KNOWN)
+    assert data["judged"]["observation"]["timing"][4]["candidate_warm_ns"] == [40004.0] * 15
+
+    def problem_of(record: dict[str, Any]) -> str:
+        file.write_text(json.dumps(record))
+        return unsupported(read_evidence(file))
+
+    assert problem_of(data) == ""
+    data["verdict"]["workloads"][0]["warm_ratio"] = 2.5
+    assert "a warm L2 cache" in problem_of(data)
+
+
+def test_a_record_from_before_there_were_warm_pairs_is_still_one(tmp_path: Path) -> None:
+    file = tmp_path / "evidence.json"
+    task, observed = replace(with_work(), baseline=sent(with_work().baseline)), sent(candidate())
+    data = evidence(task, observed, verdict(task, observed, KNOWN), "c1", "", "sm_90", 1, Teeth(), KNOWN)
+    data = json.loads(json.dumps(data))
+    for row in (*data["judged"]["observation"]["timing"], *data["verdict"]["workloads"]):
+        for name in [name for name in row if "warm" in name]:
+            del row[name]
+    file.write_text(json.dumps(data))
+    assert unsupported(read_evidence(file)) == ""
+
+
 def sent(observed: Observation) -> Observation:
     """The same as the host would send it: evidence keeps the raw answer."""
     (check,) = [right()]

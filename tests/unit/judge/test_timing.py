@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -127,6 +128,60 @@ def test_delta_is_what_the_machine_does_to_a_kernel_against_itself() -> None:
     assert null_delta([]) == SMALLEST_DELTA
     assert null_delta([0.0001, -0.0002]) == SMALLEST_DELTA
     assert null_delta([0.001] * 38 + [-0.02] * 2) == pytest.approx(math.expm1(0.02), rel=0.05)
+
+
+def warmed(found: list[Samples], ratio: float, us: float = 80.0, **more: float) -> list[Samples]:
+    """The same with 15 pairs on a warm cache in each process, of ``us`` microseconds for the user's own kernel."""
+    return [
+        replace(one, baseline_warm_ns=(us * 1e3,) * 15, candidate_warm_ns=(us * 1e3 / ratio,) * 15, **more)
+        for one in found
+    ]
+
+
+def test_times_on_a_warm_cache_are_told_and_decide_nothing() -> None:
+    cold = samples({"w0": 1.5, "w1": 1.0})
+    without, found = confirmed(cold), confirmed(warmed(cold, 0.5))
+    for row, plain in zip(found.workloads, without.workloads, strict=True):
+        assert (row.warm_ratio, row.baseline_warm_us, row.candidate_warm_us) == pytest.approx((0.5, 80.0, 160.0))
+        assert row.warm_interval is not None
+        assert row.warm_interval.low <= 0.5000001 and row.warm_interval.high >= 0.4999999
+        assert plain.warm_ratio is plain.warm_interval is plain.baseline_warm_us is None
+        cleared = dict.fromkeys(("warm_ratio", "warm_interval", "baseline_warm_us", "candidate_warm_us"))
+        assert replace(row, **cleared) == plain
+    assert replace(found, workloads=()) == replace(without, workloads=())
+
+
+def test_a_warm_interval_is_over_processes_and_widens_with_the_finalists() -> None:
+    cold = samples({"w0": 1.5})
+    differing = [warmed([one], 1.4 + one.process / 20)[0] for one in cold]
+    (row,) = confirmed(differing).workloads
+    assert row.warm_interval is not None
+    assert row.warm_interval.low < 1.45 and row.warm_interval.high > 1.55
+    (wider,) = confirmed(differing, finalists=9).workloads
+    assert wider.warm_interval is not None
+    assert wider.warm_interval.low < row.warm_interval.low and row.warm_interval.high < wider.warm_interval.high
+
+
+def test_a_warm_time_below_the_floor_is_possible_and_told() -> None:
+    found = confirmed(
+        warmed(samples({"w0": 1.5}), 1.5, us=15.0),
+        floors={"w0": Floor(60.0, "what moving 463 MB takes")},  # type: ignore[arg-type]
+    )
+    assert (found.speed, found.failure) == (Speed.FASTER, None)
+    assert found.workloads[0].candidate_warm_us == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize("us", [1.3, 0.0, -1.0, math.inf, math.nan])
+def test_a_warm_time_that_the_clock_cannot_tell_from_nothing_is_not_told(us: float) -> None:
+    found = confirmed(warmed(samples({"w0": 1.5}), 1.0, us=us, empty_ns=1280.0))
+    assert (found.speed, found.failure) == (Speed.FASTER, None)
+    assert found.workloads[0].warm_ratio is found.workloads[0].candidate_warm_us is None
+
+
+def test_warm_pairs_of_a_process_that_did_not_time_everything_do_not_count() -> None:
+    complete = warmed(samples({"w0": 1.5, "w1": 1.5}), 1.2)
+    (partial,) = warmed([Samples("w0", 9, (100.0,) * 5, (1.0,) * 5)], 9.0)
+    assert confirmed([*complete, partial]).workloads[0].warm_ratio == pytest.approx(1.2)
 
 
 def _as_process(found: list[Samples], first: int) -> list[Samples]:

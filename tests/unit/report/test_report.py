@@ -213,6 +213,26 @@ def test_whole_calls_are_told_where_they_were_timed(make_report: Make) -> None:
         assert "42.1 µs → 30 µs" in text
 
 
+def test_a_warm_cache_is_told_of_where_it_was_timed(make_report: Make) -> None:
+    report = make_report(1, estimated=False)
+    (candidate,) = report.candidates
+    assert "inputs in L2" not in page_of(report).text + terminal(summary(report.run, report.candidates))
+    first, *others = candidate.verdict.workloads
+    warm = {
+        "baseline_warm_us": 14.0,
+        "candidate_warm_us": 10.0,
+        "warm_ratio": 1.4,
+        "warm_interval": Interval(1.38, 1.42),
+    }
+    verdict = replace(candidate.verdict, workloads=(replace(first, **warm), *others))
+    for shown in (True, False):
+        known = replace(verdict, speed=verdict.speed if shown else Speed.UNMEASURED)
+        report = replace(report, candidates=(replace(candidate, verdict=known),))
+        for text in (page_of(report).text, terminal(summary(report.run, report.candidates))):
+            assert ("inputs in L2" in text) is shown
+            assert ("14 µs → 10 µs, 1.40×" in text) is shown
+
+
 def test_nothing_is_called_a_winner_before_the_end(make_report: Make) -> None:
     report = make_report(9, state=RunState.EVOLVING)
     html = render(report.run, report.candidates, report.base)

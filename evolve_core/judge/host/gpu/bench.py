@@ -43,10 +43,12 @@ class Bench:
         device: str = "cuda",
         confined: Sequence[str] = (),
         load_plans: Callable[[Iterable[Any]], Runner] | None = None,
-        hold: bytes | None = None,
+        kernels: bytes | None = None,
     ) -> None:
-        """``confined``: the layers that this process stands behind, for the record. ``hold``: as for ``Stopwatch``."""
-        self._hold = hold
+        """``confined``: the layers that this process stands behind, for the record. ``kernels``: as for
+        ``Stopwatch``.
+        """
+        self._kernels = kernels
         self._load_plans = load_plans
         self._device, self._confined = device, [*confined]
         self._inbox, self._outbox = inbox, outbox
@@ -60,7 +62,7 @@ class Bench:
 
     def do_prepare(self, _: dict[str, Any]) -> dict[str, Any]:
         """The clock first, then the user's kernel: both before any candidate code is loaded."""
-        self._watch = Stopwatch(self._hold)
+        self._watch = Stopwatch(self._kernels)
         answer = {**self._watch.describe(), "confined": self._confined}
         self._launches.install()
         self._runners["baseline"] = self._load["baseline"]()
@@ -129,22 +131,25 @@ class Bench:
         host_ns = 0
         for which in ("baseline", "candidate"):
             for _ in range(_WARM_CALLS):
-                sample, _outputs = self._watch.sample(self._call(which))
+                sample, _outputs = self._watch.sample(self._call(which, clone_inputs(self._inputs)))
                 last_ns = sample.host_ns
             host_ns = max(host_ns, last_ns)
         self._watch.expect(host_ns)
         return {"host_ns": host_ns}
 
     def do_pair(self, request: dict[str, Any]) -> dict[str, Any]:
-        """One timed call of each kernel on the same fresh inputs, in the order asked for; exports both results."""
+        """One timed call of each kernel on the same fresh inputs, in the order asked for; exports both results.
+        ``warm_l2``: with its inputs in the L2 cache, read there after everything that it is given was poisoned.
+        """
         self._take(request)
         assert self._watch is not None
         answer: dict[str, Any] = {}
         offset = 0
         for which in request["order"]:
             overwrite_free_memory(self._result_bytes, self._device)
-            call, before = self._call(which), self._launches.seen()
-            sample, outputs = self._watch.sample(call)
+            inputs = clone_inputs(self._inputs)
+            call, before = self._call(which, inputs), self._launches.seen()
+            sample, outputs = self._watch.sample(call, inputs.values() if request["warm_l2"] else ())
             launches = self._launched(which, before)
             exported = self._export({}, outputs, with_inputs=False, start=offset)
             offset = exported.pop("next_offset")
@@ -158,7 +163,7 @@ class Bench:
                 "launches": launches,
             }
             # Before the other kernel's memory is set aside.
-            del outputs, call
+            del outputs, call, inputs
         return answer
 
     def do_calls(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -166,7 +171,10 @@ class Bench:
         self._take(request)
         assert self._watch is not None
         return {
-            which: [self._watch.end_to_end_ns(self._call(which)) for _ in range(request["count"])]
+            which: [
+                self._watch.end_to_end_ns(self._call(which, clone_inputs(self._inputs)))
+                for _ in range(request["count"])
+            ]
             for which in ("baseline", "candidate")
         }
 
@@ -182,11 +190,11 @@ class Bench:
         tensors = self._inbox.read(request["layout"], self._device)
         self._inputs = {**unpack_values(request["values"]), **dict(zip(request["names"], tensors, strict=True))}
 
-    def _call(self, which: str) -> Callable[[], Any]:
-        """A call on its own copy of the inputs, made before the clock runs: the other kernel may change its inputs in
-        place.
+    def _call(self, which: str, inputs: dict[str, Any]) -> Callable[[], Any]:
+        """A call on a copy of the inputs that is its own and was made before the clock runs: the other kernel may
+        change its inputs in place.
         """
-        runner, inputs = self._runners[which], clone_inputs(self._inputs)
+        runner = self._runners[which]
         call = runner.prepared(inputs) if isinstance(runner, PlannedRunner) else partial(runner, inputs)
         wait_for_device()
         return call

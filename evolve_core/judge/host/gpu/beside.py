@@ -39,6 +39,7 @@ def baseline_job(job: GpuJob, which: str, task: Callable[[], TaskModule]) -> Gpu
         load_candidate=lambda: _runner(which, task(), spool),
         load_plans=None,  # The user's kernel may be launched by its plan all the same; the other is host code.
         candidate_is_trusted=True,
+        times_warm=False,
         layers=(),
     )
 

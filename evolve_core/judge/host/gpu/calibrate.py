@@ -79,6 +79,7 @@ def noise_job(payload: dict[str, Any], folder: Path) -> GpuJob:
         load_candidate=None,
         pairs=CONFIRMATION_PAIRS,
         processes=PROCESSES,
+        times_warm=False,
         hidden=tuple(payload.get("hidden", ())),
         layers=tuple(map(Layer, payload.get("layers", Layer))),
     )

@@ -18,12 +18,15 @@ from .serving import serve_bench
 from .slots import Slot
 
 
-def bench_main(job: GpuJob, hold: bytes | None, end: socket.socket, inbox: Slot, outbox: Slot) -> None:
-    """The life of a bench: confined before its first CUDA call, then at the conductor's service."""
+def bench_main(job: GpuJob, kernels: bytes | None, end: socket.socket, inbox: Slot, outbox: Slot) -> None:
+    """The life of a bench: confined before its first CUDA call, then at the conductor's service.
+
+    ``kernels``: the clock's.
+    """
     use_device(job, _bench_cache(job))
     spool = Path(job.spool)
     confined = confine(Confinement(own_folder(spool), _bench_cache(job), job.hidden, job.spool), job.layers)
-    bench = Bench(inbox, outbox, job.load_baseline, job.load_candidate, job.device, confined, job.load_plans, hold)
+    bench = Bench(inbox, outbox, job.load_baseline, job.load_candidate, job.device, confined, job.load_plans, kernels)
     serve_bench(Channel(end), bench)
 
 

@@ -1,10 +1,15 @@
-"""One timed call on a cold cache, with the stream held until everything is queued.
+"""One timed call on a cold or a warm cache, with the stream held until everything is queued.
 
 The order inside a sample is: overwrite the L2 cache, block the device with the ``hold`` kernel, record the start
 event, make the call (its launches queue up behind the hold), record the end event, open the gate, wait. The time
 between the events is device work alone: no launch gap of the host counts. ``hold`` takes every thread slot of every
 multiprocessor, so work that a candidate sneaks onto another stream cannot start before the start event either; it
 shows up as time that the device stays busy after the end event (``tail_ns``).
+
+On a warm cache, the ``touch`` kernel reads the call's inputs after the overwriting and before the hold. What fits of
+them is in L2 then, as where an earlier layer of a network has just written them, and nothing else is. The call is not
+made twice for that: a candidate could keep what the first one gave. Everything that it gets was poisoned before the
+overwriting, as on a cold cache.
 
 A call that waits for the device inside (``.item()``, ``torch.cuda.synchronize()``) cannot be held; the gate then
 opens after ``limit`` and the sample says ``held: False``.
@@ -14,14 +19,15 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from .clock_kernels import compiled_kernels
 from .driver import Driver
-from .hold import compiled_hold
+from .slots import span_bytes
 
 _BLOCKS_PER_MULTIPROCESSOR = (
     2  # two blocks of half the thread slots each: 2 × 1024 on sm_80/90/100, 2 × 768 on sm_86/89
@@ -33,6 +39,7 @@ _SLOWEST_HOLD_NS = 20_000_000
 _SHORTEST_HOLD_NS = 500_000
 _HOLD_MARGIN = 20
 _EVENT_DEFAULT = 0
+GATE, SLEEP = "gate", "sleep"
 
 
 @dataclass(frozen=True)
@@ -52,8 +59,8 @@ class Stopwatch:
     replaced.
     """
 
-    def __init__(self, hold: bytes | None = None) -> None:
-        """``hold``: the kernel's binary; None: to be compiled."""
+    def __init__(self, kernels: bytes | None = None) -> None:
+        """``kernels``: the binary of the clock's own; None: to be compiled."""
         torch.empty(1, device="cuda")  # makes torch's context the current one, which the driver calls below need
         properties = torch.cuda.get_device_properties(torch.cuda.current_device())
         self._driver = Driver()
@@ -67,7 +74,10 @@ class Stopwatch:
         self._gate_words = (ctypes.c_uint32 * 64).from_address(self._gate.data_ptr())
         self._turn = 0
         self._limit_ns = _SLOWEST_HOLD_NS
-        self._hold = self._load_hold(hold or compiled_hold(f"{properties.major}.{properties.minor}"))
+        binary = kernels or compiled_kernels(f"{properties.major}.{properties.minor}")
+        module = self._driver.load_module(binary) if binary else None
+        self._hold = self._driver.function(module, "hold") if module else None
+        self._touch = self._driver.function(module, "touch") if module else None
         self._sleep = torch.cuda._sleep
         self._now = time.perf_counter_ns
 
@@ -86,17 +96,20 @@ class Stopwatch:
     @property
     def hold_kind(self) -> str:
         """ "gate" for the kernel above, "sleep" where it could not be compiled and torch's one-block sleep stands
-        in.
+        in: then ``touch`` is missing, too, and no cache can be warmed.
         """
-        return "gate" if self._hold is not None else "sleep"
+        return GATE if self._hold is not None else SLEEP
 
     def expect(self, host_ns: float) -> None:
         """Say how long the host takes to queue a call; the hold waits that long with a wide margin, and no longer."""
         wanted = int(host_ns * _HOLD_MARGIN)
         self._limit_ns = max(_SHORTEST_HOLD_NS, min(wanted, _SLOWEST_HOLD_NS))
 
-    def sample(self, call: Callable[[], Any]) -> tuple[Sample, Any]:
-        """Time one ``call`` on a cold L2 cache. Raises what the call raises, after the gate is open."""
+    def sample(self, call: Callable[[], Any], warm: Iterable[Any] = ()) -> tuple[Sample, Any]:
+        """Time one ``call`` on an L2 cache that is cold, but for what fits of the device's tensors among ``warm``.
+
+        Raises what the call raises, after the gate is open.
+        """
         stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
         self._driver.call(
             "cuMemsetD8Async",
@@ -105,6 +118,9 @@ class Stopwatch:
             ctypes.c_size_t(self._flush_bytes),
             stream,
         )
+        for value in warm:
+            if isinstance(value, torch.Tensor) and value.is_cuda and value.numel():
+                self._read(value, stream)
         self._close_gate(stream)
         try:
             self._driver.call("cuEventRecord", self._start, stream)
@@ -128,13 +144,22 @@ class Stopwatch:
         self._driver.call("cuCtxSynchronize")
         return self._now() - before
 
+    def _read(self, tensor: torch.Tensor, stream: ctypes.c_void_p) -> None:
+        """The whole of the memory that a tensor spans, gaps included."""
+        assert self._touch is not None
+        arguments = [ctypes.c_uint64(tensor.data_ptr()), ctypes.c_uint64(span_bytes(tensor))]
+        self._driver.launch(self._touch, *self._everywhere(), 0, stream.value or 0, arguments)
+
+    def _everywhere(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        """Grid and block that take every thread slot of the device."""
+        threads = self._threads_per_multiprocessor // _BLOCKS_PER_MULTIPROCESSOR
+        return (self._multiprocessors * _BLOCKS_PER_MULTIPROCESSOR, 1, 1), (threads, 1, 1)
+
     def _close_gate(self, stream: ctypes.c_void_p) -> None:
         self._turn += 1
         if self._hold is None:
             self._sleep(int(self._limit_ns / _HOLD_MARGIN * 3 * _SLEEP_CYCLES_PER_NS))
             return
-        blocks = self._multiprocessors * _BLOCKS_PER_MULTIPROCESSOR
-        threads = self._threads_per_multiprocessor // _BLOCKS_PER_MULTIPROCESSOR
         base = self._gate.data_ptr()
         arguments = [
             ctypes.c_uint64(base),
@@ -142,7 +167,7 @@ class Stopwatch:
             ctypes.c_uint32(self._turn),
             ctypes.c_uint64(self._limit_ns),
         ]
-        self._driver.launch(self._hold, (blocks, 1, 1), (threads, 1, 1), 0, stream.value or 0, arguments)
+        self._driver.launch(self._hold, *self._everywhere(), 0, stream.value or 0, arguments)
 
     def _open_gate(self) -> bool:
         """Let the device go on; True where it had waited until now."""
@@ -161,6 +186,3 @@ class Stopwatch:
         event = ctypes.c_void_p()
         self._driver.call("cuEventCreate", ctypes.byref(event), _EVENT_DEFAULT)
         return event
-
-    def _load_hold(self, binary: bytes | None) -> ctypes.c_void_p | None:
-        return self._driver.function(self._driver.load_module(binary), "hold") if binary else None

@@ -22,6 +22,7 @@ from ..loading import raised_at
 from .answers import Answers, counted
 from .cases import Case, Cases
 from .channel import Channel
+from .clock import GATE
 from .devicekernels import names_in
 from .ghost import idle_equal, own_idle_equal
 from .inputs import describe, pack
@@ -89,7 +90,8 @@ class Conductor:
             self._check(workload)
         if not is_of_another_kind(self._checks):
             for workload in self._job.timed:
-                self._pairs.time(workload, self._environment.get("empty_ns"))
+                can_warm = self._environment.get("hold") == GATE
+                self._pairs.time(workload, self._environment.get("empty_ns"), can_warm=can_warm)
                 self._pairs.timing[-1].update(self._least(workload))
 
     def _least(self, workload: str) -> dict[str, Any]:

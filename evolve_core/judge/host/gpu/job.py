@@ -18,6 +18,8 @@ Runner = Callable[[dict[str, Any]], Named]
 SCREENING_PAIRS = 13
 CONFIRMATION_PAIRS = 60
 CONFIRMATION_PROCESSES = 5
+WARM_PAIRS = 15
+"""On a warm L2 cache, in each process of a confirmation: they decide nothing, so a quarter of the others is enough."""
 COMPILE_TIMEOUT_S = 120.0
 
 
@@ -59,6 +61,8 @@ class GpuJob:
     """The workload that a conductor draws before it is its turn; best a small one."""
     candidate_is_trusted: bool = False
     """The second is no candidate but code of the user's own: what it keeps running beside the clock is their affair."""
+    times_warm: bool = True
+    """A confirmation also times calls with their inputs in the L2 cache."""
     has_reference: bool = True
     precision: str = STRICT
     pairs: int = 0
@@ -76,6 +80,10 @@ class GpuJob:
     @property
     def pair_count(self) -> int:
         return self.pairs or (CONFIRMATION_PAIRS if self.stage == "confirmation" else SCREENING_PAIRS)
+
+    @property
+    def warm_pair_count(self) -> int:
+        return WARM_PAIRS if self.times_warm and self.stage == "confirmation" else 0
 
     @property
     def process_count(self) -> int:

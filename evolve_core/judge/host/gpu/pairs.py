@@ -46,26 +46,37 @@ class Pairs:
         self.timing: list[dict[str, Any]] = []
         self.throttle: set[str] = set()
 
-    def time(self, workload: str, empty_ns: float | None) -> None:
-        """All pairs of one workload. Raises BenchFailed, also where work goes on after a call."""
+    def time(self, workload: str, empty_ns: float | None, *, can_warm: bool) -> None:
+        """All pairs of one workload; those on a warm cache where the job wants them and the clock ``can_warm`` it.
+
+        Raises BenchFailed, also where work goes on after a call.
+        """
         first = self._cases.drawn(workload)
         self._ask({"do": "warm"}, first, self._job.compile_timeout_s)
+        samples, seeds = self._series(workload, self._job.pair_count, warm_l2=False)
+        self._nothing_remembered(samples, [first.seed, *seeds])
+        # Nothing is looked for there that is remembered: where inputs are shared, it was timed on all of them by now.
+        warm, _ = self._series(workload, self._job.warm_pair_count if can_warm else 0, warm_l2=True)
+        calls = self._ask({"do": "calls", "count": _CALLS}, first)
+        self.timing.append({**self._timed(workload, samples, calls), **_warm(warm), "empty_ns": empty_ns})
+
+    def _series(self, workload: str, count: int, *, warm_l2: bool) -> tuple[Samples, list[int]]:
+        """``count`` pairs, and the seeds of their inputs."""
         samples: Samples = {which: [] for which in _BOTH}
-        seeds = [first.seed]
-        for number in range(self._job.pair_count):
+        seeds = []
+        for number in range(count):
             case = self._cases.drawn(workload, number)
-            self._pair(case, samples)
+            self._pair(case, samples, warm_l2)
             seeds.append(case.seed)
             if number % _STATE_EVERY == 0:
                 self._look_at_device()
-        self._nothing_left_running(samples)
-        self._nothing_remembered(samples, seeds)
-        calls = self._ask({"do": "calls", "count": _CALLS}, first)
-        self.timing.append({**self._timed(workload, samples, calls), "empty_ns": empty_ns})
+        if count:
+            self._nothing_left_running(samples)
+        return samples, seeds
 
-    def _pair(self, case: Case, samples: Samples) -> None:
+    def _pair(self, case: Case, samples: Samples, warm_l2: bool) -> None:
         order = [*_BOTH] if secrets.randbits(1) else [*reversed(_BOTH)]
-        answer = self._ask({"do": "pair", "order": order}, case)
+        answer = self._ask({"do": "pair", "order": order, "warm_l2": warm_l2}, case)
         for which in order:
             samples[which].append(answer[which])
         outputs = self._answers.outputs(answer["candidate"], case)
@@ -121,6 +132,16 @@ class Pairs:
         if state is not None:
             self.throttle.update(state["throttle"])
             self.clocks = {key: state[key] for key in ("sm_mhz", "memory_mhz", "temperature_c", "power_mw")}
+
+
+def _warm(samples: Samples) -> dict[str, Any]:
+    """What the protocol says of pairs on a warm L2 cache; nothing where there were none."""
+    if not samples["candidate"]:
+        return {}
+    return {
+        **{f"{which}_warm_ns": [sample["device_ns"] for sample in samples[which]] for which in _BOTH},
+        "warm_held": sum(sample["held"] for which in _BOTH for sample in samples[which]),
+    }
 
 
 def _fewest(samples: list[dict[str, Any]]) -> int | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from .channel import BadMessage, PeerGone, PeerSilent
 from .children import bench_main, conductor_main, hand_over_compiled
-from .hold import kept_hold
+from .clock_kernels import kept_kernels
 from .job import GpuJob
 from .nvml import list_devices
 from .outcome import failed
@@ -73,7 +73,7 @@ def _beside(planned: list[tuple[int, GpuJob]], fork: Fork, deadline: float) -> G
 
 def _forked(job: GpuJob, fork: Fork, process: int, deadline: float) -> Pair:
     hand_over_compiled(job)
-    bench = partial(bench_main, job, kept_hold(Path(job.cache_folder), job.device_uuid))
+    bench = partial(bench_main, job, kept_kernels(Path(job.cache_folder), job.device_uuid))
     return Pair(fork, str(process), _left(deadline), bench, partial(conductor_main, job, process))
 
 

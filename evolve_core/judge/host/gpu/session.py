@@ -15,9 +15,9 @@ from typing import Any
 
 from .channel import BadMessage, Channel, PeerGone, PeerSilent
 from .children import bench_main, use_device
+from .clock_kernels import kept_kernels
 from .conductor import Conductor
 from .forking import fork_child
-from .hold import kept_hold
 from .job import GpuJob
 from .lock import DeviceBusy, device_lock
 from .outcome import failed, rivals_failure, slowed, with_all_seconds
@@ -99,8 +99,8 @@ class Session:
     def _forked(self) -> Pair:
         job = self._job
         self._neighbours.close()
-        hold = kept_hold(Path(job.cache_folder), job.device_uuid)
-        return Pair(self._fork, "warm", _FOREVER_S, partial(bench_main, job, hold), partial(_conducting, job))
+        kernels = kept_kernels(Path(job.cache_folder), job.device_uuid)
+        return Pair(self._fork, "warm", _FOREVER_S, partial(bench_main, job, kernels), partial(_conducting, job))
 
 
 def _odd(result: dict[str, Any]) -> bool:

@@ -152,7 +152,7 @@ def _layout(tensors: list[torch.Tensor], start: int) -> tuple[list[dict[str, Any
     """Where each tensor lies from byte ``start`` on, and where the last one ends."""
     layout, offset, end = [], start, start
     for tensor in tensors:
-        count = _extent(list(tensor.shape), list(tensor.stride())) * tensor.element_size()
+        count = span_bytes(tensor)
         end = offset + count
         layout.append(
             {
@@ -188,6 +188,11 @@ def _extent(shape: list[int], stride: list[int]) -> int:
     if any(n == 0 for n in shape):
         return 0
     return 1 + sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
+
+
+def span_bytes(tensor: torch.Tensor) -> int:
+    """From the first byte of ``tensor`` to behind its last, gaps included."""
+    return _extent(list(tensor.shape), list(tensor.stride())) * tensor.element_size()
 
 
 def _flat(tensor: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,7 @@
-"""The kernel that keeps the device busy until a timed call is queued (clock.py), compiled once for all processes."""
+"""The kernels of the clock (clock.py), compiled once for all processes.
+
+``hold`` keeps the device busy until a timed call is queued, ``touch`` reads memory into the L2 cache.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from pathlib import Path
 from .cuda_compiler import CudaCompileError, CudaCompilerMissing, compile_cubin
 from .nvml import list_devices
 
-_HOLD_SOURCE = """
+_SOURCE = """
 extern "C" __global__ void hold(
     volatile unsigned* gate, unsigned* expired, unsigned turn, unsigned long long limit_ns) {
     if (threadIdx.x == 0) {
@@ -21,18 +24,28 @@ extern "C" __global__ void hold(
     }
     __syncthreads();
 }
+
+// A byte of every sector is enough. Volatile: nobody uses what was read, and it has to be read all the same.
+extern "C" __global__ void touch(volatile const unsigned char* start, unsigned long long bytes) {
+    const unsigned long long sector = 32, step = sector * gridDim.x * blockDim.x;
+    unsigned long long at = sector * (blockIdx.x * blockDim.x + threadIdx.x);
+    for (; at < bytes + sector - 1; at += step) {
+        const unsigned char read = start[at < bytes ? at : bytes - 1];
+        (void)read;
+    }
+}
 """
 
 
-def compiled_hold(capability: str) -> bytes | None:
-    """Its binary for ``capability`` ("9.0"); None where there is no compiler for that."""
+def compiled_kernels(capability: str) -> bytes | None:
+    """Their binary for ``capability`` ("9.0"); None where there is no compiler for that."""
     try:
-        return compile_cubin(_HOLD_SOURCE, "hold.cu", capability).cubin
+        return compile_cubin(_SOURCE, "clock.cu", capability).cubin
     except (CudaCompileError, CudaCompilerMissing):
         return None
 
 
-def kept_hold(folder: Path, uuid: str) -> bytes | None:
+def kept_kernels(folder: Path, uuid: str) -> bytes | None:
     """The same for the device ``uuid``, compiled where ``folder`` does not have it yet.
 
     A confirmation starts half a dozen benches; NVRTC takes an interpreter of its own each time.
@@ -40,11 +53,11 @@ def kept_hold(folder: Path, uuid: str) -> bytes | None:
     capability = next((one["capability"] for one in list_devices() if one["uuid"] == uuid), None)
     if capability is None:
         return None
-    name = hashlib.sha256(f"{capability} {_HOLD_SOURCE}".encode()).hexdigest()[:16]
-    kept = folder / f"hold-{name}.cubin"
+    name = hashlib.sha256(f"{capability} {_SOURCE}".encode()).hexdigest()[:16]
+    kept = folder / f"clock-{name}.cubin"
     if kept.exists():
         return kept.read_bytes()
-    binary = compiled_hold(capability)
+    binary = compiled_kernels(capability)
     if binary is not None:
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = kept.with_suffix(".unfinished")
