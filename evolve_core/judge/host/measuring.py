@@ -164,7 +164,7 @@ def _measure(
 def task_payload(judge: Judge, task: OpenTask) -> dict[str, Any]:
     """What is the same for every candidate of a task."""
     listed = [{"id": one["id"], "recipe": one["recipe"]} for one in task.timed]
-    small = [one for one in [*task.drawn, *task.timed] if one["elements"] <= WARM_UP_ELEMENTS]
+    smallest = min([*task.drawn, *task.timed], key=lambda one: int(one["elements"]))
     compiled_baseline = task.folder / "compiled"
     compiled_baseline.mkdir(parents=True, exist_ok=True)
     return {
@@ -185,7 +185,8 @@ def task_payload(judge: Judge, task: OpenTask) -> dict[str, Any]:
         **({} if judge.bench_layers is None else {"layers": judge.bench_layers}),
         "checked": [{"id": one["id"], "recipe": one["recipe"]} for one in task.drawn] + listed,
         "timed": listed,
-        "warm_up": min(small, key=lambda one: int(one["elements"]))["id"] if small else "",
+        "smallest": smallest["id"],
+        "warm_up": smallest["id"] if smallest["elements"] <= WARM_UP_ELEMENTS else "",
     }
 
 

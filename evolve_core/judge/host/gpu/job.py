@@ -55,6 +55,8 @@ class GpuJob:
     """A runner out of plans as JSON, where the bench carries out plans."""
     least_work: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     """What inputs ask of every right kernel (least.py), where somebody wants to know."""
+    smallest: str = ""
+    """Of the checked workloads, where calls are repeated."""
     warm_up: str = ""
     """The workload that a conductor draws before it is its turn; best a small one."""
     candidate_is_trusted: bool = False

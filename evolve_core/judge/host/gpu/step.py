@@ -52,6 +52,7 @@ def job_of(payload: dict[str, Any], folder: Path) -> GpuJob:
         deadline_s=payload["deadline_s"],
         checked=list(checked),
         timed=list(timed),
+        smallest=str(payload.get("smallest", "")),
         warm_up=str(payload.get("warm_up", "")),
         draw=lambda workload, seed, device: tasks.draw(task(), recipes[workload], seed, device),
         truth=_truth(task, cache(load_native), typed=payload["kind"] == "launches"),
