@@ -164,7 +164,8 @@ def _measure(
 def task_payload(judge: Judge, task: OpenTask) -> dict[str, Any]:
     """What is the same for every candidate of a task."""
     listed = [{"id": one["id"], "recipe": one["recipe"]} for one in task.timed]
-    smallest = min([*task.drawn, *task.timed], key=lambda one: int(one["elements"]))
+    by_size = sorted([*task.drawn, *task.timed], key=lambda one: int(one["elements"]))
+    small = [one for one in by_size if one["elements"] <= WARM_UP_ELEMENTS]
     compiled_baseline = task.folder / "compiled"
     compiled_baseline.mkdir(parents=True, exist_ok=True)
     return {
@@ -185,8 +186,8 @@ def task_payload(judge: Judge, task: OpenTask) -> dict[str, Any]:
         **({} if judge.bench_layers is None else {"layers": judge.bench_layers}),
         "checked": [{"id": one["id"], "recipe": one["recipe"]} for one in task.drawn] + listed,
         "timed": listed,
-        "smallest": smallest["id"],
-        "warm_up": smallest["id"] if smallest["elements"] <= WARM_UP_ELEMENTS else "",
+        "smallest": by_size[0]["id"] if by_size else "",
+        "warm_up": small[0]["id"] if small else "",
     }
 
 

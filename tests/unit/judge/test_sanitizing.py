@@ -97,6 +97,12 @@ def test_what_the_users_own_kernel_does_too_is_held_against_nobody(
 def test_without_a_tool_or_with_operators_of_torch_that_is_a_note(
     finalist: GpuJob, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    hosted = confirmed(
+        replace(finalist, watched=None, load_plans=None, load_candidate=runner(double)), monkeypatch, None
+    )
+    assert hosted["environment"]["sanitizer"] == "not sanitized: its kernels are not launched by a plan"
+    own = confirmed(replace(finalist, watched=None, load_candidate=None, load_host_code=None), monkeypatch, None)
+    assert "sanitizer" not in own["environment"]
     seen = confirmed(finalist, monkeypatch, None)
     assert seen["environment"]["sanitizer"] == "not sanitized: compute-sanitizer is not installed"
     assert len(seen["timing"]) == 1

@@ -26,7 +26,7 @@ from .slots import Slot
 
 SCREENING_REPEATS, CONFIRMATION_REPEATS = 20, 1000
 _LIMIT_S = 0.5
-"""For all repetitions of one kernel: a thousand calls of 10 µs take about a fifth of that, most of it on the host."""
+"""For all repetitions of one kernel: what a confirmation may take longer for them."""
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ from .driver import Driver, DriverError
 from .functions import Functions
 
 JOB, INPUTS, REPORT = "job.json", "inputs.bin", "report.json"
-MOST_BYTES = 1 << 30
-"""Of inputs and of new memory: the sanitizer's own books grow with what is used."""
+MOST_BYTES = 256 << 20
+"""Of inputs, and of new memory: other processes get ready on the device meanwhile, and must find room."""
 _PATTERN = 0xFF
 """In fresh memory: NaN in every floating-point type."""
 _SCALARS = {

@@ -31,7 +31,7 @@ _OPTIONS = {
     Tool.RACECHECK: ("--racecheck-memcpy-async=no", "--check-bulk-copy=no", "--racecheck-num-workers=4"),
 }
 """Passed where this version has them. What is copied asynchronously into shared memory is put in order by barriers that
-the tool does not always follow: a TMA load behind a correct mbarrier is reported as a race."""
+the tool does not always follow, so that a bulk copy behind a correct mbarrier may be reported as a race."""
 
 
 def find_sanitizer() -> Path | None:

@@ -39,8 +39,8 @@ from .sanitizer import find_sanitizer, watch
 from .sanitizer_log import Finding, Tool, Watched
 
 PATIENCE_S = 8.0
-"""From the start of the confirmation. On an NVIDIA H200 that takes 10 to 11.5 s without a sanitizer, and about five of
-them before anything is timed; with it, 15 s are not to be passed."""
+"""From the start of the confirmation, which takes 10 to 11.5 s on an NVIDIA H200 without it, the first seconds for
+processes that get ready: with it, 15 s are not to be passed."""
 _LONGEST_S = 2 * PATIENCE_S + DIE_S
 """With a look at the user's own kernel, where the candidate's did something wrong: then nothing is timed any more."""
 _ACCESSES = {"read": "load", "write": "store"}
@@ -48,7 +48,7 @@ _NOT = "not sanitized: "
 
 
 class Sanitizing:
-    """From the start of a confirmation until its result is asked for. Of anything else there is none."""
+    """From the start of a confirmation until its result is asked for. Of anything but a finalist there is none."""
 
     def __init__(self, job: GpuJob, fork: Fork) -> None:
         self._deadline = time.monotonic() + PATIENCE_S
@@ -56,6 +56,9 @@ class Sanitizing:
         self._told: dict[str, Any] | None = None
         plans = job.watched
         if plans is None:
+            is_finalist = job.stage == "confirmation" and job.load_candidate is not None
+            if is_finalist and not job.candidate_is_trusted:
+                self._told = _said(f"{_NOT}its kernels are not launched by a plan")
             return
         sanitizer, reason = find_sanitizer(), why_not(plan_from(plans.candidate))
         if sanitizer is None or reason:
