@@ -94,7 +94,7 @@ def _host(python: Path) -> list[Finding]:
     ]
     if info.devices:
         found += [Finding("GPU", True, f"{d.name}, {d.capability}, {d.uuid}") for d in info.devices]
-        found.append(_calibration(info.devices[0]))
+        found += [_calibration(info.devices[0]), _sanitizer(info.sanitizer)]
     else:
         found.append(Finding("GPU", None, "none: correctness by Triton's interpreter, times are estimated"))
     found += [Finding(f"missing: {m.what}", False, m.message) for m in info.missing]
@@ -109,6 +109,14 @@ def _calibration(device: Device) -> Finding:
         return Finding("calibration", None, detail, "kernel-evolve calibrate")
     detail = f"smallest difference {percent(known.delta)}, measured {moment(known)}"
     return Finding("calibration", True, detail)
+
+
+def _sanitizer(path: str | None) -> Finding:
+    if path:
+        return Finding("compute-sanitizer", True, path)
+    detail = "not found: finalists are not looked at for races in shared memory and hidden accesses out of bounds"
+    step = "pip install nvidia-cuda-sanitizer-api (in that interpreter), or put the CUDA toolkit's on PATH"
+    return Finding("compute-sanitizer", None, detail, step)
 
 
 _LAYERS = {

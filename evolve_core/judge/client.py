@@ -86,6 +86,8 @@ class HostInfo:
     devices: tuple[Device, ...]
     missing: tuple[Missing, ...]
     sandbox: Mapping[str, Any]
+    sanitizer: str | None
+    """Where compute-sanitizer is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,6 +365,7 @@ def _info(answer: Mapping[str, Any]) -> HostInfo:
             devices=tuple(_device(one) for one in answer["devices"]),
             missing=tuple(Missing(str(one["what"]), str(one["message"])) for one in answer["missing"]),
             sandbox=dict(answer["sandbox"]),
+            sanitizer=answer["sanitizer"],
         )
 
 

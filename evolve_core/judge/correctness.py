@@ -36,7 +36,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from evolve_core.judge.observation import Check, OutputCheck
+from evolve_core.judge.observation import Check, OutputCheck, Repeats
 
 MAX_FACTOR = 3.0
 MAX_ULPS = 2.0
@@ -118,10 +118,10 @@ def judge_check(check: Check, exact: frozenset[str] = frozenset()) -> Accepted |
         return Rejected("the result depends on memory that nothing wrote (it differs between two poisons)", check=check)
     for output in check.outputs:
         if broken := _contract(output):
-            return Rejected(broken, cheating=not output.type_ok, check=check)
+            return Rejected(f"{broken}{_in_a_repetition(check)}", cheating=not output.type_ok, check=check)
         result = _numbers(output, bitwise=output.name in exact)
         if isinstance(result, str):
-            return Rejected(result, check=check)
+            return Rejected(f"{result}{_in_a_repetition(check)}", check=check)
         if isinstance(result, Unproven):
             return result
     return Accepted()
@@ -252,14 +252,36 @@ def _value(number: float | None) -> float:
     return math.inf if number is None or math.isnan(number) else number
 
 
+def _in_a_repetition(check: Check) -> str:
+    """Where a result failed that is one of a series on the same inputs, not all of which gave its bits."""
+    seen = check.repeats
+    if seen is None or not seen.different:
+        return ""
+    return f", in a call that was repeated: {seen.different} of {seen.calls} on the same inputs gave other bits"
+
+
 def run_to_run(checks: Sequence[Check]) -> str:
     """What was seen of one candidate's results on inputs that it had before, in words; "" where it had none twice."""
-    again = [check.repeated for check in checks if check.repeated is not None]
-    if not again:
+    again = [check.repeated for check in checks if check.repeated is not None and check.repeats is None]
+    # The first result of a series and the farthest from it are two checks of the same calls.
+    series = {(one.workload, one.seed): one.repeats for one in checks if one.repeats is not None}.values()
+    calls = len(again) + sum(one.calls for one in series)
+    different = again.count(False) + sum(one.different for one in series)
+    if not calls:
         return ""
-    if all(again):
-        return f"deterministic: the same bits in each of {len(again)} repeated calls"
-    return f"bounded: other bits, within the tolerance, in {again.count(False)} of {len(again)} repeated calls"
+    if not different:
+        return f"deterministic: the same bits in each of {calls} repeated calls"
+    largest = max((one.largest or 0.0 for one in series), default=0.0)
+    apart = f", by up to {largest:.2g}" if largest else ""
+    own = next((_own(check.native_repeats) for check in checks if check.native_repeats is not None), "")
+    return f"bounded: other bits, within the tolerance, in {different} of {calls} repeated calls{apart}{own}"
+
+
+def _own(seen: Repeats) -> str:
+    """How the user's own kernel does where a candidate's results differ."""
+    if not seen.different:
+        return f"; your own kernel gives the same bits in each of {seen.calls}"
+    return f"; your own kernel gives other bits in {seen.different} of {seen.calls}, too"
 
 
 _RULES: tuple[Callable[[OutputCheck], str | None], ...] = (_maximum, _rms, _quantiles, _mean, _signed, _misrounding)

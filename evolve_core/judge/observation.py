@@ -71,6 +71,17 @@ class OutOfBounds:
 
 
 @dataclass(frozen=True, slots=True)
+class Repeats:
+    """``calls`` on the inputs of an earlier one, of which ``different`` gave other bits; ``largest`` is the largest
+    difference of an element, None where it is not finite.
+    """
+
+    calls: int
+    different: int
+    largest: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """One run on one checked workload. ``poison`` is what uninitialised memory held.
 
@@ -89,6 +100,10 @@ class Check:
     poison_equal: bool | None = None
     repeated: bool | None = None
     """Whether the result has the bits of this source's first one on the same inputs; None: this was the first."""
+    repeats: Repeats | None = None
+    """Of a series of calls on these inputs, of which this check has the first result or the farthest from it."""
+    native_repeats: Repeats | None = None
+    """The user's own kernel's, where results differed."""
     label: str = ""
     origin: str = ""
     recipe: Mapping[str, Any] = field(default_factory=dict)
@@ -347,6 +362,8 @@ def _check(data: Mapping[str, Any]) -> Check:
         out_of_bounds=_out_of_bounds(data.get("out_of_bounds", ())),
         poison_equal=data.get("poison_equal"),
         repeated=data.get("repeated"),
+        repeats=_repeats(data.get("repeats")),
+        native_repeats=_repeats(data.get("native_repeats")),
         label=str(data.get("label", "")),
         origin=str(data.get("origin", "")),
         recipe=dict(data.get("recipe") or {}),
@@ -362,6 +379,13 @@ def _check(data: Mapping[str, Any]) -> Check:
         idle_equal=data.get("idle_equal"),
         native_idle_equal=data.get("native_idle_equal"),
     )
+
+
+def _repeats(data: Mapping[str, Any] | None) -> Repeats | None:
+    if data is None:
+        return None
+    largest = data["largest"]
+    return Repeats(int(data["calls"]), int(data["different"]), None if largest is None else float(largest))
 
 
 def _operators(data: Mapping[str, Any] | None) -> Mapping[str, int]:

@@ -31,6 +31,8 @@ def main(arguments: list[str]) -> int:
     load_package()
     if arguments[:1] == ["--zygote"]:
         return int(importlib.import_module(f"{PACKAGE}.zygote").main(*arguments[1:]))
+    if arguments[:1] == ["--sanitized"]:
+        return int(importlib.import_module(f"{PACKAGE}.gpu.sanitized").main(*arguments[1:]))
     return int(importlib.import_module(f"{PACKAGE}.server").main())
 
 

@@ -25,6 +25,8 @@ _REFER, _TRUNCATE = 1 << 13, 1 << 14
 _BIND_TCP, _CONNECT_TCP = 1, 2
 ABSTRACT_SOCKETS, SIGNALS = 1, 2
 """Scopes: Unix sockets without a place in the file system, and signals, of processes outside."""
+SCOPES_ABI = 6
+"""From which on it has them."""
 _ON_FILES = _WRITE_FILE | _READ_FILE | _TRUNCATE
 """What a rule about a single file may grant; the rest is about folders."""
 
@@ -72,10 +74,10 @@ def restrict(
 
 def restrict_scopes(scopes: int) -> bool:
     """From now on nothing of ``scopes``, and files as before. False where this kernel has none (before ABI 6)."""
-    if abi() < 6:
+    if abi() < SCOPES_ABI:
         return False
     # Moving a file to another folder is the one right that every ruleset takes away unless it grants it.
-    ruleset = _ruleset(6, _REFER, 0, scopes)
+    ruleset = _ruleset(SCOPES_ABI, _REFER, 0, scopes)
     try:
         _allow(ruleset, "/", _REFER)
         _enforce(ruleset)

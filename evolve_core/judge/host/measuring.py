@@ -170,7 +170,8 @@ def _measure(
 def task_payload(judge: Judge, task: OpenTask) -> dict[str, Any]:
     """What is the same for every candidate of a task."""
     listed = [{"id": one["id"], "recipe": one["recipe"]} for one in task.timed]
-    small = [one for one in [*task.drawn, *task.timed] if one["elements"] <= WARM_UP_ELEMENTS]
+    by_size = sorted([*task.drawn, *task.timed], key=lambda one: int(one["elements"]))
+    small = [one for one in by_size if one["elements"] <= WARM_UP_ELEMENTS]
     compiled_baseline = task.folder / "compiled"
     compiled_baseline.mkdir(parents=True, exist_ok=True)
     return {
@@ -191,7 +192,8 @@ def task_payload(judge: Judge, task: OpenTask) -> dict[str, Any]:
         **({} if judge.bench_layers is None else {"layers": judge.bench_layers}),
         "checked": [{"id": one["id"], "recipe": one["recipe"]} for one in task.drawn] + listed,
         "timed": listed,
-        "warm_up": min(small, key=lambda one: int(one["elements"]))["id"] if small else "",
+        "smallest": by_size[0]["id"] if by_size else "",
+        "warm_up": small[0]["id"] if small else "",
     }
 
 

@@ -16,6 +16,7 @@ from .calibrating import calibrate
 from .descendants import kill_everything
 from .devices import find_devices
 from .errors import StepError, disk_full, log
+from .gpu.sanitizer import find_sanitizer
 from .judging import Judge
 from .kinds import Kind
 from .opened import TaskText
@@ -142,6 +143,7 @@ class Server:
             "devices": find_devices(),
             "missing": missing or [],
             "sandbox": probe(str(probe_folder)),
+            "sanitizer": str(tool) if (tool := find_sanitizer()) else None,
         }
 
     def _ready_judge(self) -> Judge:

@@ -502,3 +502,4 @@ def test_host_of_this_interpreter_says_what_it_has(bench: Bench) -> None:
     assert Path(info.executable) == PYTHON and info.python.startswith("3.")
     assert info.torch and info.triton
     assert set(info.sandbox) >= {"namespaces", "network_off", "read_only_files"}
+    assert info.sanitizer is None or Path(info.sanitizer).name == "compute-sanitizer"

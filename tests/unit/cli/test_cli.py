@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from evolve_core import __version__
+from evolve_core.cli import doctor
 from evolve_core.cli.run import _finish
 from evolve_core.cli.selection import select
 from evolve_core.errors import UsageError
@@ -469,3 +470,9 @@ def test_calibrate_without_a_gpu_says_so_once_and_cannot_run(workspace: Path) ->
     assert (done.returncode, done.stdout) == (2, "")
     (message,) = done.stderr.splitlines()
     assert "no NVIDIA GPU here" in message and "run this on the machine that has one" in message
+
+
+def test_doctor_says_whether_finalists_are_sanitized():
+    there, absent = doctor._sanitizer("/usr/local/cuda/bin/compute-sanitizer"), doctor._sanitizer(None)
+    assert (there.ok, there.detail) == (True, "/usr/local/cuda/bin/compute-sanitizer")
+    assert absent.ok is None and "nvidia-cuda-sanitizer-api" in absent.next_step

@@ -20,7 +20,7 @@ from evolve_core.judge.correctness import (
     run_to_run,
 )
 from evolve_core.judge.host.compare import compare_outputs
-from evolve_core.judge.observation import Check, Outcome, OutputCheck
+from evolve_core.judge.observation import Check, Outcome, OutputCheck, Repeats
 
 
 def check(*outputs: OutputCheck, **changes: Any) -> Check:
@@ -262,6 +262,27 @@ def test_what_a_source_gives_again_is_told() -> None:
     assert run_to_run([once, once]) == ""
     assert run_to_run([once, same, same]) == "deterministic: the same bits in each of 2 repeated calls"
     assert run_to_run([once, same, other, same]).startswith("bounded: other bits, within the tolerance, in 1 of 3 ")
+
+
+def test_a_series_of_calls_counts_once_and_beside_the_users_own_kernel() -> None:
+    good = compared(torch.ones(300), torch.ones(300, dtype=torch.float64), torch.ones(300))
+    steady, noisy = Repeats(1000, 0, 0.0), Repeats(1000, 37, 2.0**-20)
+    assert run_to_run([check(good, repeats=steady)]) == "deterministic: the same bits in each of 1000 repeated calls"
+    twice = [check(good, repeats=noisy, native_repeats=own) for own in (steady, steady)]
+    assert run_to_run([check(good, repeated=True), *twice]) == (
+        "bounded: other bits, within the tolerance, in 37 of 1001 repeated calls, by up to 9.5e-07; "
+        "your own kernel gives the same bits in each of 1000"
+    )
+    assert run_to_run([check(good, repeats=noisy, native_repeats=noisy)]).endswith("in 37 of 1000, too")
+
+
+def test_a_call_that_goes_wrong_among_others_is_rejected_as_such() -> None:
+    wrong = compared(torch.full((300,), 1.5), torch.ones(300, dtype=torch.float64), torch.full((300,), 1.0001))
+    once = Repeats(1000, 1, 0.5)
+    judged = judge_checks([check(wrong, repeats=once, native_repeats=Repeats(1000, 0, 0.0))])
+    assert isinstance(judged, Rejected)
+    assert judged.reason.startswith("max error of out 0.5 where")
+    assert judged.reason.endswith("in a call that was repeated: 1 of 1000 on the same inputs gave other bits")
 
 
 def test_nothing_compared_proves_nothing() -> None:

@@ -51,7 +51,7 @@ def test_a_compiler_that_fails_is_an_error_of_the_source(
 
 def test_where_there_is_no_compiler_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(cuda_compiler, "_nvrtc_paths", list)
-    monkeypatch.setattr(cuda_compiler, "_toolkits", lambda inside: [])
+    monkeypatch.setattr(cuda_compiler, "toolkits", lambda inside: [])
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CudaCompilerMissing, match=r"neither NVRTC .* nor nvcc was found; install one of them"):
         compile_cubin(SAXPY, "saxpy.cu", "sm_90")

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 from test_held_against import sent
-from test_launched import opened, seen
+from test_launched import SEEN_IN_TRACE, opened, seen
 
 from evolve_core.cli.judge import _exit_code
 from evolve_core.judge.client import HostDied, HostError, OpenedTask
 from evolve_core.judge.compose import compose
 from evolve_core.judge.evidence import read_evidence, verdict_of
-from evolve_core.judge.observation import SeenFailure, Workload
+from evolve_core.judge.observation import Check, Outcome, SeenFailure, Workload
 from evolve_core.judge.session import JudgeFailed, JudgeRefused, TaskJudge, _HostStart, _Sitting
 from evolve_core.judge.teeth import Teeth
 from evolve_core.judge.verdict import Correctness, Failure, Speed, Stage, Trust, Verdict
@@ -44,6 +44,21 @@ def test_a_crash_names_workload_and_seed() -> None:
     found = verdict(SeenFailure("crash", "it crashed with SIGSEGV", workload="w0", seed=5))
     assert (found.failure, found.reason) == (Failure.CRASH, "it crashed with SIGSEGV on x[64] (seed 5)")
     assert verdict(SeenFailure("compile-error", "line 3: no")).reason == "line 3: no"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [
+        (Outcome.OUT_OF_BOUNDS, "out of bounds on x[64] (seed 7): an invalid read in k"),
+        (Outcome.MISMATCH, "wrong on x[64] (seed 7): an invalid read in k"),
+    ],
+)
+def test_what_the_sanitizer_finds_is_a_wrong_kernel(outcome: Outcome, reason: str) -> None:
+    """Also where every result that was compared is right."""
+    found = Check("w0", 7, "nan", outcome, "an invalid read in k", (), (), ())
+    observed = seen(**SEEN_IN_TRACE, checks=(*seen().checks, found))
+    judged = compose(opened(), observed, target="sm_90", stage=Stage.CONFIRMATION)
+    assert (judged.correctness, judged.reason, judged.is_winner) == (Correctness.WRONG, reason, False)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from evolve_core.judge.host.binaries import BinaryStore
 from evolve_core.judge.host.carrying import OrdinaryRoom
 from evolve_core.judge.host.errors import StepError
 from evolve_core.judge.host.gpu import planned
-from evolve_core.judge.host.gpu.arguments import as_ctypes
+from evolve_core.judge.host.gpu.arguments import scalar
 from evolve_core.judge.host.gpu.guarded import Edge, place
 from evolve_core.judge.host.gpu.planned import PlannedRunner, kept_alignments
 from evolve_core.judge.host.plan import (
@@ -230,7 +230,7 @@ def test_what_no_kernel_sees_keeps_its_place() -> None:
 
 def test_scalars_have_the_bits_that_the_kernel_reads() -> None:
     def bits(kind: str, value: float) -> bytes:
-        return bytes(as_ctypes(Argument(scalar=kind, value=value), {}))
+        return bytes(scalar(Argument(scalar=kind, value=value)))
 
     assert bits("fp16", 1.5) == b"\x00\x3e" and bits("bf16", 1.5) == b"\xc0\x3f"
     assert bits("fp32", 1.5) == bytes(ctypes.c_float(1.5)) and bits("fp64", 1.5) == bytes(ctypes.c_double(1.5))

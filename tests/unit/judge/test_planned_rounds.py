@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import pytest
 import torch
 from test_gpu_rounds import double, job, runner
 
+from evolve_core.judge.correctness import Accepted, Rejected, judge_checks, run_to_run
 from evolve_core.judge.host.gpu import planned
 from evolve_core.judge.host.gpu.guarded import Edge
 from evolve_core.judge.host.gpu.job import GpuJob
 from evolve_core.judge.host.gpu.planned import PlannedRunner
+from evolve_core.judge.host.gpu.repeats import CONFIRMATION_REPEATS, SCREENING_REPEATS, repeated
 from evolve_core.judge.host.gpu.run import judge_on_gpu
 from evolve_core.judge.host.plan import (
     Argument,
@@ -30,7 +33,7 @@ from evolve_core.judge.host.plan import (
 )
 from evolve_core.judge.host.planreading import plan_from
 from evolve_core.judge.launched import idle_kernels
-from evolve_core.judge.observation import Observation, parse_observation
+from evolve_core.judge.observation import Observation, Repeats, parse_observation
 
 __all__ = ["job"]
 
@@ -141,3 +144,64 @@ def test_a_plan_without_operators_leaves_nothing_to_ask(planned_job: GpuJob) -> 
 def test_what_torch_did_is_known_from_the_plan(planned_job: GpuJob) -> None:
     assert seen(planned_job, DECOY).checks[0].host_operators == {"aten::mul": COUNT}
     assert seen(planned_job, OWN).checks[0].host_operators == {}
+
+
+Launching = Callable[[PlannedRunner, KernelLaunch, Mapping[int, torch.Tensor], "torch.Tensor | None"], None]
+
+
+def off_by(errors: itertools.chain[float]) -> Launching:
+    """A kernel whose launches are off by ``errors``, one after the other."""
+
+    def launch(
+        self: PlannedRunner, step: KernelLaunch, buffers: Mapping[int, torch.Tensor], scratch: torch.Tensor | None
+    ) -> None:
+        torch.mul(buffers[0], 2, out=buffers[1])
+        buffers[1][3] += next(errors)
+
+    return launch
+
+
+def repetitions(planned_job: GpuJob, stage: str = "screening") -> Observation:
+    """What is seen of the user's own kernel against itself."""
+    found = judge_on_gpu(replace(planned_job, smallest="a", stage=stage))
+    assert found["failure"] is None, found["failure"]
+    return parse_observation({"kernels": [], "launches": [], "work": [], **found})
+
+
+def test_calls_are_repeated_as_often_as_the_stage_says(planned_job: GpuJob) -> None:
+    screened, confirmed = (repetitions(planned_job, stage) for stage in ("screening", "confirmation"))
+    (series,) = [one for one in screened.checks if one.repeats]
+    assert series.repeats == Repeats(SCREENING_REPEATS, 0, 0.0) and series.native_repeats is None
+    (series,) = [one for one in confirmed.checks if one.repeats]
+    assert series.repeats is not None and series.repeats.calls <= CONFIRMATION_REPEATS
+    assert run_to_run(confirmed.checks).startswith("deterministic: ")
+
+
+@pytest.mark.parametrize(("error", "is_right"), [(2.0**-20, True), (0.5, False)])
+def test_the_call_that_is_farthest_off_is_held_against_the_truth(
+    planned_job: GpuJob, monkeypatch: pytest.MonkeyPatch, error: float, is_right: bool
+) -> None:
+    """The checks before it see two right calls: only one of the repetitions is off."""
+    errors = itertools.chain([0.0] * 2 + [0.0] * 7, [error], itertools.repeat(0.0))
+    monkeypatch.setattr(PlannedRunner, "_launch", off_by(errors))
+    monkeypatch.setattr("evolve_core.judge.host.gpu.conductor.VARIED", ())
+    observed = repetitions(planned_job)
+    judged = judge_checks(observed.checks)
+    series = [one for one in observed.checks if one.repeats]
+    assert len(series) == 2
+    assert all(one.repeats and (one.repeats.calls, one.repeats.different) == (20, 1) for one in series)
+    if is_right:
+        assert judged == Accepted()
+        assert run_to_run(observed.checks).startswith("bounded: other bits, within the tolerance, in 1 of ")
+    else:
+        assert isinstance(judged, Rejected) and "1 of 20 on the same inputs gave other bits" in judged.reason
+
+
+def test_what_is_finite_on_one_side_alone_is_no_distance() -> None:
+    inf = float("inf")
+    results = iter([[1.0, inf], [1.0, inf], [1.5, inf], [inf, inf]])
+    seen = repeated(lambda: [("out", torch.tensor(next(results)))], 2)
+    assert (seen.calls, seen.different, seen.largest) == (2, 1, 0.5)
+    results = iter([[1.0, inf], [inf, inf], [1.5, inf]])
+    seen = repeated(lambda: [("out", torch.tensor(next(results)))], 2)
+    assert (seen.different, seen.largest, seen.farthest[0][1].tolist()) == (2, None, [inf, inf])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
-
-import torch
 
 from ..plan import Argument
 
 POINTER_BYTES = 8
+AddressOf = Callable[[int], int]
+"""Of a plan's buffer, by its number, where it lies on the device."""
 _INTEGERS: dict[str, type[Any]] = {
     "i1": ctypes.c_int8,
     "i8": ctypes.c_int8,
@@ -26,10 +26,15 @@ _INTEGERS: dict[str, type[Any]] = {
 }
 
 
-def as_ctypes(argument: Argument, tensors: Mapping[int, torch.Tensor]) -> Any:
-    """``tensors``: the plan's memories."""
+def as_ctypes(argument: Argument, address_of: AddressOf) -> Any:
+    """What the kernel is given. Raises OverflowError for a number that its type does not hold."""
     if argument.memory is not None:
-        return ctypes.c_uint64(tensors[argument.memory].data_ptr() + argument.offset)
+        return ctypes.c_uint64(address_of(argument.memory) + argument.offset)
+    return scalar(argument)
+
+
+def scalar(argument: Argument) -> Any:
+    """Of one that is no pointer."""
     if argument.scalar in _INTEGERS:
         return _INTEGERS[argument.scalar](int(argument.value))
     if argument.scalar == "fp64":
@@ -45,4 +50,4 @@ def as_ctypes(argument: Argument, tensors: Mapping[int, torch.Tensor]) -> Any:
 def parameter_bytes(argument: Argument) -> int:
     if argument.memory is not None:
         return POINTER_BYTES
-    return ctypes.sizeof(as_ctypes(argument, {}))
+    return ctypes.sizeof(scalar(argument))

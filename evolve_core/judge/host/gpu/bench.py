@@ -24,6 +24,7 @@ from .inputs import PLAIN, unpack_values
 from .launches import LaunchCount, idle
 from .planned import PlannedRunner
 from .poison import overwrite_free_memory, poisoned
+from .repeats import repeated
 from .slots import Slot, wait_for_device
 
 Runner = Callable[[dict[str, Any]], "list[tuple[str, Any]]"]
@@ -165,6 +166,22 @@ class Bench:
             # Before the other kernel's memory is set aside.
             del outputs, call, inputs
         return answer
+
+    def do_repeat(self, request: dict[str, Any]) -> dict[str, Any]:
+        """One call of a plan again and again on the same inputs; exports the first result, and the farthest from it
+        where any has other bits.
+        """
+        self._take(request)
+
+        def call() -> list[tuple[str, Any]]:
+            result: list[tuple[str, Any]] = self._call(request["which"])()
+            return result
+
+        seen = repeated(call, request["count"])
+        first = self._export({}, seen.first, with_inputs=False)
+        start = first["next_offset"]
+        farthest = self._export({}, seen.farthest, with_inputs=False, start=start) if seen.different else None
+        return {"repeats": seen.figures, "first": first, "farthest": farthest}
 
     def do_calls(self, request: dict[str, Any]) -> dict[str, Any]:
         """End-to-end call times, device idle to device idle: what the events cannot hide from."""

@@ -32,6 +32,7 @@ from .link import BenchFailed, BenchLink
 from .pairs import Pairs
 from .phases import Phase, Phases
 from .poison import POISONS
+from .repeats import Repeating
 from .slots import Slot
 
 _LEAST_DRAWS = 3
@@ -47,6 +48,7 @@ class Conductor:
         self._cases = Cases(job, self._link, self._phases)
         self._answers = Answers(self._link, from_bench, job.device, self._phases)
         self._pairs = Pairs(job, process, self._link, to_bench, self._cases, self._answers, self._phases)
+        self._repeating = Repeating(job, self._link, to_bench, self._cases, self._answers, self._phases)
         self._environment: dict[str, Any] = {}
         self._checks: list[dict[str, Any]] = []
 
@@ -88,6 +90,8 @@ class Conductor:
     def _observe(self) -> None:
         for workload in self._job.checked:
             self._check(workload)
+        if not is_of_another_kind(self._checks):
+            self._checks += self._repeating.checks()
         if not is_of_another_kind(self._checks):
             for workload in self._job.timed:
                 can_warm = self._environment.get("hold") == GATE

@@ -45,7 +45,7 @@ def compile_cubin(source: str, name: str, capability: str, include: Sequence[str
     compiled = _with_nvrtc(source, name, _architecture(capability), include)
     if compiled is not None:
         return compiled
-    nvcc = shutil.which("nvcc") or next((str(p) for p in _toolkits("bin/nvcc")), None)
+    nvcc = shutil.which("nvcc") or next((str(p) for p in toolkits("bin/nvcc")), None)
     if nvcc is None:
         raise CudaCompilerMissing(
             "no CUDA compiler: neither NVRTC (part of CUDA builds of torch) nor nvcc was found; install one of them"
@@ -69,11 +69,12 @@ def _nvrtc_paths() -> list[str]:
         for path in sorted(Path(root).glob(pattern), reverse=True)
         if "builtins" not in path.name and "alt" not in path.name
     ]
-    toolkits = [str(path) for path in _toolkits("lib64/libnvrtc.so")]
-    return [*wheels, "libnvrtc.so", "libnvrtc.so.13", "libnvrtc.so.12", *toolkits]
+    installed = [str(path) for path in toolkits("lib64/libnvrtc.so")]
+    return [*wheels, "libnvrtc.so", "libnvrtc.so.13", "libnvrtc.so.12", *installed]
 
 
-def _toolkits(inside: str) -> list[Path]:
+def toolkits(inside: str) -> list[Path]:
+    """Where ``inside`` exists in an installed CUDA toolkit."""
     roots = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
     return [path for root in roots if root and (path := Path(root) / inside).exists()]
 
@@ -81,7 +82,7 @@ def _toolkits(inside: str) -> list[Path]:
 def _includes(include: Sequence[str]) -> list[str]:
     """Given folders, then the toolkit's headers (cuda_fp16.h and its kin) where a toolkit or its wheel is installed."""
     wheels = [str(p) for root in sys.path if root for p in sorted(Path(root).glob("nvidia/*/include"))]
-    return [*include, *(str(p) for p in _toolkits("include")), *wheels]
+    return [*include, *(str(p) for p in toolkits("include")), *wheels]
 
 
 def _with_nvrtc(source: str, name: str, architecture: str, include: Sequence[str]) -> Compiled | None:

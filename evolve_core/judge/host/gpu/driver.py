@@ -22,7 +22,9 @@ class DriverError(Exception):
 
 
 class Driver:
-    """The driver API of this process. torch must have made its context current (any CUDA tensor does)."""
+    """The driver API of this process. torch must have made its context current (any CUDA tensor does), or
+    ``use_first_device``.
+    """
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL("libcuda.so.1")
@@ -32,6 +34,14 @@ class Driver:
         status = getattr(self._library, function)(*arguments)
         if status != 0:
             raise DriverError(f"{function}: {self._error_name(status)}")
+
+    def use_first_device(self) -> None:
+        """Without torch: make the first visible device's primary context current in this thread."""
+        device, context = ctypes.c_int(), ctypes.c_void_p()
+        self.call("cuInit", ctypes.c_uint(0))
+        self.call("cuDeviceGet", ctypes.byref(device), ctypes.c_int(0))
+        self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
+        self.call("cuCtxSetCurrent", context)
 
     def load_module(self, binary: bytes) -> ctypes.c_void_p:
         module = ctypes.c_void_p()

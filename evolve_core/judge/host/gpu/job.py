@@ -24,6 +24,16 @@ COMPILE_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True)
+class PlansToWatch:
+    """Of one workload: both kernels' plans as JSON, and the folder of their kernels."""
+
+    workload: str
+    binaries: str
+    candidate: dict[str, Any]
+    baseline: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class GpuJob:
     """One candidate (or, with ``load_candidate`` None, the user's own kernel against itself) on one device.
 
@@ -57,6 +67,10 @@ class GpuJob:
     """A runner out of plans as JSON, where the bench carries out plans."""
     least_work: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     """What inputs ask of every right kernel (least.py), where somebody wants to know."""
+    watched: PlansToWatch | None = None
+    """What is carried out under compute-sanitizer beside a confirmation."""
+    smallest: str = ""
+    """Of the checked workloads, where calls are repeated."""
     warm_up: str = ""
     """The workload that a conductor draws before it is its turn; best a small one."""
     candidate_is_trusted: bool = False

@@ -21,6 +21,7 @@ from .job import GpuJob
 from .nvml import list_devices
 from .outcome import failed
 from .pair import DIE_S, Fork, Pair
+from .sanitizing import Sanitizing
 
 _STANDING_BYTES = 6 << 30
 """Of device memory for each pair that stands by: on an NVIDIA H200 two contexts and the clock's buffer take 1.3 GiB;
@@ -33,8 +34,9 @@ def rounds(job: GpuJob, fork: Fork, deadline: float) -> Generator[dict[str, Any]
     """The observation of each round in turn. Whoever stops listening ends the processes that still stand by."""
     planned = list(enumerate(_rounds_of(job)))
     standing = _standing(job)
-    for first in range(0, len(planned), standing):
-        yield from _beside(planned[first : first + standing], fork, deadline)
+    with Sanitizing(job, fork) as sanitizing:
+        for first in range(0, len(planned), standing):
+            yield from _beside(planned[first : first + standing], fork, deadline, sanitizing)
 
 
 def _rounds_of(job: GpuJob) -> list[GpuJob]:
@@ -55,7 +57,9 @@ def _standing(job: GpuJob) -> int:
     return min(max(memory // _STANDING_BYTES, 1), _MOST_STANDING)
 
 
-def _beside(planned: list[tuple[int, GpuJob]], fork: Fork, deadline: float) -> Generator[dict[str, Any], None, None]:
+def _beside(
+    planned: list[tuple[int, GpuJob]], fork: Fork, deadline: float, sanitizing: Sanitizing
+) -> Generator[dict[str, Any], None, None]:
     with ExitStack() as stack:
         pairs = [stack.enter_context(_forked(job, fork, process, deadline)) for process, job in planned]
         said = [_received(pair, deadline) for pair in pairs]
@@ -63,6 +67,9 @@ def _beside(planned: list[tuple[int, GpuJob]], fork: Fork, deadline: float) -> G
             if "ready" not in first:
                 yield first
                 continue
+            if job.timed:
+                # It works on the device, too: not beside a clock.
+                yield from sanitizing.results()
             # Of what an earlier candidate's process left there nothing is taken for the user's own.
             hand_over_compiled(job)
             pair.report.send({"go": True})

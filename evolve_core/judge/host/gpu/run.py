@@ -25,7 +25,8 @@ def judge_on_gpu(job: GpuJob, fork: Fork = fork_child) -> dict[str, Any]:
     """Observe one candidate: ``{failure, checks, timing, environment}`` in the protocol's words.
 
     Confirmation takes several rounds of fresh processes, each with new seeds; the first also checks every checked
-    workload. A failure ends the rounds. ``contended`` where somebody else computes on the device or it is slowed down.
+    workload. A failure ends the rounds, and so does what the sanitizer finds.
+    ``contended`` where somebody else computes on the device or it is slowed down.
     """
     started = time.monotonic()
     try:
@@ -46,7 +47,7 @@ def _observed(job: GpuJob, fork: Fork, deadline: float) -> dict[str, Any]:
             total["environment"].update(result["environment"])
             seconds = summed(seconds, result["environment"].get("seconds", {}))
             total["failure"] = result["failure"] or slowed(result["environment"])
-            if total["failure"] is not None:
+            if total["failure"] is not None or any(check["outcome"] != "compared" for check in result["checks"]):
                 break
     total["environment"]["seconds"] = seconds
     # Who came while it was measured and is still there was beside it.

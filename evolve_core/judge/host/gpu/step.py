@@ -17,7 +17,7 @@ from ..precision import STRICT
 from ..truths import reference_truth
 from .confinement import Layer, own_folder
 from .cuda_task import cuda_runner
-from .job import COMPILE_TIMEOUT_S, GpuJob, Named, Runner
+from .job import COMPILE_TIMEOUT_S, GpuJob, Named, PlansToWatch, Runner
 from .least import least_work
 from .planned import PlannedRunner
 from .run import judge_on_gpu
@@ -52,6 +52,8 @@ def job_of(payload: dict[str, Any], folder: Path) -> GpuJob:
         deadline_s=payload["deadline_s"],
         checked=list(checked),
         timed=list(timed),
+        watched=plans_to_watch(payload),
+        smallest=str(payload.get("smallest", "")),
         warm_up=str(payload.get("warm_up", "")),
         draw=lambda workload, seed, device: tasks.draw(task(), recipes[workload], seed, device),
         truth=_truth(task, cache(load_native), typed=payload["kind"] == "launches"),
@@ -78,6 +80,14 @@ def job_of(payload: dict[str, Any], folder: Path) -> GpuJob:
         hidden=tuple(payload.get("hidden", ())),
         layers=tuple(map(Layer, payload.get("layers", Layer))),
     )
+
+
+def plans_to_watch(payload: dict[str, Any]) -> PlansToWatch | None:
+    """A finalist's plans on the smallest workload."""
+    plans, workload = payload.get("plans"), str(payload.get("smallest", ""))
+    if not plans or payload["candidate"] is None or payload["stage"] != "confirmation" or not workload:
+        return None
+    return PlansToWatch(workload, payload["binaries"], plans["candidate"][workload], plans["baseline"][workload])
 
 
 def task_of(payload: dict[str, Any], folder: Path) -> Callable[[], tasks.TaskModule]:
