@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from .measuring import GPU_GRACE_S, first_device, lock_folder, try_layers
+from .gpu.lock import lock_folder
+from .measuring import GPU_GRACE_S, first_device, try_layers
 from .outcomes import failure_of
 from .patience import Patience
 from .pool import Cancel, remove_folder

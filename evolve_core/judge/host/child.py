@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from . import kernelcalls as kernel
 from .errors import DEADLINE_REPORT, StepError, disk_full
 from .patience import Patience
-from .sandbox import Limits, apply_limits, confine, die_with_parent
+from .sandbox import Limits, apply_limits, confine, die_with_parent, go_first
 from .settling import settle_in
 from .steps import UNTRUSTED, find_step
 
@@ -32,6 +32,7 @@ def run_step(message: dict[str, Any], limits: Limits, zygote: int, result_pipe: 
     """Runs in a freshly forked child and never returns. The result is one JSON line on ``result_pipe``."""
     os.setpgid(0, 0)
     die_with_parent(zygote)
+    go_first()
     # Without a PID namespace, too, what its processes leave behind stays in its family, to be counted and ended.
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -8,18 +8,18 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-_MOST_RESIDENT = 0.6
-
 
 @dataclass(frozen=True)
 class Family:
     """``processor_s`` counts what has ended, too, where somebody waited for it. ``resident_bytes``: of its largest
-    member, because forked ones share most of theirs.
+    member, because forked ones share most of theirs. ``added_bytes``: of all members together, what each has beyond
+    this process, out of which they were forked.
     """
 
     members: int
     processor_s: float
     resident_bytes: int
+    added_bytes: int
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Processes:
         with os.scandir("/proc") as entries:
             for entry in entries:
                 if entry.name.isdigit():
-                    stat = stats[int(entry.name)] = read_stat(_stat_of(entry.name))
+                    stat = stats[int(entry.name)] = read_stat(_read(f"/proc/{entry.name}/stat"))
                     children.setdefault(stat.parent, []).append(int(entry.name))
         return cls(stats, children)
 
@@ -58,26 +58,27 @@ class Processes:
 
     def family_of(self, leader: int) -> Family:
         """A process with all its descendants."""
-        waiting, members = [leader], list[Stat]()
+        waiting, members, added = [leader], list[Stat](), 0
+        inherited = _private_bytes("self")
         while waiting:
             process = waiting.pop()
             members.append(self._stats.get(process, _GONE))
+            added += max(0, _private_bytes(str(process)) - inherited)
             waiting += self.children_of(process)
         processor_s = sum(one.ticks for one in members) / os.sysconf("SC_CLK_TCK")
-        return Family(len(members), processor_s, max(one.resident_bytes for one in members))
+        return Family(len(members), processor_s, max(one.resident_bytes for one in members), added)
 
 
-def most_resident_bytes() -> int:
-    """What one process may hold of this machine's memory; CUDA maps terabytes, so that no limit on addresses can say
-    it.
-    """
-    return int(_MOST_RESIDENT * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+def _private_bytes(name: str) -> int:
+    """Resident memory of a process that is no file's; what it still shares with who forked it is in it."""
+    pages = _read(f"/proc/{name}/statm").split()
+    return (int(pages[1]) - int(pages[2])) * os.sysconf("SC_PAGE_SIZE") if len(pages) > 2 else 0
 
 
-def _stat_of(name: str) -> bytes:
+def _read(path: str) -> bytes:
     # Bare calls: after a fork bomb there are hundreds to read, and they leave this process little time to do it.
     try:
-        descriptor = os.open(f"/proc/{name}/stat", os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY)
     except OSError:
         return b""
     try:

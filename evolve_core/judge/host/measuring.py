@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import tempfile
 import time
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .analysing import compiled
@@ -16,6 +12,7 @@ from .complaints import none_left, own_failed
 from .devices import find_devices
 from .errors import StepError, log
 from .finalists import interpreted_findings
+from .gpu.lock import lock_folder
 from .lost import refuse_lost_device
 from .opened import OpenTask
 from .outcomes import compare_failure, failure_of
@@ -128,16 +125,6 @@ def try_layers(judge: Judge, cancel: Cancel) -> list[str]:
     if not open_to_it:
         return []
     return [f"on this system a candidate's host code beside the GPU can {'; '.join(open_to_it)}"]
-
-
-def lock_folder() -> Path:
-    """Where every run on this machine locks a device, whoever's it is and wherever their own temporary files go."""
-    shared = Path("/tmp")
-    locks = (shared if os.access(shared, os.W_OK) else Path(tempfile.gettempdir())) / "kernel-evolve-locks"
-    locks.mkdir(exist_ok=True)
-    with suppress(PermissionError):  # Another user's, who has done it.
-        locks.chmod(0o1777)
-    return locks
 
 
 def _measure(

@@ -6,8 +6,8 @@ import re
 import signal
 from typing import Any
 
-from .descendants import most_resident_bytes
 from .errors import DEADLINE_REPORT
+from .memory import most_resident_bytes
 from .pool import StepResult
 from .sandbox import MAX_FAMILY
 from .signals import signal_name
@@ -32,8 +32,10 @@ def failure_of(result: StepResult, *, of_task: bool = False) -> dict[str, Any]:
     if result.how == "swarming":
         return _failure("crash", SWARMED)
     if result.how == "swollen":
-        most = most_resident_bytes() >> 30
-        return _failure("out-of-memory", f"it held more than {most} GiB of this machine's memory")
+        most = most_resident_bytes() / (1 << 30)
+        return _failure(
+            "out-of-memory", f"it held more than {most:.1f} GiB, most of the memory that the judge has here"
+        )
     if result.how == "flooded":
         return _failure("crash", "its answer was larger than any honest one")
     if result.error is not None:

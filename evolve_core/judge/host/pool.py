@@ -31,7 +31,7 @@ class StepResult:
     """How a child ended.
 
     ``how``: finished, timeout (by the clock), exhausted (its processor time), swarming (it had too many processes),
-    swollen (one of them had too much memory), cancelled, flooded (its answer was too large). ``processor_s`` holds for
+    swollen (they had too much memory), cancelled, flooded (its answer was too large). ``processor_s`` holds for
     one that finished.
     """
 

@@ -28,6 +28,7 @@ _COMMON = (425, 426, 427, 428, 429, 430, 431, 432, 433, 438, 442)
 """io_uring_setup to _register, open_tree, move_mount, fsopen to fspick, pidfd_getfd, mount_setattr: since 5.1 all
 architectures share one table."""
 _PIDFD_SEND_SIGNAL = 424
+_MEMFD_SECRET = 447
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class _Machine:
     refused: tuple[int, ...]
     """ptrace, process_vm_readv/writev, kcmp, bpf, perf_event_open, userfaultfd, add_key, request_key, keyctl,
     mount, umount2, pivot_root, setns, unshare, open_by_handle_at, (f)init/delete_module, kexec_load, reboot, swap*"""
+    unmapped: tuple[int, ...]
+    """memfd_create, shmget, semget, msgget, mq_open"""
 
 
 _MACHINES = {
@@ -49,12 +52,14 @@ _MACHINES = {
         (62, 200, 234, 129, 297),
         (101, 310, 311, 312, 321, 298, 323, 248, 249, 250, 165, 166, 155, 308, 272, 304, 175, 313, 176, 246, 169, 167,
          168),
+        (319, 29, 64, 68, 240),
     ),
     "aarch64": _Machine(
         0xC00000B7,
         198,
         (129, 130, 131, 138, 240),
         (117, 270, 271, 272, 280, 241, 282, 217, 218, 219, 40, 39, 41, 268, 97, 265, 105, 273, 106, 104, 142, 224, 225),
+        (279, 194, 190, 186, 180),
     ),
 }  # fmt: skip
 
@@ -69,6 +74,14 @@ def install() -> bool:
     if machine is None:
         return False
     return _put_on(machine, [*map(_refused, (*machine.refused, *_COMMON)), _only_for(machine.socket, _AF_UNIX)])
+
+
+def keep_memory_in_sight() -> bool:
+    """From now on no memory that belongs to no process's count, or that stays when its process has ended: files without
+    a name, and System V's and POSIX's shared memory and queues. Not for a process that a GPU's driver is loaded into.
+    """
+    machine = _MACHINES.get(platform.machine())
+    return machine is not None and _put_on(machine, [*map(_refused, (*machine.unmapped, _MEMFD_SECRET))])
 
 
 def keep_signals_to_itself() -> bool:

@@ -18,8 +18,9 @@ from typing import Any
 
 from . import kernelcalls as kernel
 from .child import run_step
-from .descendants import Processes, kill_everything, kill_group, kill_strays, most_resident_bytes
+from .descendants import Processes, kill_everything, kill_group, kill_strays
 from .kinds import Kind
+from .memory import most_resident_bytes, most_together_bytes
 from .patience import Patience
 from .sandbox import MAX_FAMILY, Limits
 from .steps import look_pause_s
@@ -112,6 +113,7 @@ class Zygote:
         for job in list(self._jobs.values()):
             if job.pause_s is not None:
                 self._look_at(job, seen)
+        self._make_room(seen)
         # A child keeps its orphans (child.py) unless it has undone that: then nobody knows whose they are.
         known = self._leaders()
         if set(seen.children_of(os.getpid())) - known:
@@ -127,6 +129,15 @@ class Zygote:
             self._kill(job, "swollen")
         elif job.patience.processor_s is not None and family.processor_s >= job.patience.processor_s:
             self._kill(job, "exhausted")
+
+    def _make_room(self, seen: Processes) -> None:
+        """Each may be within its bounds, and all together beyond what there is: before the kernel ends somebody else
+        for it, that child goes that took most.
+        """
+        added = {number: seen.family_of(job.pid).added_bytes for number, job in self._jobs.items()}
+        looked_at = [job for job in self._jobs.values() if job.pause_s is not None]
+        if looked_at and sum(added.values()) > most_together_bytes():
+            self._kill(max(looked_at, key=lambda job: added[job.number]), "swollen")
 
     def _leaders(self) -> set[int]:
         return {job.pid for job in self._jobs.values()}

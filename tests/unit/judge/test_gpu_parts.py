@@ -9,8 +9,6 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,6 @@ from evolve_core.judge.host.gpu.cuda_task import LaunchPlanError, _checked
 from evolve_core.judge.host.gpu.driver import DriverError
 from evolve_core.judge.host.gpu.forking import fork_child
 from evolve_core.judge.host.gpu.inputs import UnsupportedInput, pack, unpack_values
-from evolve_core.judge.host.gpu.lock import DeviceBusy, device_lock
 from evolve_core.judge.host.gpu.nvml import others_computing
 from evolve_core.judge.host.gpu.poison import fill, poisoned
 from evolve_core.judge.host.gpu.signature import POINTER, SignatureError, as_argument, normalise, parameter_types
@@ -184,34 +181,6 @@ def test_poison_fills_what_promises_nothing_and_only_that(dtype: torch.dtype) ->
             assert torch.equal(torch.ones(3), torch.tensor([1.0, 1.0, 1.0]))
         assert all(torch.equal(one, wanted) or (one.isnan() & wanted.isnan()).all() for one in made)
     assert torch.empty.__name__ == "empty"
-
-
-def test_a_device_is_held_by_one_at_a_time(tmp_path: Path) -> None:
-    with device_lock("GPU-1", tmp_path, 1.0):
-        with device_lock("GPU-2", tmp_path, 0.0):
-            pass
-        with pytest.raises(DeviceBusy, match="another measurement holds the GPU"), device_lock("GPU-1", tmp_path, 0.1):
-            pass
-    with device_lock("GPU-1", tmp_path, 0.0):
-        pass
-
-
-def test_the_lock_of_another_user_will_do(tmp_path: Path) -> None:
-    """It can be read, and that is enough."""
-    with umask(0o077), device_lock("GPU-1", tmp_path, 0.0):
-        assert (tmp_path / "GPU-1.lock").stat().st_mode & 0o777 == 0o644
-    (tmp_path / "GPU-1.lock").chmod(0o444)
-    with device_lock("GPU-1", tmp_path, 0.0), pytest.raises(DeviceBusy), device_lock("GPU-1", tmp_path, 0.0):
-        pass
-
-
-@contextmanager
-def umask(mask: int) -> Iterator[None]:
-    before = os.umask(mask)
-    try:
-        yield
-    finally:
-        os.umask(before)
 
 
 def test_only_a_busy_device_has_rivals() -> None:

@@ -54,29 +54,79 @@ def test_what_came_up_with_a_session_is_its_own_where_that_can_be_told(
     assert session.rivals() == listed
 
 
+def left(folder: Path, owner: int, text: str) -> Path:
+    """What a session of the process ``owner`` leaves beside the lock."""
+    file = folder / f"GPU-x.0123456789abcdef.{owner}.own"
+    file.write_text(text)
+    return file
+
+
 def test_the_processes_of_a_session_that_died_are_nobodys(listed: list[int], tmp_path: Path) -> None:
     ended = subprocess.Popen(["true"])
     ended.wait()
-    for owner, pid in ((ended.pid, 7), (os.getpid(), 8)):
-        (tmp_path / f"GPU-x.{owner}.own").write_text(str(pid))
+    left(tmp_path, ended.pid, "7")
+    living = left(tmp_path, os.getpid(), "8")
     listed.append(8)
     assert Neighbours("GPU-x", str(tmp_path)).rivals() == [7]
-    assert [file.name for file in tmp_path.iterdir()] == [f"GPU-x.{os.getpid()}.own"]
+    assert [*tmp_path.iterdir()] == [living]
 
 
 def test_a_session_that_ends_while_another_looks_is_no_longer_known(
     listed: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    file = left(tmp_path, os.getpid(), "7")
     session = Neighbours("GPU-x", str(tmp_path))
-    (tmp_path / f"GPU-x.{os.getpid()}.own").write_text("7")
     assert session.rivals() == []
-    exists = Path.exists
+    read = rivals.own_text
 
-    def and_then_it_ends(path: Path, **options: Any) -> bool:
-        found = exists(path, **options)
-        if path.is_relative_to("/proc"):
-            session.remove_own()
-        return found
+    def when_it_has_ended(path: Path) -> str:
+        file.unlink()
+        return read(path)
 
-    monkeypatch.setattr(Path, "exists", and_then_it_ends)
+    monkeypatch.setattr(rivals, "own_text", when_it_has_ended)
     assert session.rivals() == [7]
+
+
+def test_another_user_says_nothing_about_whose_processes_are_the_judges(
+    listed: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = left(tmp_path, os.getpid(), "7")
+    assert Neighbours("GPU-x", str(tmp_path)).rivals() == []
+    stranger = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: stranger)
+    assert Neighbours("GPU-x", str(tmp_path)).rivals() == [7]
+    assert file.exists()
+
+
+def test_a_process_of_another_user_is_a_rival_whoever_lists_it(
+    listed: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after the end of ours, when the number is another's."""
+    program = subprocess.Popen(["sleep", "60"])
+    try:
+        listed[:] = [program.pid]
+        left(tmp_path, os.getpid(), str(program.pid))
+        assert Neighbours("GPU-x", str(tmp_path)).rivals() == []
+        user_of = rivals._user_of
+        monkeypatch.setattr(rivals, "_user_of", lambda pid: user_of(pid) + (pid == program.pid))
+        assert Neighbours("GPU-x", str(tmp_path)).rivals() == [program.pid]
+    finally:
+        program.kill()
+        program.wait()
+
+
+@pytest.mark.parametrize("instead", ["link", "pipe", "folder", "long"])
+def test_what_is_no_list_in_a_file_says_nothing(listed: list[int], tmp_path: Path, instead: str) -> None:
+    folder = tmp_path / "locks"
+    folder.mkdir()
+    place = folder / f"GPU-x.0123456789abcdef.{os.getpid()}.own"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("7")
+    make = {
+        "link": lambda: place.symlink_to(elsewhere),
+        "pipe": lambda: os.mkfifo(place),
+        "folder": place.mkdir,
+        "long": lambda: place.write_text("x" * 100_000 + " 7"),
+    }
+    make[instead]()
+    assert Neighbours("GPU-x", str(folder)).rivals() == [7]

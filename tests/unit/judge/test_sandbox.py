@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from evolve_core.judge.host import landlock, seccomp
-from evolve_core.judge.host.sandbox import DEVICES, probe
+from evolve_core.judge.host.sandbox import DEVICES, Limits, confine, probe
 
 pytestmark = pytest.mark.skipif(not landlock.abi(), reason="this kernel has no Landlock")
 
@@ -120,13 +122,64 @@ def test_the_filter_holds_in_programs_that_are_started_behind_it() -> None:
 
 
 def test_the_filter_refuses_other_processes_memory() -> None:
-    import ctypes
-
     def trace() -> None:
         if ctypes.CDLL(None, use_errno=True).ptrace(16, os.getppid(), 0, 0) < 0:
             raise OSError(ctypes.get_errno(), "ptrace")
 
     assert in_child(seccomp.install, trace) == errno.EPERM
+
+
+SHMGET = {"x86_64": 29, "aarch64": 194}[platform.machine()]
+_IPC_CREAT = 0o1000
+
+
+def shared_memory() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    segment = libc.syscall(ctypes.c_long(SHMGET), ctypes.c_long(0), ctypes.c_long(4096), ctypes.c_long(_IPC_CREAT))
+    if segment < 0:
+        raise OSError(ctypes.get_errno(), "shmget")
+    libc.shmctl(segment, 0, None)
+
+
+@pytest.mark.parametrize("attempt", [lambda: os.memfd_create("hoard"), shared_memory], ids=["memfd", "shmget"])
+def test_memory_that_nobody_is_charged_for_is_not_to_be_had(attempt: Callable[[], object]) -> None:
+    assert in_child(lambda: None, attempt) == 0
+    assert in_child(seccomp.keep_memory_in_sight, attempt) == errno.EPERM
+
+
+UNSHARE = {"x86_64": 272, "aarch64": 97}[platform.machine()]
+
+
+def without_namespaces() -> None:
+    """As on a system that refuses them to ordinary programs."""
+    seccomp._put_on(seccomp._MACHINES[platform.machine()], [seccomp._refused(UNSHARE)])
+
+
+@pytest.mark.parametrize("abi", [landlock.abi(), 4])
+@pytest.mark.parametrize("first", [lambda: None, without_namespaces], ids=["as-it-is", "without-namespaces"])
+def test_a_confined_child_reaches_nothing_outside(
+    spool: Path, monkeypatch: pytest.MonkeyPatch, first: Callable[[], None], abi: int
+) -> None:
+    """``abi`` 4: before Linux 6.12, Landlock knew nothing of signals."""
+    monkeypatch.setattr(landlock, "abi", lambda: abi)
+    outside = os.getpid()
+
+    def layer() -> None:
+        first()
+        confine(str(spool / OWN), Limits(cpu_s=20, hidden=(str(spool / SECRET), str(spool / "steps"))))
+
+    def kept(attempt: Callable[[], object]) -> bool:
+        return in_child(layer, attempt) != 0
+
+    assert in_child(layer, lambda: (spool / OWN / "new").write_text("x")) == 0
+    assert in_child(layer, lambda: os.kill(os.getpid(), 0)) == 0
+    assert kept(lambda: os.kill(outside, 0))
+    assert kept((spool / SECRET / "note").read_text)
+    assert kept((spool / OTHER / "note").read_text)
+    assert kept(lambda: (spool / "new").write_text("x"))
+    assert kept(connect)
+    assert kept(lambda: os.memfd_create("hoard"))
+    assert kept(lambda: Path(f"/proc/{outside}/environ").read_bytes())
 
 
 def test_the_probe_says_what_holds_here(tmp_path: Path) -> None:

@@ -30,6 +30,22 @@ def sleeper(pause_s: float | None, wall_s: float = 600.0) -> Job:
     return Job(child, child, os.pidfd_open(child), *pipes, Patience(wall_s), time.monotonic(), pause_s)
 
 
+def holder(pause_s: float | None, megabytes: int) -> Job:
+    """A sleeper that has written to so much memory before this returns."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        held = bytearray(b"x") * (megabytes << 20)
+        os.write(writer, held[:1])
+        time.sleep(600)
+        os._exit(0)
+    os.read(reader, 1)
+    os.close(reader)
+    os.close(writer)
+    pipes = [os.open(os.devnull, os.O_RDONLY) for _ in range(2)]
+    return Job(child, child, os.pidfd_open(child), *pipes, Patience(600.0), time.monotonic(), pause_s)
+
+
 @pytest.fixture
 def zygote(monkeypatch: pytest.MonkeyPatch) -> Iterator[Zygote]:
     """In this process, whose other children are not its."""
@@ -88,6 +104,45 @@ def test_who_holds_too_much_memory_is_ended_for_it(zygote: Zygote, monkeypatch: 
     zygote._next_look = 0.0
     zygote._look_when_due()
     assert job.how == "swollen"
+
+
+def test_many_that_hold_too_much_together_are_counted_together() -> None:
+    """Four children of a child, each with memory of its own; what they share with this process counts for none."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        for _ in range(4):
+            if not os.fork():
+                held = bytearray(b"x") * (25 << 20)
+                os.write(writer, held[:1])
+                time.sleep(600)
+        time.sleep(600)
+        os._exit(0)
+    try:
+        for _ in range(4):
+            os.read(reader, 1)
+        family = Processes.now().family_of(child)
+        assert family.members == 5
+        assert 100 << 20 <= family.added_bytes < 140 << 20
+        assert family.added_bytes > family.resident_bytes - Processes.now().family_of(os.getpid()).resident_bytes
+    finally:
+        for one in [*Processes.now().children_of(child), child]:
+            os.kill(one, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(reader)
+        os.close(writer)
+
+
+def test_where_memory_runs_short_the_largest_that_is_looked_at_goes(
+    zygote: Zygote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, large, trusted = (holder(pause_s, size) for pause_s, size in ((0.0, 1), (0.0, 40), (None, 60)))
+    zygote._jobs = {job.number: job for job in (small, large, trusted)}
+    monkeypatch.setattr(looked, "most_together_bytes", lambda: 90 << 20)
+    for _ in range(2):
+        zygote._next_look = 0.0
+        zygote._look_when_due()
+    assert [job.how for job in (small, large, trusted)] == ["finished", "swollen", "finished"]
 
 
 def test_only_who_runs_candidates_is_looked_at_and_seldom_beside_a_measurement() -> None:
