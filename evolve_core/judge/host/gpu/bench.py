@@ -121,7 +121,7 @@ class Bench:
     def do_name(self, request: dict[str, Any]) -> dict[str, Any]:
         """The names of what one untimed call runs on the device; not of a plan, which says so itself."""
         self._take(request)
-        return {"kernels": device_kernels(self._call(request["which"]))}
+        return {"kernels": device_kernels(self._fresh_call(request["which"]))}
 
     def do_warm(self, request: dict[str, Any]) -> dict[str, Any]:
         """Both kernels, compiled and autotuned, clocks up; says how long the host takes to queue the slower of the
@@ -132,7 +132,7 @@ class Bench:
         host_ns = 0
         for which in ("baseline", "candidate"):
             for _ in range(_WARM_CALLS):
-                sample, _outputs = self._watch.sample(self._call(which, clone_inputs(self._inputs)))
+                sample, _outputs = self._watch.sample(self._fresh_call(which))
                 last_ns = sample.host_ns
             host_ns = max(host_ns, last_ns)
         self._watch.expect(host_ns)
@@ -174,7 +174,7 @@ class Bench:
         self._take(request)
 
         def call() -> list[tuple[str, Any]]:
-            result: list[tuple[str, Any]] = self._call(request["which"])()
+            result: list[tuple[str, Any]] = self._fresh_call(request["which"])()
             return result
 
         seen = repeated(call, request["count"])
@@ -188,10 +188,7 @@ class Bench:
         self._take(request)
         assert self._watch is not None
         return {
-            which: [
-                self._watch.end_to_end_ns(self._call(which, clone_inputs(self._inputs)))
-                for _ in range(request["count"])
-            ]
+            which: [self._watch.end_to_end_ns(self._fresh_call(which)) for _ in range(request["count"])]
             for which in ("baseline", "candidate")
         }
 
@@ -206,6 +203,9 @@ class Bench:
         """The request's inputs: plain values from the message, tensors from the slot."""
         tensors = self._inbox.read(request["layout"], self._device)
         self._inputs = {**unpack_values(request["values"]), **dict(zip(request["names"], tensors, strict=True))}
+
+    def _fresh_call(self, which: str) -> Callable[[], Any]:
+        return self._call(which, clone_inputs(self._inputs))
 
     def _call(self, which: str, inputs: dict[str, Any]) -> Callable[[], Any]:
         """A call on a copy of the inputs that is its own and was made before the clock runs: the other kernel may
