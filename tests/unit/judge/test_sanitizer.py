@@ -71,6 +71,12 @@ def test_places_as_the_versions_write_them(text: str, kernel: str, line: int | N
     assert (found.kernel, found.line) == (kernel, line)
 
 
+def test_an_address_in_shared_memory_is_near_no_tensor() -> None:
+    log = "========= Invalid __shared__ read of size 4 bytes\n=========     Address 0x404 is out of bounds\n"
+    (found,) = parsed(Tool.MEMCHECK, log)
+    assert (found.access, found.address) == ("read", None)
+
+
 def test_an_older_racechecks_words_are_read() -> None:
     log = (
         "========= ERROR: Race reported between Read access at 0x6360 in /home/convolution.cu:123:convolution(int)\n"
@@ -190,6 +196,13 @@ def test_a_tool_that_does_not_end_is_killed_with_what_it_started(tmp_path: Path)
     pids = [int(line) for line in (tmp_path / "pids").read_text().split()]
     assert len(pids) == 4
     assert not any(_lives(pid) for pid in pids)
+
+
+def test_what_was_found_before_a_tool_was_killed_counts(tmp_path: Path) -> None:
+    (tmp_path / "said").write_text(MEMCHECK)
+    tool = executable(tmp_path / "tool", f'{STANDING_IN}cp {tmp_path}/said "$log"\nsleep 300\n')
+    seen = watch(tool, [Tool.MEMCHECK], tmp_path, 1.0)[Tool.MEMCHECK]
+    assert len(seen.findings) == 2 and not seen.why_not
 
 
 def _lives(pid: int) -> bool:

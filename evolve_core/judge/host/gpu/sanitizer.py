@@ -123,13 +123,14 @@ def _watched(
 ) -> Watched:
     if process is None:
         return Watched(why_not=f"{tool} cannot be started")
+    late = ""
     try:
         process.wait(max(0.0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
         _end(process)
-        return Watched(why_not=f"{tool} took longer than {seconds:.0f} s")
-    log, output = _text(folder / LOG), _text(folder / "output.txt")
-    return judged(tool, log, _report(folder), output)
+        late = f"{tool} took longer than {seconds:.0f} s"
+    seen = judged(tool, _text(folder / LOG), _report(folder), _text(folder / "output.txt"))
+    return Watched(why_not=late) if late and not seen.findings else seen
 
 
 def _report(folder: Path) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class Tool(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """``access``: "read", "write" or "atomic"; "" for a race. ``address`` is None where it is not known. ``line``
+    """``access``: "read", "write" or "atomic"; "" for a race. ``address``: in global memory, where it is known. ``line``
     counts from one, and is None without line information. ``says``: the tool's own words."""
 
     tool: Tool
@@ -60,7 +60,7 @@ def judged(tool: Tool, log: str, report: dict[str, Any], output: str = "") -> Wa
 
 
 _RECORD = re.compile(r"^=========(.*)$", re.MULTILINE)
-_INVALID = re.compile(r"Invalid __(?:global|shared|local)__ (read|write|atomic)\w* of size [\d,]+")
+_INVALID = re.compile(r"Invalid __(global|shared|local)__ (read|write|atomic)\w* of size [\d,]+")
 _RACE = re.compile(r"error: race reported between ", re.IGNORECASE)
 _PLACES = (
     # "0x3c8 in /folder/file.cu:42:kernel(int*)", "0x150 in kernel(int*)": as versions before 2023 write it.
@@ -77,7 +77,7 @@ def parsed(tool: Tool, log: str) -> Iterator[Finding]:
     """The errors in the text of a log. Warnings are none, nor what is said of calls to the driver."""
     for head, details in _records(log):
         if invalid := _INVALID.match(head):
-            yield _access(tool, head, invalid[1], details)
+            yield _access(tool, head, invalid[2], details, is_global=invalid[1] == "global")
         elif _RACE.match(head):
             yield _race(tool, head, details)
 
@@ -96,7 +96,7 @@ def _records(log: str) -> Iterator[tuple[str, list[str]]]:
         yield head, details
 
 
-def _access(tool: Tool, head: str, access: str, details: list[str]) -> Finding:
+def _access(tool: Tool, head: str, access: str, details: list[str], *, is_global: bool) -> Finding:
     place = next((one.removeprefix("at ") for one in details if one.startswith("at ")), "")
     kernel, line = _place(place)
     address = next((found for one in details if (found := _ADDRESS.match(one))), None)
@@ -106,7 +106,7 @@ def _access(tool: Tool, head: str, access: str, details: list[str]) -> Finding:
         kernel=kernel,
         access=access,
         line=line,
-        address=int(address[1], 16) if address else None,
+        address=int(address[1], 16) if address and is_global else None,
         is_misaligned=any("misaligned" in one for one in details),
     )
 
