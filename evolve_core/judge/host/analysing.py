@@ -11,7 +11,7 @@ from .opened import OpenTask, code_of, task_of
 from .outcomes import failure_of
 from .patience import Patience
 from .pool import Cancel, remove_folder
-from .tier import binaries_of, planless
+from .tier import binaries_in, planless
 
 if TYPE_CHECKING:
     from .judging import Judge
@@ -45,9 +45,9 @@ def compiled(
     if result.value is not None:
         observation["kernels"] = result.value["kernels"]
         observation["launches"] = [one for one in result.value["launches"] if one["workload"] in timed]
-        observation["plans"] = result.value["plans"]
+        observation["plans"], observation["binary"] = result.value["plans"], result.value["binary"]
         if task.text.mode == "gpu":
-            judge.binaries.take(folder, binaries_of(result.value["plans"]))
+            judge.binaries.take(folder, binaries_in(observation))
         observation["environment"]["notes"] = list(result.value["notes"])
         if task.text.mode != "gpu" and (why_not := planless(result.value["plans"])):
             observation["environment"]["no launch plan because"] = why_not
@@ -80,6 +80,7 @@ def _empty_observation(judge: Judge, task: OpenTask) -> dict[str, Any]:
         "kernels": [],
         "launches": [],
         "plans": {},
+        "binary": "",
         "traced": False,
         "unplanned": "",
         "unaudited": "",

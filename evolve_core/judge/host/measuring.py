@@ -20,7 +20,7 @@ from .opened import OpenTask
 from .outcomes import compare_failure, failure_of
 from .patience import Patience
 from .pool import Cancel, remove_folder
-from .tier import HOST_CODE, KERNEL_ONLY, Plans, binaries_of, complete, joint
+from .tier import HOST_CODE, KERNEL_ONLY, Plans, binaries_in, complete, joint
 from .untrusted import Malformed, checked_answer
 from .warm_gpu import GpuSession, SessionLost
 
@@ -57,7 +57,8 @@ def open_on_gpu(judge: Judge, task: OpenTask, cancel: Cancel) -> dict[str, Any]:
     measured = _measure(judge, task, None, task.plans, "screening", deadline, cancel)
     if _failed(measured) and not task.plans.why_not:
         # The user's own kernel decides whether plans work here: its own Python may still.
-        task.plans = Plans(why_not=f"its plan does not run here: {measured['failure']['message']}")
+        why_not = f"its plan does not run here: {measured['failure']['message']}"
+        task.plans = Plans(why_not=why_not, binary=task.plans.binary)
         measured = _measure(judge, task, None, task.plans, "screening", deadline, cancel)
     _merge(observation, measured)
     failure = observation["failure"]
@@ -87,13 +88,16 @@ def judge_on_gpu(
             plans = _plans(judge, task, observation)
             _merge(observation, _measure(judge, task, source, plans, stage, deadline, cancel))
     finally:
-        judge.binaries.release(binaries_of(observation["plans"]))
+        judge.binaries.release(binaries_in(observation))
     return observation
 
 
 def _plans(judge: Judge, task: OpenTask, observation: dict[str, Any]) -> Plans:
     wanted = [one["id"] for one in [*task.drawn, *task.timed]]
-    return complete(observation["plans"], wanted, judge.binaries.at_hand())
+    plans = complete(observation["plans"], wanted, judge.binaries.at_hand(), observation["binary"])
+    if task.text.is_cuda and plans.binary not in judge.binaries.at_hand():
+        raise StepError("compile-error", "; ".join(observation["environment"]["notes"]) or "its binary is missing")
+    return plans
 
 
 def _failed(observation: dict[str, Any]) -> bool:
@@ -147,6 +151,7 @@ def _measure(
     left = max(1.0, deadline - time.monotonic())
     payload = {**task_payload(judge, task), "candidate": candidate, "plans": both, "stage": stage, "deadline_s": left}
     payload["with_floor"] = candidate is None
+    payload["compiled"]["candidate"] = plans.binary
     measured = None
     if both is not None and candidate is not None and stage == "screening":
         measured = _screened(judge, task, payload)
@@ -156,8 +161,8 @@ def _measure(
     # A CUDA candidate has no host code: the task's own launches() says how its kernels are launched.
     kernel_only = task.text.is_cuda or both is not None
     measured["environment"]["trust"] = KERNEL_ONLY if kernel_only else HOST_CODE
-    if not kernel_only:
-        measured["environment"]["host code ran because"] = why_not
+    if both is None:
+        measured["environment"]["no launch plan because" if kernel_only else "host code ran because"] = why_not
     return measured
 
 
@@ -169,6 +174,7 @@ def task_payload(judge: Judge, task: OpenTask) -> dict[str, Any]:
     compiled_baseline.mkdir(parents=True, exist_ok=True)
     return {
         "binaries": str(judge.binaries.folder),
+        "compiled": {"baseline": task.plans.binary},
         "task_text": task.text.task_text,
         "task_file": task.text.task_file,
         "source_file": task.text.source_file,

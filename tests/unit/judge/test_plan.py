@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from evolve_core.judge.host.binaries import BinaryStore
 from evolve_core.judge.host.carrying import OrdinaryRoom
 from evolve_core.judge.host.errors import StepError
-from evolve_core.judge.host.gpu import planned
+from evolve_core.judge.host.gpu import kernels
 from evolve_core.judge.host.gpu.arguments import as_ctypes
 from evolve_core.judge.host.gpu.guarded import Edge, place
 from evolve_core.judge.host.gpu.planned import PlannedRunner, kept_alignments
@@ -40,7 +40,7 @@ CUBIN = b"no real kernel"
 BINARY = hashlib.sha256(CUBIN).hexdigest()
 WHOLE = View(1, 0, "float32", (4, 2), (2, 1))
 LAUNCH = KernelLaunch(
-    BINARY, "kernel", (2, 1, 1), 128, 0, (Argument(memory=0, offset=8), Argument(scalar="i32", value=-7))
+    BINARY, "kernel", (2, 1, 1), (128, 1, 1), 0, (Argument(memory=0, offset=8), Argument(scalar="i32", value=-7))
 )
 PLAN = LaunchPlan(
     givens=(Given("x", "float32", (4, 2), (2, 1)), Given("eps", value=1e-5)),
@@ -63,7 +63,7 @@ def test_a_plan_survives_its_journey() -> None:
     [
         {"steps": (replace(LAUNCH, grid=(0, 1, 1)),)},
         {"steps": (replace(LAUNCH, grid=(1, 65536, 1)),)},
-        {"steps": (replace(LAUNCH, threads=2048),)},
+        {"steps": (replace(LAUNCH, block=(2048, 1, 1)),)},
         {"steps": (replace(LAUNCH, binary="../../etc/passwd"),)},
         {"steps": (replace(LAUNCH, arguments=(Argument(memory=9),)),)},
         {"steps": (replace(LAUNCH, arguments=(Argument(scalar="str"),)),)},
@@ -119,7 +119,7 @@ class Driver:
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
     made = Driver()
-    monkeypatch.setattr(planned, "Driver", lambda: made)
+    monkeypatch.setattr(kernels, "Driver", lambda: made)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: type("Stream", (), {"cuda_stream": 0}))
     return made
 

@@ -1,13 +1,8 @@
-"""Carry out a launch plan: compiled kernels through the driver, on memory of ours, with none of the host code.
-
-What a kernel finds in a launch is what Triton's own launcher gives it: its parameters in order, then pointers to its
-global and its profile scratch where the binary has parameters for them.
-"""
+"""Carry out a launch plan: compiled kernels through the driver, on memory of ours, with none of the host code."""
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,16 +12,14 @@ import torch
 from ..carrying import Carrier, OrdinaryRoom
 from ..errors import StepError
 from ..plan import ALIGNMENT, KernelLaunch, LaunchPlan
-from .arguments import POINTER_BYTES, as_ctypes, parameter_bytes
-from .driver import DEFAULT_SHARED_BYTES, Driver
 from .guarded import Edge, GuardedMemory, guarded_memory
 from .job import Named
+from .kernels import Kernels
 
 _PATTERNS = {"nan": 0xFF, "zero": 0}
 """What is around tensors and in fresh ones, by poison: all bits set are NaN in every floating-point type."""
 _EDGES = {("nan", False): Edge.BACK, ("zero", False): Edge.FRONT, ("nan", True): Edge.FRONT, ("zero", True): Edge.BACK}
 """Where they lie, by poison and whether they are moved."""
-_PREFER_SHARED = 1  # CU_FUNC_CACHE_PREFER_SHARED, which Triton asks for as well
 
 
 class PlannedRunner:
@@ -37,11 +30,9 @@ class PlannedRunner:
     """
 
     def __init__(self, plans: Sequence[LaunchPlan], binaries: Path, device: str = "cuda") -> None:
-        self._carriers = [Carrier(plan, device, self._launch) for plan in plans]
-        self._binaries = binaries
+        self._kernels = Kernels(binaries)
+        self._carriers = [Carrier(plan, device, self._kernels.launch) for plan in plans]
         self._device = device
-        self._driver: Driver | None = None
-        self._functions: dict[tuple[str, str], _Function] = {}
         self.launches = 0
         self.operators: dict[str, int] = {}
 
@@ -77,10 +68,7 @@ class PlannedRunner:
 
     def unload(self) -> None:
         """Give back the kernels' memory; a later call loads them again."""
-        for function in self._functions.values():
-            assert self._driver is not None
-            self._driver.call("cuModuleUnload", function.module)
-        self._functions.clear()
+        self._kernels.unload()
 
     def _carrier_for(self, inputs: dict[str, Any]) -> Carrier:
         for carrier in self._carriers:
@@ -88,24 +76,6 @@ class PlannedRunner:
                 self.launches, self.operators = carrier.plan.launches, carrier.plan.operators
                 return carrier
         raise StepError("crash", "the entry was not followed on inputs of these shapes, so there is no plan for them")
-
-    def _launch(self, step: KernelLaunch, tensors: Mapping[int, torch.Tensor], scratch: torch.Tensor | None) -> None:
-        function = self._function(step)
-        arguments = [as_ctypes(one, tensors) for one in step.arguments]
-        arguments += [ctypes.c_uint64(scratch.data_ptr() if scratch is not None else 0)] * (function.extra > 0)
-        arguments += [ctypes.c_uint64(0)] * (function.extra - 1)
-        stream = torch.cuda.current_stream().cuda_stream
-        assert self._driver is not None
-        self._driver.launch(function.handle, step.grid, (step.threads, 1, 1), step.shared_bytes, stream, arguments)
-
-    def _function(self, step: KernelLaunch) -> _Function:
-        key = (step.binary, step.function)
-        if key not in self._functions:
-            torch.cuda.current_stream()  # torch's context must be current before the driver loads into it
-            self._driver = self._driver or Driver()
-            content = (self._binaries / f"{step.binary}.cubin").read_bytes()
-            self._functions[key] = _loaded(self._driver, content, step)
-        return self._functions[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,35 +93,6 @@ class GuardedRoom:
 
     def adopt(self, result: torch.Tensor) -> torch.Tensor:
         return self.pages.like(result)
-
-
-class _Function:
-    """A loaded kernel; ``extra`` parameters follow those of the plan."""
-
-    def __init__(self, module: ctypes.c_void_p, handle: ctypes.c_void_p, extra: int) -> None:
-        self.module = module
-        self.handle = handle
-        self.extra = extra
-
-
-def _loaded(driver: Driver, content: bytes, step: KernelLaunch) -> _Function:
-    module = driver.load_module(content)
-    handle = driver.function(module, step.function)
-    limit = driver.shared_limit_bytes()
-    if step.shared_bytes > limit:
-        raise StepError(
-            "compile-error",
-            f"{step.function} needs {step.shared_bytes} bytes of shared memory, this GPU gives a block {limit}",
-        )
-    if step.shared_bytes > DEFAULT_SHARED_BYTES:
-        driver.call("cuFuncSetCacheConfig", handle, ctypes.c_int(_PREFER_SHARED))
-        driver.allow_shared(handle, step.shared_bytes)
-    sizes = driver.parameter_bytes(handle)
-    own = [parameter_bytes(one) for one in step.arguments]
-    extra = sizes[len(own) :]
-    if sizes[: len(own)] != own or len(extra) > 2 or set(extra) - {POINTER_BYTES}:
-        raise StepError("crash", f"{step.function} was compiled for parameters of {sizes} bytes, its plan has {own}")
-    return _Function(module, handle, len(extra))
 
 
 def kept_alignments(plan: LaunchPlan) -> dict[str, int]:
