@@ -6,6 +6,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
+from .binaries import device_calls_of
 from .complaints import own_failed
 from .opened import OpenTask, code_of, task_of
 from .outcomes import failure_of
@@ -51,6 +52,11 @@ def compiled(
         observation["environment"]["notes"] = list(result.value["notes"])
         if task.text.mode != "gpu" and (why_not := planless(result.value["plans"])):
             observation["environment"]["no launch plan because"] = why_not
+        called = device_calls_of(folder, binaries_in(observation))
+        if own:
+            task.device_calls = called
+        elif called - task.device_calls:
+            observation["failure"] = _refused(called - task.device_calls)
         # A CUDA kernel's launches are the task's own plan, whatever the source does.
         observation["traced"] = not task.text.is_cuda
     elif result.error is not None and result.error.kind in ("needs-contents", "no-compiler"):
@@ -64,6 +70,15 @@ def compiled(
             raise own_failed(what, observation["failure"], task.text)
         return observation
     return observation
+
+
+def _refused(called: frozenset[str]) -> dict[str, Any]:
+    names = ", ".join(sorted(called))
+    message = (
+        f"its kernels call {names} on the device, and your own do not: what they get there is not the judge's to renew "
+        "between calls. Hand them memory as arguments instead"
+    )
+    return {"kind": "compile-error", "message": message, "file": None, "line": None, "workload": None, "seed": None}
 
 
 def _empty_observation(judge: Judge, task: OpenTask) -> dict[str, Any]:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .analysing import compiled
+from .binaries import device_calls_of
 from .complaints import none_left, own_failed
 from .devices import find_devices
 from .errors import StepError, log
+from .keeping import keeps_memory
 from .lost import refuse_lost_device
 from .opened import OpenTask
 from .outcomes import compare_failure, failure_of
@@ -86,7 +88,9 @@ def judge_on_gpu(
     try:
         if not observation["failure"]:
             plans = _plans(judge, task, observation)
-            _merge(observation, _measure(judge, task, source, plans, stage, deadline, cancel))
+            observation["failure"] = _unrenewable(judge, task, plans)
+            if not observation["failure"]:
+                _merge(observation, _measure(judge, task, source, plans, stage, deadline, cancel))
     finally:
         judge.binaries.release(binaries_in(observation))
     return observation
@@ -95,9 +99,29 @@ def judge_on_gpu(
 def _plans(judge: Judge, task: OpenTask, observation: dict[str, Any]) -> Plans:
     wanted = [one["id"] for one in [*task.drawn, *task.timed]]
     plans = complete(observation["plans"], wanted, judge.binaries.at_hand(), observation["binary"])
+    if called := device_calls_of(judge.binaries.folder, binaries_in(observation)):
+        why_not = f"it calls {', '.join(sorted(called))} on the device, where memory stays from call to call"
+        plans = Plans(why_not=why_not, binary=plans.binary)
     if task.text.is_cuda and plans.binary not in judge.binaries.at_hand():
         raise StepError("compile-error", "; ".join(observation["environment"]["notes"]) or "its binary is missing")
     return plans
+
+
+def _unrenewable(judge: Judge, task: OpenTask, plans: Plans) -> dict[str, Any] | None:
+    """The failure of a CUDA file that keeps memory where nobody can make it anew between calls: without a plan."""
+    why_not = task.plans.why_not or plans.why_not
+    if not task.text.is_cuda or not why_not:
+        return None
+    kept, own = (
+        keeps_memory((judge.binaries.folder / f"{one.binary}.cubin").read_bytes()) for one in (plans, task.plans)
+    )
+    if own or not kept:
+        return None
+    message = (
+        "it has memory of its own (__device__, __constant__, static variables) and your kernel has none; that is made "
+        f"anew before every call, which takes a launch plan ({why_not}). Hand the kernel its memory as an argument"
+    )
+    return {"kind": "compile-error", "message": message, "file": None, "line": None, "workload": None, "seed": None}
 
 
 def _failed(observation: dict[str, Any]) -> bool:

@@ -99,8 +99,13 @@ class Driver:
 
     def __init__(self) -> None:
         self.launches: list[tuple[str, tuple[int, ...], list[Any]]] = []
+        self.calls: list[str] = []
+
+    def call(self, function: str, *arguments: Any) -> None:
+        self.calls.append(function)
 
     def load_module(self, binary: bytes) -> bytes:
+        self.calls.append("load")
         return binary
 
     def function(self, module: bytes, name: str) -> str:
@@ -193,15 +198,29 @@ def test_a_timed_call_finds_nothing_of_an_earlier_one(
     monkeypatch.setattr(OrdinaryRoom, "_fresh", same_again)
     plan = replace(PLAN, steps=(replace(LAUNCH, scratch_bytes=3),))
     runner = PlannedRunner([plan], binaries, "cpu")
-    runner.prepared(inputs())()
+    runner.prepared(inputs(), anew=False)()
     for memory in kept.values():
         memory.zero_()
-    call = runner.prepared(inputs())
+    call = runner.prepared(inputs(), anew=False)
     assert {tensor.dtype: tensor.numel() for tensor in kept.values()} == {torch.float32: 8, torch.uint8: 6}
     assert all((tensor.view(torch.uint8) == 0xFF).all() for tensor in kept.values())
     assert not driver.launches[1:]
     (_, out), *_rest = call()
     assert out.isnan().all() and len(driver.launches) == 2
+
+
+def test_modules_are_loaded_anew_for_a_call_that_must_not_find_what_they_keep(driver: Driver, binaries: Path) -> None:
+    """Once for both kernels of a file, which share what it keeps, and before the call."""
+    plan = replace(PLAN, steps=(LAUNCH, replace(LAUNCH, function="other")))
+    runner = PlannedRunner([plan], binaries, "cpu")
+    assert runner.keeps_memory(inputs())  # nobody can read the file
+    runner.prepared(inputs(), anew=False)()
+    assert driver.calls == ["load"] and len(driver.launches) == 2
+    call = runner.prepared(inputs(), anew=True)
+    renewed = ["cuCtxSynchronize", "cuModuleUnload", "load", "cuFuncLoad", "cuFuncLoad"]
+    assert driver.calls[1:] == renewed and len(driver.launches) == 2
+    call()
+    assert driver.calls[1:] == renewed and len(driver.launches) == 4
 
 
 PAGES, BYTES = 2 << 20, 4 * 33

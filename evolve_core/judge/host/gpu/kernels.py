@@ -7,14 +7,16 @@ global and its profile scratch where the binary has parameters for them.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import torch
 
 from ..errors import StepError
-from ..plan import KernelLaunch
+from ..keeping import keeps_memory
+from ..plan import KernelLaunch, Step
 from .arguments import POINTER_BYTES, as_ctypes, parameter_bytes
 from .driver import DEFAULT_SHARED_BYTES, Driver
 
@@ -25,10 +27,17 @@ _PREFER_SHARED = 1  # CU_FUNC_CACHE_PREFER_SHARED, which Triton asks for as well
 class _Function:
     """A loaded kernel; ``extra`` parameters follow those of the plan. A block may ask for ``shared_bytes``."""
 
-    module: ctypes.c_void_p
     handle: ctypes.c_void_p
     extra: int
     shared_bytes: int = DEFAULT_SHARED_BYTES
+
+
+@dataclass
+class _Module:
+    """A loaded file: its kernels share what memory it has of its own."""
+
+    handle: ctypes.c_void_p
+    functions: dict[str, _Function] = field(default_factory=dict)
 
 
 class Kernels:
@@ -36,8 +45,9 @@ class Kernels:
 
     def __init__(self, binaries: Path) -> None:
         self._binaries = binaries
-        self._driver: Driver | None = None
-        self._functions: dict[tuple[str, str], _Function] = {}
+        self._modules: dict[str, _Module] = {}
+        self._kept: dict[str, bool] = {}
+        """By binary, whether its modules have memory of their own."""
 
     def launch(self, step: KernelLaunch, tensors: Mapping[int, torch.Tensor], scratch: torch.Tensor | None) -> None:
         """On torch's current stream. ``tensors`` are the plan's memories. Raises StepError, DriverError."""
@@ -46,39 +56,63 @@ class Kernels:
         arguments += [ctypes.c_uint64(scratch.data_ptr() if scratch is not None else 0)] * (function.extra > 0)
         arguments += [ctypes.c_uint64(0)] * (function.extra - 1)
         stream = torch.cuda.current_stream().cuda_stream
-        assert self._driver is not None
         self._driver.launch(function.handle, step.grid, step.block, step.shared_bytes, stream, arguments)
+
+    def keep_memory(self, steps: Iterable[Step]) -> bool:
+        """Whether a module that these launch kernels of has memory of its own, in which something may stay."""
+        return any(self._keeps(step.binary) for step in steps if isinstance(step, KernelLaunch))
+
+    def renew(self, steps: Iterable[Step]) -> None:
+        """Load anew what these launch: its modules' own memory is then as it was compiled. Waits for the device.
+
+        The kernels are ready to be launched afterwards: one that is loaded lazily may wait for a stream that is held.
+        """
+        launches = [step for step in steps if isinstance(step, KernelLaunch)]
+        self._driver.call("cuCtxSynchronize")
+        for binary in {step.binary for step in launches} & self._modules.keys():
+            self._driver.call("cuModuleUnload", self._modules.pop(binary).handle)
+        for step in launches:
+            self._driver.call("cuFuncLoad", self._function(step).handle)
 
     def unload(self) -> None:
         """Give back the kernels' memory; a later launch loads them again."""
-        for function in self._functions.values():
-            assert self._driver is not None
-            self._driver.call("cuModuleUnload", function.module)
-        self._functions.clear()
+        for module in self._modules.values():
+            self._driver.call("cuModuleUnload", module.handle)
+        self._modules.clear()
+
+    @cached_property
+    def _driver(self) -> Driver:
+        torch.cuda.current_stream()  # torch's context must be current before the driver loads into it
+        return Driver()
+
+    def _keeps(self, binary: str) -> bool:
+        if binary not in self._kept:
+            self._kept[binary] = keeps_memory(self._content(binary))
+        return self._kept[binary]
+
+    def _content(self, binary: str) -> bytes:
+        return (self._binaries / f"{binary}.cubin").read_bytes()
 
     def _function(self, step: KernelLaunch) -> _Function:
-        key = (step.binary, step.function)
-        if key not in self._functions:
-            torch.cuda.current_stream()  # torch's context must be current before the driver loads into it
-            self._driver = self._driver or Driver()
-            content = (self._binaries / f"{step.binary}.cubin").read_bytes()
-            self._functions[key] = _loaded(self._driver, content, step)
-        function = self._functions[key]
+        if step.binary not in self._modules:
+            self._modules[step.binary] = _Module(self._driver.load_module(self._content(step.binary)))
+        module = self._modules[step.binary]
+        if step.function not in module.functions:
+            module.functions[step.function] = _found(self._driver, module.handle, step)
+        function = module.functions[step.function]
         if step.shared_bytes > function.shared_bytes:
-            assert self._driver is not None
             _allow_shared(self._driver, function, step)
         return function
 
 
-def _loaded(driver: Driver, content: bytes, step: KernelLaunch) -> _Function:
-    module = driver.load_module(content)
+def _found(driver: Driver, module: ctypes.c_void_p, step: KernelLaunch) -> _Function:
     handle = driver.function(module, step.function)
     sizes = driver.parameter_bytes(handle)
     own = [parameter_bytes(one) for one in step.arguments]
     extra = sizes[len(own) :]
     if sizes[: len(own)] != own or len(extra) > 2 or set(extra) - {POINTER_BYTES}:
         raise StepError("crash", f"{step.function} was compiled for parameters of {sizes} bytes, its plan has {own}")
-    return _Function(module, handle, len(extra))
+    return _Function(handle, len(extra))
 
 
 def _allow_shared(driver: Driver, function: _Function, step: KernelLaunch) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from ..carrying import Carrier, OrdinaryRoom
 from ..errors import StepError
-from ..plan import ALIGNMENT, KernelLaunch, LaunchPlan
+from ..plan import ALIGNMENT, KernelLaunch, LaunchPlan, Step
 from .guarded import Edge, GuardedMemory, guarded_memory
 from .job import Named
 from .kernels import Kernels
@@ -39,11 +39,18 @@ class PlannedRunner:
     def __call__(self, inputs: dict[str, Any]) -> Named:
         return self._carrier_for(inputs).call(inputs)
 
-    def prepared(self, inputs: dict[str, Any]) -> Callable[[], Named]:
+    def keeps_memory(self, inputs: dict[str, Any]) -> bool:
+        """Whether something of a call on ``inputs`` may stay in the memory that a module has of its own."""
+        return self._kernels.keep_memory(_steps(self._carrier_for(inputs)))
+
+    def prepared(self, inputs: dict[str, Any], *, anew: bool) -> Callable[[], Named]:
         """A call on ``inputs``, to be made once: the memory that it gets is there already, and nothing of an earlier
-        call is left in it.
+        call is left in it. ``anew``: the modules are loaded again before, so that nothing is left in their own, either.
         """
-        return self._carrier_for(inputs).prepared(inputs, OrdinaryRoom(self._device, overwritten=True))
+        carrier = self._carrier_for(inputs)
+        if anew:
+            self._kernels.renew(_steps(carrier))
+        return carrier.prepared(inputs, OrdinaryRoom(self._device, overwritten=True))
 
     def guarded(
         self, inputs: dict[str, Any], poison: str, *, idle: bool = False, moved: bool = False
@@ -51,7 +58,8 @@ class PlannedRunner:
         """A call on copies of ``inputs`` with unmapped memory beside every tensor; the copies as it left them, and the
         outputs.
 
-        Fresh memory holds ``poison``. ``idle``: without its launches. ``moved``: tensors lie as they do with the other
+        What modules keep in memory of their own stays: a kernel has to be right in a later call, too. Fresh memory
+        holds ``poison``. ``idle``: without its launches. ``moved``: tensors lie as they do with the other
         poison. Raises StepError where something beside a tensor was written.
         """
         carrier, pages = self._carrier_for(inputs), guarded_memory()
@@ -93,6 +101,10 @@ class GuardedRoom:
 
     def adopt(self, result: torch.Tensor) -> torch.Tensor:
         return self.pages.like(result)
+
+
+def _steps(carrier: Carrier) -> tuple[Step, ...]:
+    return (*carrier.plan.prelude, *carrier.plan.steps)
 
 
 def kept_alignments(plan: LaunchPlan) -> dict[str, int]:
