@@ -6,6 +6,7 @@ noise is), ``confirm`` (one honest candidate each). Prints one line a candidate 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -14,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from evolve_core.judge.host.gpu.cuda_compiler import compile_cubin
 from evolve_core.judge.host.gpu.forking import fork_child
 from evolve_core.judge.host.gpu.nvml import list_devices
 from evolve_core.judge.host.gpu.step import judge_step
@@ -58,6 +60,7 @@ def observe(name: str, candidate: str | None, stage: str, *, kind: str = "entry"
             "deadline_s": DEADLINE_S,
             "checked": [*workloads, *(domain if "def domain" in task else [])],
             "timed": workloads,
+            **(_compiled(Path(folder), source, candidate) if kind == "launches" else {}),
             **options,
         }
         report = Path(folder) / "observation.json"
@@ -68,6 +71,17 @@ def observe(name: str, candidate: str | None, stage: str, *, kind: str = "entry"
         )
         child.wait(DEADLINE_S)
         return json.loads(report.read_text())
+
+
+def _compiled(folder: Path, baseline: str, candidate: str | None) -> dict[str, Any]:
+    """What the ``compile-cuda`` step leaves to the device's."""
+    found = {}
+    for which, source in (("baseline", baseline), ("candidate", candidate)):
+        if source is not None:
+            cubin = compile_cubin(source, "kernel.cu", list_devices()[0]["capability"]).cubin
+            found[which] = hashlib.sha256(cubin).hexdigest()
+            (folder / f"{found[which]}.cubin").write_bytes(cubin)
+    return {"binaries": str(folder), "compiled": found}
 
 
 def main(out: Path, groups: list[str]) -> None:

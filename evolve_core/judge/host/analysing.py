@@ -6,12 +6,13 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
+from .binaries import device_calls_of
 from .complaints import own_failed
 from .opened import OpenTask, code_of, task_of
 from .outcomes import failure_of
 from .patience import Patience
 from .pool import Cancel, remove_folder
-from .tier import binaries_of, planless
+from .tier import binaries_in, planless
 
 if TYPE_CHECKING:
     from .judging import Judge
@@ -45,12 +46,17 @@ def compiled(
     if result.value is not None:
         observation["kernels"] = result.value["kernels"]
         observation["launches"] = [one for one in result.value["launches"] if one["workload"] in timed]
-        observation["plans"] = result.value["plans"]
+        observation["plans"], observation["binary"] = result.value["plans"], result.value["binary"]
         if task.text.mode == "gpu":
-            judge.binaries.take(folder, binaries_of(result.value["plans"]))
+            judge.binaries.take(folder, binaries_in(observation))
         observation["environment"]["notes"] = list(result.value["notes"])
         if task.text.mode != "gpu" and (why_not := planless(result.value["plans"])):
             observation["environment"]["no launch plan because"] = why_not
+        called = device_calls_of(folder, binaries_in(observation))
+        if own:
+            task.device_calls = called
+        elif called - task.device_calls:
+            observation["failure"] = _refused(called - task.device_calls)
         # A CUDA kernel's launches are the task's own plan, whatever the source does.
         observation["traced"] = not task.text.is_cuda
     elif result.error is not None and result.error.kind in ("needs-contents", "needs-device", "no-compiler"):
@@ -68,6 +74,15 @@ def compiled(
     return observation
 
 
+def _refused(called: frozenset[str]) -> dict[str, Any]:
+    names = ", ".join(sorted(called))
+    message = (
+        f"its kernels call {names} on the device, and your own do not: what they get there is not the judge's to renew "
+        "between calls. Hand them memory as arguments instead"
+    )
+    return {"kind": "compile-error", "message": message, "file": None, "line": None, "workload": None, "seed": None}
+
+
 def _empty_observation(judge: Judge, task: OpenTask) -> dict[str, Any]:
     environment: dict[str, Any] = {
         "device": "none",
@@ -82,6 +97,7 @@ def _empty_observation(judge: Judge, task: OpenTask) -> dict[str, Any]:
         "kernels": [],
         "launches": [],
         "plans": {},
+        "binary": "",
         "traced": False,
         "unplanned": "",
         "unaudited": "",

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .codehash import code_hash
+from .keeping import device_calls
 
 MAX_BYTES = 64 << 20
 """Of one binary: the largest of the studied kernels have a few hundred KiB."""
@@ -67,6 +68,12 @@ class BinaryStore:
         unfinished.write_bytes(content)
         unfinished.replace(kept)
         return True
+
+
+def device_calls_of(folder: Path, names: Iterable[str]) -> frozenset[str]:
+    """What the binaries of these names in ``folder`` call of the device's runtime (keeping.py)."""
+    contents = [regular_content(folder / f"{name}.cubin") for name in names]
+    return frozenset().union(*(device_calls(content) for content in contents if content is not None))
 
 
 def regular_content(file: Path) -> bytes | None:

@@ -27,10 +27,10 @@ from .autotuned import choose_first_configuration, chosen
 from .buffers import shaped_inputs
 from .errors import StepError
 from .facts import kernel_facts
-from .kernelsteps import digest
+from .kernelsteps import digest, kernel_launch
 from .loading import entry_of, line_in, load_source
 from .planrules import MAX_GRID
-from .shapes_only import NEEDS_CONTENTS, ShapesOnGpu, ShapesOnly, lacks_cuda, needs_device
+from .shapes_only import CONTENTS_ASKED_FOR, NEEDS_CONTENTS, ShapesOnGpu, ShapesOnly, lacks_cuda, needs_device
 from .stub_driver import install_stub_driver, pretended_cuda
 from .tracing import PlanTrace
 
@@ -57,7 +57,7 @@ class Recorder:
 
     def add(self, function: Any, compiled: Any, grid: tuple[int, ...], values: dict[str, Any]) -> None:
         """A launch with its parameters by name."""
-        self.trace.launched(function, compiled, grid, values)
+        self.trace.launched(partial(kernel_launch, function, compiled, grid, values))
         if "cubin" in compiled.asm:
             self.binaries[digest(compiled)] = bytes(compiled.asm["cubin"])
         if self.workload is None or not self.with_facts:
@@ -240,7 +240,7 @@ def _failure(error: BaseException, by_compiler: bool, copy: Path, original: Path
     if compiler_error is not None:
         return _compilation_error(compiler_error, copy, original)
     name = type(error).__name__
-    if name in ("DataDependentOutputException", "DynamicOutputShapeException", "UnsupportedFakeTensorException"):
+    if isinstance(error, CONTENTS_ASKED_FOR):
         return StepError("needs-contents", NEEDS_CONTENTS, str(original), line_in(error, copy))
     line = line_in(error, copy)
     where = f"line {line}: " if line else ""

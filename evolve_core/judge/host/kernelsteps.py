@@ -36,7 +36,7 @@ def kernel_launch(
         binary=digest(compiled),
         function=str(metadata.name),
         grid=(x, y, z),
-        threads=_WARP * int(metadata.num_warps),
+        block=(_WARP * int(metadata.num_warps), 1, 1),
         shared_bytes=int(metadata.shared),
         arguments=tuple(
             _argument(function, name, str(kind), values[name], pointer)

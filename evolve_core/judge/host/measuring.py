@@ -8,17 +8,19 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .analysing import compiled
+from .binaries import device_calls_of
 from .complaints import none_left, own_failed
 from .devices import find_devices
 from .errors import StepError, log
 from .finalists import interpreted_findings
 from .gpu.lock import lock_folder
+from .keeping import keeps_memory
 from .lost import refuse_lost_device
 from .opened import OpenTask
 from .outcomes import compare_failure, failure_of
 from .patience import Patience
 from .pool import Cancel, remove_folder
-from .tier import HOST_CODE, KERNEL_ONLY, Plans, binaries_of, complete, joint
+from .tier import HOST_CODE, KERNEL_ONLY, Plans, binaries_in, complete, joint
 from .untrusted import Malformed, checked_answer
 from .warm_gpu import GpuSession, SessionLost
 
@@ -55,7 +57,8 @@ def open_on_gpu(judge: Judge, task: OpenTask, cancel: Cancel) -> dict[str, Any]:
     measured = _measure(judge, task, None, task.plans, "screening", deadline, cancel)
     if _failed(measured) and not task.plans.why_not:
         # The user's own kernel decides whether plans work here: its own Python may still.
-        task.plans = Plans(why_not=f"its plan does not run here: {measured['failure']['message']}")
+        why_not = f"its plan does not run here: {measured['failure']['message']}"
+        task.plans = Plans(why_not=why_not, binary=task.plans.binary)
         measured = _measure(judge, task, None, task.plans, "screening", deadline, cancel)
     _merge(observation, measured)
     failure = observation["failure"]
@@ -83,20 +86,49 @@ def judge_on_gpu(
     try:
         if not observation["failure"]:
             plans = _plans(judge, task, observation)
-            _merge(observation, _measure(judge, task, source, plans, stage, deadline, cancel))
+            observation["failure"] = _unrenewable(judge, task, plans)
+            if not observation["failure"]:
+                _merge(observation, _measure(judge, task, source, plans, stage, deadline, cancel))
             if stage == "confirmation" and not (observation["failure"] or plans.why_not):
                 observation["checks"].extend(interpreted_findings(judge, task, source, deadline, cancel))
     finally:
-        judge.binaries.release(binaries_of(observation["plans"]))
+        judge.binaries.release(binaries_in(observation))
     return observation
 
 
 def _plans(judge: Judge, task: OpenTask, observation: dict[str, Any]) -> Plans:
     wanted = [one["id"] for one in [*task.drawn, *task.timed]]
+    plans = _complete(judge, observation, wanted)
+    if called := device_calls_of(judge.binaries.folder, binaries_in(observation)):
+        why_not = f"it calls {', '.join(sorted(called))} on the device, where memory stays from call to call"
+        plans = Plans(why_not=why_not, binary=plans.binary)
+    if task.text.is_cuda and plans.binary not in judge.binaries.at_hand():
+        raise StepError("compile-error", "; ".join(observation["environment"]["notes"]) or "its binary is missing")
+    return plans
+
+
+def _complete(judge: Judge, observation: dict[str, Any], wanted: list[str]) -> Plans:
     at_hand, notes = judge.binaries.at_hand(), observation["environment"]["notes"]
     if notes and not observation["plans"]:
-        return complete({}, wanted, at_hand, unfollowed=notes[0])
-    return complete(observation["plans"], wanted, at_hand)
+        return complete({}, wanted, at_hand, observation["binary"], unfollowed=notes[0])
+    return complete(observation["plans"], wanted, at_hand, observation["binary"])
+
+
+def _unrenewable(judge: Judge, task: OpenTask, plans: Plans) -> dict[str, Any] | None:
+    """The failure of a CUDA file that keeps memory where nobody can make it anew between calls: without a plan."""
+    why_not = task.plans.why_not or plans.why_not
+    if not task.text.is_cuda or not why_not:
+        return None
+    kept, own = (
+        keeps_memory((judge.binaries.folder / f"{one.binary}.cubin").read_bytes()) for one in (plans, task.plans)
+    )
+    if own or not kept:
+        return None
+    message = (
+        "it has memory of its own (__device__, __constant__, static variables) and your kernel has none; that is made "
+        f"anew before every call, which takes a launch plan ({why_not}). Hand the kernel its memory as an argument"
+    )
+    return {"kind": "compile-error", "message": message, "file": None, "line": None, "workload": None, "seed": None}
 
 
 def _failed(observation: dict[str, Any]) -> bool:
@@ -140,6 +172,7 @@ def _measure(
     left = max(1.0, deadline - time.monotonic())
     payload = {**task_payload(judge, task), "candidate": candidate, "plans": both, "stage": stage, "deadline_s": left}
     payload["with_floor"] = candidate is None
+    payload["compiled"]["candidate"] = plans.binary
     measured = None
     if both is not None and candidate is not None and stage == "screening":
         measured = _screened(judge, task, payload)
@@ -149,8 +182,8 @@ def _measure(
     # A CUDA candidate has no host code: the task's own launches() says how its kernels are launched.
     kernel_only = task.text.is_cuda or both is not None
     measured["environment"]["trust"] = KERNEL_ONLY if kernel_only else HOST_CODE
-    if not kernel_only:
-        measured["environment"]["host code ran because"] = why_not
+    if both is None:
+        measured["environment"]["no launch plan because" if kernel_only else "host code ran because"] = why_not
     return measured
 
 
@@ -163,6 +196,7 @@ def task_payload(judge: Judge, task: OpenTask) -> dict[str, Any]:
     compiled_baseline.mkdir(parents=True, exist_ok=True)
     return {
         "binaries": str(judge.binaries.folder),
+        "compiled": {"baseline": task.plans.binary},
         "task_text": task.text.task_text,
         "task_file": task.text.task_file,
         "source_file": task.text.source_file,

@@ -132,6 +132,8 @@ class OpenTask:
     """What was observed of those on a GPU, by the hash of their plans and of what the kernels' binaries do."""
     account_seed: int = field(default_factory=lambda: secrets.randbits(64))
     """Draws the programs that accounts of work are made of: alike for every source, and known to none."""
+    device_calls: frozenset[str] = frozenset()
+    """What the user's own kernels call of the device's runtime (keeping.py): candidates may, too, and nothing else."""
     accountless: str = ""
     """Why the user's own work is not counted by trusted code, and so no candidate's either; "" where it is."""
     starting: threading.Lock = field(default_factory=threading.Lock)

@@ -111,12 +111,14 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class KernelLaunch:
-    """``binary``: SHA-256 of the cubin. ``scratch_bytes``: global scratch of each program, which Triton allocates."""
+    """``binary``: SHA-256 of the cubin. ``block`` counts threads. ``shared_bytes``: a block's dynamic shared memory.
+    ``scratch_bytes``: global scratch of each program, which Triton allocates.
+    """
 
     binary: str
     function: str
     grid: tuple[int, int, int]
-    threads: int
+    block: tuple[int, int, int]
     shared_bytes: int
     arguments: tuple[Argument, ...]
     scratch_bytes: int = 0

@@ -107,17 +107,21 @@ def _step(data: dict[str, Any]) -> Step:
         return _operation(data)
     if data["do"] != "launch":
         raise BadPlan(f"an unknown step {str(data['do'])[:40]!r}")
-    x, y, z = (_count(n) for n in data["grid"])
     return KernelLaunch(
-        binary=_digest(data["binary"]),
+        binary=digest(data["binary"]),
         function=str(data["function"]),
-        grid=(x, y, z),
-        threads=_count(data["threads"]),
+        grid=_three(data["grid"]),
+        block=_three(data["block"]),
         shared_bytes=_count(data["shared_bytes"]),
         arguments=tuple(_argument(one) for one in _some(data["arguments"], MAX_ARGUMENTS)),
         scratch_bytes=_count(data["scratch_bytes"]),
         scratch_align=_count(data["scratch_align"]),
     )
+
+
+def _three(value: Any) -> tuple[int, int, int]:
+    x, y, z = _counts(value)
+    return x, y, z
 
 
 def _argument(data: dict[str, Any]) -> Argument:
@@ -199,7 +203,8 @@ def _dtype(value: Any) -> str:
     return str(value)
 
 
-def _digest(value: Any) -> str:
+def digest(value: Any) -> str:
+    """A SHA-256 in hexadecimal. Raises ``BadPlan`` for anything else."""
     text = str(value)
     if len(text) != 64 or set(text) - set("0123456789abcdef"):
         raise BadPlan("not a digest")

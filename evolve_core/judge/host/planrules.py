@@ -20,8 +20,9 @@ MAX_BYTES = 1 << 40
 """Of all new memory together: more than any device has."""
 MAX_GRID = (2**31 - 1, 65535, 65535)
 """CUDA C++ programming guide, table "Technical Specifications per Compute Capability"."""
+MAX_BLOCK = (1024, 1024, 64)
 MAX_THREADS = 1024
-"""Of a block; from the same table."""
+"""Of a block: along each axis, and in all; from the same table."""
 
 
 class BadPlan(ValueError):
@@ -93,8 +94,12 @@ class PlanRules:
     def _launch(self, step: KernelLaunch) -> None:
         if any(not 0 < size <= most for size, most in zip(step.grid, MAX_GRID, strict=True)):
             raise BadPlan(f"{step.function} is launched with the grid {step.grid}")
-        if not 0 < step.threads <= MAX_THREADS:
-            raise BadPlan(f"{step.function} is launched with {step.threads} threads in a block")
+        x, y, z = step.block
+        if (
+            any(not 0 < size <= most for size, most in zip(step.block, MAX_BLOCK, strict=True))
+            or x * y * z > MAX_THREADS
+        ):
+            raise BadPlan(f"{step.function} is launched with blocks of {step.block} threads")
         for one in step.arguments:
             if one.memory is not None and one.offset > self._bytes(one.memory):
                 raise BadPlan(f"{step.function} is given a pointer outside its buffer")

@@ -10,14 +10,22 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensor,
+    FakeTensorMode,
+    UnsupportedFakeTensorException,
+)
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from .errors import StepError
 from .tracing import PlanTrace
 
-NEEDS_CONTENTS = "the entry reads its tensors' contents on the host: its launches are unknown before it runs"
+NEEDS_CONTENTS = "the host code reads its tensors' contents on the host: its launches are unknown before it runs"
+CONTENTS_ASKED_FOR = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedFakeTensorException)
+"""What an operator raises whose result depends on its arguments' contents."""
 _READS = (
     torch.Tensor.item,
     torch.Tensor.tolist,

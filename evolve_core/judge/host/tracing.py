@@ -21,13 +21,14 @@ from torch.utils._pytree import tree_leaves
 from .addresses import Addresses
 from .buffers import dtype_name, flatten_outputs, plain_value
 from .history import History, Untraceable
-from .kernelsteps import kernel_launch
 from .operations import ALLOWED, Effect
 from .plan import (
     ALIGNMENT,
+    Argument,
     Copy,
     Fill,
     Given,
+    KernelLaunch,
     LaunchPlan,
     Operation,
     Output,
@@ -88,11 +89,11 @@ class PlanTrace(TorchDispatchMode):
                 self._lost(call, str(stopped))
         return result
 
-    def launched(self, function: Any, compiled: Any, grid: tuple[int, ...], values: dict[str, Any]) -> None:
-        """A Triton kernel: ``values`` are its parameters by name, ``compiled`` what the compiler made of it."""
+    def launched(self, described: Callable[[Callable[[Any], Argument]], KernelLaunch]) -> None:
+        """A kernel, ``described`` by whoever knows how to find its arguments: a tensor's buffer is found for it."""
 
         def record() -> None:
-            launch = kernel_launch(function, compiled, grid, values, self._memory.pointer)
+            launch = described(self._memory.pointer)
             self._history.add(launch, [one.memory for one in launch.arguments if one.memory is not None])
 
         self._attempt(record)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .planreading import plan_from
+from .planreading import digest, plan_from
 
 MAX_ITEMS = 4096
 
@@ -75,6 +75,7 @@ def _compile(value: dict[str, Any], folder: Path) -> dict[str, Any]:
         "kernels": kernels,
         "launches": launches,
         "plans": {str(name): _plan(one) for name, one in dict(value.get("plans", {})).items()},
+        "binary": digest(value["binary"]) if "binary" in value else "",
         "notes": [str(note) for note in _list(value["notes"])],
     }
 

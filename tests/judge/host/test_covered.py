@@ -37,7 +37,7 @@ tt.func public @one(%y: !tt.ptr<f32>) {
 }
 """
 X, Y, Z = (View(number, 0, "float32", (4,), (1,)) for number in range(3))
-HALF = KernelLaunch("b", "one", (2, 1, 1), 32, 0, (Argument(memory=1),))
+HALF = KernelLaunch("b", "one", (2, 1, 1), (32, 1, 1), 0, (Argument(memory=1),))
 """Program 0 writes the first element of Y, program 1 the second."""
 
 

@@ -113,7 +113,7 @@ module {
 
 def plan_of(text: str) -> LaunchPlan:
     name = hashlib.sha256(text.encode()).hexdigest()
-    launch = KernelLaunch(name, "copy", (1, 1, 1), 32, 0, (Argument(memory=0), Argument(memory=1)))
+    launch = KernelLaunch(name, "copy", (1, 1, 1), (32, 1, 1), 0, (Argument(memory=0), Argument(memory=1)))
     return LaunchPlan(
         (Given("x", "float32", (4,), (1,)),),
         (Memory("x", "float32", 0), Memory("", "float32", 1)),

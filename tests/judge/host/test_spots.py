@@ -47,7 +47,9 @@ def view(memory: int) -> View:
 
 
 def plus_one(source: int, target: int) -> KernelLaunch:
-    return KernelLaunch("b", "plus_one", (COUNT, 1, 1), 32, 0, (Argument(memory=source), Argument(memory=target)))
+    return KernelLaunch(
+        "b", "plus_one", (COUNT, 1, 1), (32, 1, 1), 0, (Argument(memory=source), Argument(memory=target))
+    )
 
 
 FLIPPED = Operation(

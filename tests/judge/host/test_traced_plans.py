@@ -227,7 +227,7 @@ def test_of_an_autotuned_kernel_the_first_configuration_is_followed_and_not_time
     found = follow(tmp_path, edited((KERNEL, TUNED + KERNEL)))
     (launch,) = found.plans[0].steps
     assert isinstance(launch, KernelLaunch)
-    assert launch.threads == 2 * 32
+    assert launch.block == (2 * 32, 1, 1)
     assert "double_kernel: first of 2 autotune configurations" in found.plans[0].untimed[0]
     assert [one["num_warps"] for one in found.launches] == [2, 2]
     said = complete({"w0": {"plan": found.plans[0].as_json()}}, ["w0"], set(found.plans[0].binaries))

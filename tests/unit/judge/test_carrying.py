@@ -199,7 +199,7 @@ class Marked:
 
 
 TABLE = View(1, 0, "float32", (3,), (1,))
-LAUNCH = KernelLaunch("0" * 64, "kernel", (1, 1, 1), 32, 0, (Argument(memory=1),))
+LAUNCH = KernelLaunch("0" * 64, "kernel", (1, 1, 1), (32, 1, 1), 0, (Argument(memory=1),))
 KEEPING = plan([Memory("", "float32", 3, kept=True)], [LAUNCH], TABLE, prelude=(Fill(TABLE, 7), LAUNCH))
 
 

@@ -50,7 +50,7 @@ COUNTED = Operation(
     ),
     (TABLE,),
 )
-LAUNCH = KernelLaunch("0" * 64, "kernel", (1, 1, 1), 32, 0, (Argument(memory=0, offset=8),))
+LAUNCH = KernelLaunch("0" * 64, "kernel", (1, 1, 1), (32, 1, 1), 0, (Argument(memory=0, offset=8),))
 PLAN = LaunchPlan(
     givens=(Given("x", "float32", (4, 2), (2, 1)),),
     memories=(

@@ -19,15 +19,17 @@ from evolve_core.judge.host.copies import clone
 from evolve_core.judge.host.distributions import VARIED, vary
 from evolve_core.judge.host.gpu import channel as channel_module
 from evolve_core.judge.host.gpu import device_memory
+from evolve_core.judge.host.gpu.arguments import as_ctypes
 from evolve_core.judge.host.gpu.channel import BadMessage, Channel, PeerGone, PeerSilent
-from evolve_core.judge.host.gpu.cuda_task import LaunchPlanError, _checked
+from evolve_core.judge.host.gpu.cuda_launch import CudaFile, LaunchPlanError, kernel_launch
 from evolve_core.judge.host.gpu.driver import DriverError
 from evolve_core.judge.host.gpu.forking import fork_child
 from evolve_core.judge.host.gpu.inputs import UnsupportedInput, pack, unpack_values
 from evolve_core.judge.host.gpu.nvml import others_computing
 from evolve_core.judge.host.gpu.poison import fill, poisoned
-from evolve_core.judge.host.gpu.signature import POINTER, SignatureError, as_argument, normalise, parameter_types
+from evolve_core.judge.host.gpu.signature import POINTER, SignatureError, argument, normalise, parameter_types
 from evolve_core.judge.host.gpu.slots import BadLayout, Slot, SlotTooSmall
+from evolve_core.judge.host.plan import Argument
 
 
 @pytest.fixture
@@ -226,12 +228,23 @@ def test_a_kernels_parameters_are_read_from_its_text() -> None:
 
 
 def test_arguments_take_the_width_that_the_kernel_reads() -> None:
-    assert isinstance(as_argument(3, "int", "k", 0), ctypes.c_int32)
-    assert isinstance(as_argument(3, "long long", "k", 0), ctypes.c_int64)
-    assert as_argument(3, "float", "k", 0).value == 3.0
-    assert as_argument(1.5, "__half", "k", 0).value == struct.unpack("<H", struct.pack("<e", 1.5))[0]
-    assert as_argument(1.5, "__nv_bfloat16", "k", 0).value == 0x3FC0
-    assert as_argument(None, POINTER, "k", 0).value == 0
+    def passed(value: Any, type_: str) -> Any:
+        return as_ctypes(argument(value, type_, "it", nowhere), {})
+
+    assert isinstance(passed(3, "int"), ctypes.c_int32)
+    assert isinstance(passed(3, "long long"), ctypes.c_int64)
+    assert passed(3, "float").value == 3.0
+    assert passed(1.5, "__half").value == struct.unpack("<H", struct.pack("<e", 1.5))[0]
+    assert passed(1.5, "__nv_bfloat16").value == 0x3FC0
+    assert passed(True, "bool").value == 1
+    for value in (1 + 2.0**-8, 1 + 3 * 2.0**-8, -0.1, 3e38, float("inf")):
+        rounded = torch.tensor(value, dtype=torch.bfloat16).view(torch.int16).item()
+        assert passed(value, "nv_bfloat16").value == rounded & 0xFFFF
+    assert passed(None, POINTER).value == 0
+
+
+def nowhere(tensor: torch.Tensor) -> Argument:
+    raise AssertionError
 
 
 @pytest.mark.parametrize(
@@ -240,6 +253,8 @@ def test_arguments_take_the_width_that_the_kernel_reads() -> None:
         (1 << 40, "int", "does not fit int"),
         (-1, "unsigned", "does not fit unsigned"),
         (2.5, "int", "the kernel takes int"),
+        (70000.0, "half", "does not fit fp16"),
+        (2, "bool", "does not fit bool"),
         (torch.ones(1), "int", "is a Tensor"),
         (3, POINTER, "pass a tensor"),
         (torch.ones(1), POINTER, "tensor on cpu"),
@@ -247,7 +262,7 @@ def test_arguments_take_the_width_that_the_kernel_reads() -> None:
 )
 def test_an_argument_that_does_not_fit_is_refused_before_the_launch(value: Any, type_: str, words: str) -> None:
     with pytest.raises(SignatureError, match=words):
-        as_argument(value, type_, "k", 0)
+        argument(value, type_, "argument 1 of k", nowhere)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +278,7 @@ def test_an_argument_that_does_not_fit_is_refused_before_the_launch(value: Any, 
 )
 def test_a_launch_that_no_device_takes_is_refused(plan: Any, words: str) -> None:
     with pytest.raises(LaunchPlanError, match=words):
-        _checked(plan)
+        kernel_launch(CudaFile("", "0" * 64, ()), plan, nowhere)
 
 
 def test_a_child_says_how_it_ended() -> None:

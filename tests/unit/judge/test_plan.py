@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from evolve_core.judge.host.binaries import BinaryStore
 from evolve_core.judge.host.carrying import OrdinaryRoom
 from evolve_core.judge.host.errors import StepError
-from evolve_core.judge.host.gpu import planned
+from evolve_core.judge.host.gpu import kernels
 from evolve_core.judge.host.gpu.arguments import scalar
 from evolve_core.judge.host.gpu.guarded import Edge, place
 from evolve_core.judge.host.gpu.planned import PlannedRunner, kept_alignments
@@ -40,7 +40,7 @@ CUBIN = b"no real kernel"
 BINARY = hashlib.sha256(CUBIN).hexdigest()
 WHOLE = View(1, 0, "float32", (4, 2), (2, 1))
 LAUNCH = KernelLaunch(
-    BINARY, "kernel", (2, 1, 1), 128, 0, (Argument(memory=0, offset=8), Argument(scalar="i32", value=-7))
+    BINARY, "kernel", (2, 1, 1), (128, 1, 1), 0, (Argument(memory=0, offset=8), Argument(scalar="i32", value=-7))
 )
 PLAN = LaunchPlan(
     givens=(Given("x", "float32", (4, 2), (2, 1)), Given("eps", value=1e-5)),
@@ -63,7 +63,7 @@ def test_a_plan_survives_its_journey() -> None:
     [
         {"steps": (replace(LAUNCH, grid=(0, 1, 1)),)},
         {"steps": (replace(LAUNCH, grid=(1, 65536, 1)),)},
-        {"steps": (replace(LAUNCH, threads=2048),)},
+        {"steps": (replace(LAUNCH, block=(2048, 1, 1)),)},
         {"steps": (replace(LAUNCH, binary="../../etc/passwd"),)},
         {"steps": (replace(LAUNCH, arguments=(Argument(memory=9),)),)},
         {"steps": (replace(LAUNCH, arguments=(Argument(scalar="str"),)),)},
@@ -99,8 +99,13 @@ class Driver:
 
     def __init__(self) -> None:
         self.launches: list[tuple[str, tuple[int, ...], list[Any]]] = []
+        self.calls: list[str] = []
+
+    def call(self, function: str, *arguments: Any) -> None:
+        self.calls.append(function)
 
     def load_module(self, binary: bytes) -> bytes:
+        self.calls.append("load")
         return binary
 
     def function(self, module: bytes, name: str) -> str:
@@ -119,7 +124,7 @@ class Driver:
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
     made = Driver()
-    monkeypatch.setattr(planned, "Driver", lambda: made)
+    monkeypatch.setattr(kernels, "Driver", lambda: made)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: type("Stream", (), {"cuda_stream": 0}))
     return made
 
@@ -193,15 +198,29 @@ def test_a_timed_call_finds_nothing_of_an_earlier_one(
     monkeypatch.setattr(OrdinaryRoom, "_fresh", same_again)
     plan = replace(PLAN, steps=(replace(LAUNCH, scratch_bytes=3),))
     runner = PlannedRunner([plan], binaries, "cpu")
-    runner.prepared(inputs())()
+    runner.prepared(inputs(), anew=False)()
     for memory in kept.values():
         memory.zero_()
-    call = runner.prepared(inputs())
+    call = runner.prepared(inputs(), anew=False)
     assert {tensor.dtype: tensor.numel() for tensor in kept.values()} == {torch.float32: 8, torch.uint8: 6}
     assert all((tensor.view(torch.uint8) == 0xFF).all() for tensor in kept.values())
     assert not driver.launches[1:]
     (_, out), *_rest = call()
     assert out.isnan().all() and len(driver.launches) == 2
+
+
+def test_modules_are_loaded_anew_for_a_call_that_must_not_find_what_they_keep(driver: Driver, binaries: Path) -> None:
+    """Once for both kernels of a file, which share what it keeps, and before the call."""
+    plan = replace(PLAN, steps=(LAUNCH, replace(LAUNCH, function="other")))
+    runner = PlannedRunner([plan], binaries, "cpu")
+    assert runner.keeps_memory(inputs())  # nobody can read the file
+    runner.prepared(inputs(), anew=False)()
+    assert driver.calls == ["load"] and len(driver.launches) == 2
+    call = runner.prepared(inputs(), anew=True)
+    renewed = ["cuCtxSynchronize", "cuModuleUnload", "load", "cuFuncLoad", "cuFuncLoad"]
+    assert driver.calls[1:] == renewed and len(driver.launches) == 2
+    call()
+    assert driver.calls[1:] == renewed and len(driver.launches) == 4
 
 
 PAGES, BYTES = 2 << 20, 4 * 33

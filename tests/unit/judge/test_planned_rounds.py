@@ -16,6 +16,7 @@ from evolve_core.judge.correctness import Accepted, Rejected, judge_checks, run_
 from evolve_core.judge.host.gpu import planned
 from evolve_core.judge.host.gpu.guarded import Edge
 from evolve_core.judge.host.gpu.job import GpuJob
+from evolve_core.judge.host.gpu.kernels import Kernels
 from evolve_core.judge.host.gpu.planned import PlannedRunner
 from evolve_core.judge.host.gpu.repeats import CONFIRMATION_REPEATS, SCREENING_REPEATS, repeated
 from evolve_core.judge.host.gpu.run import judge_on_gpu
@@ -39,7 +40,7 @@ __all__ = ["job"]
 
 COUNT = 33
 X, OUT, OTHER = (View(number, 0, "float32", (COUNT,), (1,)) for number in range(3))
-LAUNCH = KernelLaunch("0" * 64, "double", (1, 1, 1), 32, 0, (Argument(memory=0), Argument(memory=1)))
+LAUNCH = KernelLaunch("0" * 64, "double", (1, 1, 1), (32, 1, 1), 0, (Argument(memory=0), Argument(memory=1)))
 DOUBLED = Operation(
     "aten::mul.Tensor",
     (Operand("self", OperandKind.TENSOR, (X,)), Operand("other", OperandKind.PLAIN, value=2)),
@@ -82,7 +83,7 @@ class Guarded:
 
 
 def launched(
-    self: PlannedRunner, step: KernelLaunch, buffers: Mapping[int, torch.Tensor], scratch: torch.Tensor | None
+    self: Kernels, step: KernelLaunch, buffers: Mapping[int, torch.Tensor], scratch: torch.Tensor | None
 ) -> None:
     torch.mul(buffers[0], 2, out=buffers[1])
 
@@ -90,7 +91,7 @@ def launched(
 @pytest.fixture
 def planned_job(job: GpuJob, monkeypatch: pytest.MonkeyPatch) -> GpuJob:
     monkeypatch.setattr(planned, "guarded_memory", Guarded)
-    monkeypatch.setattr(PlannedRunner, "_launch", launched)
+    monkeypatch.setattr(Kernels, "launch", launched)
     own = {"load_baseline": load(OWN), "load_native": runner(double), "load_plans": lambda plans: load(*plans)()}
     return replace(job, timed=[], **own)
 
@@ -121,18 +122,18 @@ def test_an_order_that_goes_by_where_tensors_lie_is_not_blamed_on_memory(
     """Sums by atomics can come out one way at one place and another way at the other, time after time."""
 
     def by_place(
-        self: PlannedRunner, step: KernelLaunch, buffers: Mapping[int, torch.Tensor], scratch: torch.Tensor | None
+        self: Kernels, step: KernelLaunch, buffers: Mapping[int, torch.Tensor], scratch: torch.Tensor | None
     ) -> None:
         torch.mul(buffers[0], 2, out=buffers[1])
         buffers[1].add_(2.0**-20 if Guarded.edge is Edge.BACK else 0)
 
     def unwritten(
-        self: PlannedRunner, step: KernelLaunch, buffers: Mapping[int, torch.Tensor], scratch: torch.Tensor | None
+        self: Kernels, step: KernelLaunch, buffers: Mapping[int, torch.Tensor], scratch: torch.Tensor | None
     ) -> None:
         torch.mul(buffers[0][:-1], 2, out=buffers[1][:-1])
 
     for launch, equal in ((launched, True), (by_place, None), (unwritten, False)):
-        monkeypatch.setattr(PlannedRunner, "_launch", launch)
+        monkeypatch.setattr(Kernels, "launch", launch)
         found = judge_on_gpu(replace(planned_job, load_candidate=load(OWN)))
         assert found["checks"][1]["poison_equal"] is equal
 

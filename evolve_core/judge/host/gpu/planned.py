@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,10 @@ import torch
 
 from ..carrying import Carrier, OrdinaryRoom
 from ..errors import StepError
-from ..plan import ALIGNMENT, KernelLaunch, LaunchPlan
-from .driver import Driver
-from .functions import Functions
+from ..plan import ALIGNMENT, KernelLaunch, LaunchPlan, Step
 from .guarded import Edge, GuardedMemory, guarded_memory
 from .job import Named
+from .kernels import Kernels
 
 _PATTERNS = {"nan": 0xFF, "zero": 0}
 """What is around tensors and in fresh ones, by poison: all bits set are NaN in every floating-point type."""
@@ -31,21 +30,27 @@ class PlannedRunner:
     """
 
     def __init__(self, plans: Sequence[LaunchPlan], binaries: Path, device: str = "cuda") -> None:
-        self._carriers = [Carrier(plan, device, self._launch) for plan in plans]
-        self._binaries = binaries
+        self._kernels = Kernels(binaries)
+        self._carriers = [Carrier(plan, device, self._kernels.launch) for plan in plans]
         self._device = device
-        self._functions: Functions | None = None
         self.launches = 0
         self.operators: dict[str, int] = {}
 
     def __call__(self, inputs: dict[str, Any]) -> Named:
         return self._carrier_for(inputs).call(inputs)
 
-    def prepared(self, inputs: dict[str, Any]) -> Callable[[], Named]:
+    def keeps_memory(self, inputs: dict[str, Any]) -> bool:
+        """Whether something of a call on ``inputs`` may stay in the memory that a module has of its own."""
+        return self._kernels.keep_memory(_steps(self._carrier_for(inputs)))
+
+    def prepared(self, inputs: dict[str, Any], *, anew: bool) -> Callable[[], Named]:
         """A call on ``inputs``, to be made once: the memory that it gets is there already, and nothing of an earlier
-        call is left in it.
+        call is left in it. ``anew``: the modules are loaded again before, so that nothing is left in their own, either.
         """
-        return self._carrier_for(inputs).prepared(inputs, OrdinaryRoom(self._device, overwritten=True))
+        carrier = self._carrier_for(inputs)
+        if anew:
+            self._kernels.renew(_steps(carrier))
+        return carrier.prepared(inputs, OrdinaryRoom(self._device, overwritten=True))
 
     def guarded(
         self, inputs: dict[str, Any], poison: str, *, idle: bool = False, moved: bool = False
@@ -53,7 +58,8 @@ class PlannedRunner:
         """A call on copies of ``inputs`` with unmapped memory beside every tensor; the copies as it left them, and the
         outputs.
 
-        Fresh memory holds ``poison``. ``idle``: without its launches. ``moved``: tensors lie as they do with the other
+        What modules keep in memory of their own stays: a kernel has to be right in a later call, too. Fresh memory
+        holds ``poison``. ``idle``: without its launches. ``moved``: tensors lie as they do with the other
         poison. Raises StepError where something beside a tensor was written.
         """
         carrier, pages = self._carrier_for(inputs), guarded_memory()
@@ -70,8 +76,7 @@ class PlannedRunner:
 
     def unload(self) -> None:
         """Give back the kernels' memory; a later call loads them again."""
-        if self._functions is not None:
-            self._functions.unload()
+        self._kernels.unload()
 
     def _carrier_for(self, inputs: dict[str, Any]) -> Carrier:
         for carrier in self._carriers:
@@ -79,13 +84,6 @@ class PlannedRunner:
                 self.launches, self.operators = carrier.plan.launches, carrier.plan.operators
                 return carrier
         raise StepError("crash", "the entry was not followed on inputs of these shapes, so there is no plan for them")
-
-    def _launch(self, step: KernelLaunch, tensors: Mapping[int, torch.Tensor], scratch: torch.Tensor | None) -> None:
-        stream = torch.cuda.current_stream().cuda_stream  # torch's context is current from here on
-        if self._functions is None:
-            self._functions = Functions(self._binaries, Driver())
-        own = scratch.data_ptr() if scratch is not None else 0
-        self._functions.launch(step, lambda memory: tensors[memory].data_ptr(), own, stream)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +101,10 @@ class GuardedRoom:
 
     def adopt(self, result: torch.Tensor) -> torch.Tensor:
         return self.pages.like(result)
+
+
+def _steps(carrier: Carrier) -> tuple[Step, ...]:
+    return (*carrier.plan.prelude, *carrier.plan.steps)
 
 
 def kept_alignments(plan: LaunchPlan) -> dict[str, int]:

@@ -98,7 +98,7 @@ class _Call:
         job = json.loads((folder / JOB).read_text())
         self._driver = driver
         self._plan = plan_from(job["plan"])
-        self._functions = Functions(Path(job["binaries"]), driver)
+        self._functions = Functions(Path(job["binaries"]), lambda: driver)
         self.allocations: list[tuple[int, int, str]] = []
         self._addresses = self._laid_out(_contents(folder, job["inputs"]))
         self._scratch = [self._scratch_of(step) for step in _steps(self._plan)]
@@ -106,7 +106,7 @@ class _Call:
     def carry_out(self) -> None:
         for step, scratch in zip(_steps(self._plan), self._scratch, strict=True):
             if isinstance(step, KernelLaunch):
-                self._functions.launch(step, self._addresses.__getitem__, scratch, 0)
+                self._functions.launch_at(step, self._addresses.__getitem__, scratch, 0)
             elif isinstance(step, Fill):
                 self._put(self._at(step.view), _encoded(step.view.dtype, [step.value]) * step.view.span)
             elif isinstance(step, Copy):

@@ -4,32 +4,36 @@ with.
 
 from __future__ import annotations
 
-import ctypes
+import math
 import re
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from ..plan import Argument
+
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 _QUALIFIERS = re.compile(r"\b(const|volatile|restrict|__restrict__|__restrict|__grid_constant__|struct|typename)\b")
-_SCALARS: dict[str, Any] = {
-    "bool": ctypes.c_bool,
-    "char": ctypes.c_int8, "signed char": ctypes.c_int8, "int8_t": ctypes.c_int8,
-    "unsigned char": ctypes.c_uint8, "uint8_t": ctypes.c_uint8,
-    "short": ctypes.c_int16, "short int": ctypes.c_int16, "int16_t": ctypes.c_int16,
-    "unsigned short": ctypes.c_uint16, "uint16_t": ctypes.c_uint16,
-    "int": ctypes.c_int32, "signed": ctypes.c_int32, "signed int": ctypes.c_int32, "int32_t": ctypes.c_int32,
-    "unsigned": ctypes.c_uint32, "unsigned int": ctypes.c_uint32, "uint": ctypes.c_uint32, "uint32_t": ctypes.c_uint32,
-    "long": ctypes.c_int64, "long int": ctypes.c_int64, "long long": ctypes.c_int64, "long long int": ctypes.c_int64,
-    "int64_t": ctypes.c_int64, "ptrdiff_t": ctypes.c_int64,
-    "unsigned long": ctypes.c_uint64, "unsigned long long": ctypes.c_uint64, "uint64_t": ctypes.c_uint64,
-    "size_t": ctypes.c_uint64,
-    "float": ctypes.c_float, "double": ctypes.c_double,
+_SCALARS = {
+    "bool": "u1",
+    "char": "i8", "signed char": "i8", "int8_t": "i8",
+    "unsigned char": "u8", "uint8_t": "u8",
+    "short": "i16", "short int": "i16", "int16_t": "i16",
+    "unsigned short": "u16", "uint16_t": "u16",
+    "int": "i32", "signed": "i32", "signed int": "i32", "int32_t": "i32",
+    "unsigned": "u32", "unsigned int": "u32", "uint": "u32", "uint32_t": "u32",
+    "long": "i64", "long int": "i64", "long long": "i64", "long long int": "i64",
+    "int64_t": "i64", "ptrdiff_t": "i64",
+    "unsigned long": "u64", "unsigned long long": "u64", "uint64_t": "u64", "size_t": "u64",
+    "half": "fp16", "__half": "fp16", "nv_bfloat16": "bf16", "__nv_bfloat16": "bf16",
+    "float": "fp32", "double": "fp64",
 }  # fmt: skip
-_HALVES = frozenset({"half", "__half"})
-_BFLOATS = frozenset({"nv_bfloat16", "__nv_bfloat16"})
+"""C++'s names of a parameter's type, and those of plan.SCALARS."""
+_FLOATS = ("fp16", "bf16", "fp32", "fp64")
 POINTER = "pointer"
+_NULL = Argument(scalar="u64", value=0)
 
 
 class SignatureError(Exception):
@@ -54,7 +58,7 @@ def normalise(parameter: str) -> str:
         return POINTER
     plain = " ".join(_QUALIFIERS.sub(" ", parameter.split("=")[0]).replace("std::", "").split())
     for spelled in (plain, plain.rpartition(" ")[0]):
-        if spelled in _SCALARS or spelled in _HALVES or spelled in _BFLOATS:
+        if spelled in _SCALARS:
             return spelled
     raise SignatureError(
         f"cannot pass the parameter '{parameter.strip()}': "
@@ -62,37 +66,46 @@ def normalise(parameter: str) -> str:
     )
 
 
-def as_argument(value: Any, type_: str, kernel: str, position: int) -> Any:
-    """``value`` as the ctypes value that a parameter of type ``type_`` takes. Raises ``SignatureError``."""
-    where = f"argument {position + 1} of {kernel}"
+def argument(value: Any, type_: str, where: str, pointer: Callable[[torch.Tensor], Argument]) -> Argument:
+    """``value`` as a parameter of type ``type_`` takes it; ``pointer`` finds the buffer of a tensor. Raises
+    ``SignatureError``, with ``where`` it was to be passed.
+    """
     if type_ == POINTER:
-        return _pointer(value, where)
+        return _NULL if value is None else pointer(_on_device(value, where))
     if not isinstance(value, (bool, int, float)):
         raise SignatureError(f"{where} is a {type(value).__name__}, the kernel takes {type_}")
-    if type_ in _HALVES:
-        return ctypes.c_uint16(int.from_bytes(struct.pack("<e", float(value)), "little"))
-    if type_ in _BFLOATS:
-        bits = torch.tensor(float(value), dtype=torch.bfloat16).view(torch.int16).item()
-        return ctypes.c_uint16(int(bits) & 0xFFFF)
-    kind = _SCALARS[type_]
-    if kind in (ctypes.c_float, ctypes.c_double):
-        return kind(float(value))
+    scalar = _SCALARS[type_]
+    if scalar in _FLOATS:
+        return Argument(scalar=scalar, value=_float(float(value), scalar, where))
     if isinstance(value, float) and not value.is_integer():
         raise SignatureError(f"{where} is {value}, the kernel takes {type_}")
-    converted = kind(int(value))
-    if int(converted.value) != int(value):
+    bits = int(scalar[1:])
+    lowest, highest = (-(1 << bits - 1), (1 << bits - 1) - 1) if scalar[0] == "i" else (0, (1 << bits) - 1)
+    if not lowest <= value <= highest:
         raise SignatureError(f"{where} is {value}, which does not fit {type_}")
-    return converted
+    return Argument(scalar=scalar, value=int(value))
 
 
-def _pointer(value: Any, where: str) -> Any:
-    if value is None:
-        return ctypes.c_uint64(0)
+def _float(value: float, scalar: str, where: str) -> float:
+    try:
+        if scalar == "fp16":
+            struct.pack("<e", value)
+        if scalar != "bf16" or not math.isfinite(value):
+            return value
+        (bits,) = struct.unpack("<I", struct.pack("<f", value))
+    except OverflowError:
+        raise SignatureError(f"{where} is {value}, which does not fit {scalar}") from None
+    # Rounded to nearest, ties to even, as C++ does; whoever passes it on cuts the lower half off.
+    (rounded,) = struct.unpack("<f", struct.pack("<I", (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000))
+    return float(rounded)
+
+
+def _on_device(value: Any, where: str) -> torch.Tensor:
     if not isinstance(value, torch.Tensor):
         raise SignatureError(f"{where} is a {type(value).__name__}, the kernel takes a pointer: pass a tensor")
     if not value.is_cuda:
         raise SignatureError(f"{where} is a tensor on {value.device}; make it on the device of the inputs")
-    return ctypes.c_uint64(value.data_ptr())
+    return value
 
 
 def _until_closed(text: str, start: int) -> str:

@@ -28,8 +28,9 @@ def judge_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     Observation.
 
     ``payload``: ``task_text``, ``task_file``, ``source_file``, ``entry``, ``kind`` ("entry" or "launches"),
-    ``baseline`` and ``candidate`` (source texts; candidate None: the baseline against itself), ``plans`` (of both by
-    workload, with ``binaries``, the folder of their kernels; None: their own host code runs), ``stage``,
+    ``baseline`` and ``candidate`` (source texts; candidate None: the baseline against itself), ``compiled`` (of both,
+    the SHA-256 of what a CUDA file was compiled to), ``plans`` (of both by workload; None: their own host code runs, or
+    the task's ``launches``), ``binaries`` (the folder of the kernels), ``stage``,
     ``device_uuid``, ``lock_folder``, ``cache_folder``, ``deadline_s``, ``hidden`` and ``layers`` (of the bench's
     confinement), ``with_floor`` (whether the least work is asked for), and ``checked``
     and ``timed`` as lists of ``{id, recipe}``. In a process that has never asked CUDA anything."""
@@ -41,8 +42,12 @@ def job_of(payload: dict[str, Any], folder: Path) -> GpuJob:
     timed, checked = _recipes(payload["timed"]), _recipes(payload["checked"] or payload["timed"])
     recipes = {**timed, **checked}
     task = task_of(payload, folder)
-    load_native = _loader(payload, "baseline", task, partial(_fresh, folder, "native"))
-    plans = payload.get("plans")
+    plans, is_cuda = payload.get("plans"), payload["kind"] == "launches"
+    load_native = (
+        _planned(payload, "baseline")
+        if plans and is_cuda
+        else _loader(payload, "baseline", task, partial(_fresh, folder, "native"))
+    )
     return GpuJob(
         device_uuid=payload["device_uuid"],
         lock_folder=payload["lock_folder"],
@@ -56,7 +61,7 @@ def job_of(payload: dict[str, Any], folder: Path) -> GpuJob:
         smallest=str(payload.get("smallest", "")),
         warm_up=str(payload.get("warm_up", "")),
         draw=lambda workload, seed, device: tasks.draw(task(), recipes[workload], seed, device),
-        truth=_truth(task, cache(load_native), typed=payload["kind"] == "launches"),
+        truth=_truth(task, cache(load_native), typed=is_cuda),
         reference=lambda: task().where("reference"),
         load_baseline=_planned(payload, "baseline")
         if plans
@@ -72,7 +77,7 @@ def job_of(payload: dict[str, Any], folder: Path) -> GpuJob:
         load_native=load_native,
         load_plans=partial(_runner_of, Path(payload["binaries"])) if plans else None,
         load_host_code=_loader(payload, "candidate", task, partial(_fresh, folder, "candidate"))
-        if plans and payload["candidate"] is not None
+        if plans and payload["candidate"] is not None and not is_cuda
         else None,
         pairs=int(payload.get("pairs", 0)),
         processes=int(payload.get("processes", 0)),
@@ -119,7 +124,8 @@ def _loader(
 ) -> Callable[[], Runner]:
     text = payload[which]
     if payload["kind"] == "launches":
-        return lambda: _cuda(payload, text, task())
+        binary = Path(payload["binaries"]) / f"{payload['compiled'][which]}.cubin"
+        return lambda: _flattening(cuda_runner(text, binary, task().module.launches))
     return lambda: _python(payload, text, folder())
 
 
@@ -128,12 +134,6 @@ def _python(payload: dict[str, Any], text: str, folder: Path) -> Runner:
     module = load_source(text, original, folder, "compile-error")
     entry = entry_of(module, payload["entry"], original)
     return _flattening(entry)
-
-
-def _cuda(payload: dict[str, Any], text: str, task: tasks.TaskModule) -> Runner:
-    # The generator is the user's own host code, so it runs beside the kernels that it launches.
-    source = Path(payload["source_file"])
-    return _flattening(cuda_runner(text, source.name, task.module.launches, include=[str(source.parent)]))
 
 
 def _flattening(entry: Callable[..., Any]) -> Runner:
