@@ -92,6 +92,8 @@ def launched(
 def planned_job(job: GpuJob, monkeypatch: pytest.MonkeyPatch) -> GpuJob:
     monkeypatch.setattr(planned, "guarded_memory", Guarded)
     monkeypatch.setattr(Kernels, "launch", launched)
+    # There are no binaries to look into.
+    monkeypatch.setattr(Kernels, "keep_memory", lambda self, steps: False)
     own = {"load_baseline": load(OWN), "load_native": runner(double), "load_plans": lambda plans: load(*plans)()}
     return replace(job, timed=[], **own)
 
@@ -147,14 +149,14 @@ def test_what_torch_did_is_known_from_the_plan(planned_job: GpuJob) -> None:
     assert seen(planned_job, OWN).checks[0].host_operators == {}
 
 
-Launching = Callable[[PlannedRunner, KernelLaunch, Mapping[int, torch.Tensor], "torch.Tensor | None"], None]
+Launching = Callable[[Kernels, KernelLaunch, Mapping[int, torch.Tensor], "torch.Tensor | None"], None]
 
 
 def off_by(errors: itertools.chain[float]) -> Launching:
     """A kernel whose launches are off by ``errors``, one after the other."""
 
     def launch(
-        self: PlannedRunner, step: KernelLaunch, buffers: Mapping[int, torch.Tensor], scratch: torch.Tensor | None
+        self: Kernels, step: KernelLaunch, buffers: Mapping[int, torch.Tensor], scratch: torch.Tensor | None
     ) -> None:
         torch.mul(buffers[0], 2, out=buffers[1])
         buffers[1][3] += next(errors)
@@ -184,7 +186,7 @@ def test_the_call_that_is_farthest_off_is_held_against_the_truth(
 ) -> None:
     """The checks before it see two right calls: only one of the repetitions is off."""
     errors = itertools.chain([0.0] * 2 + [0.0] * 7, [error], itertools.repeat(0.0))
-    monkeypatch.setattr(PlannedRunner, "_launch", off_by(errors))
+    monkeypatch.setattr(Kernels, "launch", off_by(errors))
     monkeypatch.setattr("evolve_core.judge.host.gpu.conductor.VARIED", ())
     observed = repetitions(planned_job)
     judged = judge_checks(observed.checks)

@@ -20,7 +20,7 @@ from evolve_core.judge.host.gpu.beside import EAGER, baseline_job
 from evolve_core.judge.host.gpu.calibrate import noise_job
 from evolve_core.judge.host.gpu.clock import Sample
 from evolve_core.judge.host.gpu.job import WARM_PAIRS, GpuJob
-from evolve_core.judge.host.gpu.planned import PlannedRunner
+from evolve_core.judge.host.gpu.kernels import Kernels
 from evolve_core.judge.host.gpu.run import judge_on_gpu
 
 __all__ = ["job", "planned_job", "recorded_once"]
@@ -110,13 +110,13 @@ def test_what_an_earlier_call_left_in_a_plans_memory_is_gone_there_too(planned_j
     """Six calls of each kernel come before those on a warm cache; afterwards nobody writes anything any more."""
     calls: list[None] = []
 
-    def once(runner: PlannedRunner, *rest: Any) -> None:
+    def once(kernels: Kernels, *rest: Any) -> None:
         calls.append(None)
         if len(calls) <= 12:
-            launched(runner, *rest)
+            launched(kernels, *rest)
 
     monkeypatch.setattr(bench, "Stopwatch", WarmingClock)
-    monkeypatch.setattr(PlannedRunner, "_launch", once)
+    monkeypatch.setattr(Kernels, "launch", once)
     what = {"stage": "confirmation", "processes": 1, "pairs": 3, "checked": [], "timed": ["a"]}
     seen = judge_on_gpu(replace(planned_job, load_candidate=load(FINISHED), **what))
     assert seen["failure"] is None
