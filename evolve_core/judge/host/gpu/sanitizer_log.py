@@ -24,8 +24,9 @@ class Tool(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """``access``: "read", "write" or "atomic"; "" for a race. ``address``: in global memory, where it is known. ``line``
-    counts from one, and is None without line information. ``says``: the tool's own words."""
+    """``access``: "read", "write" or "atomic"; "" for a race. ``address``: in global memory, where it is known.
+    ``line`` counts from one, and is None without line information. ``says``: the tool's own words.
+    """
 
     tool: Tool
     says: str
