@@ -12,6 +12,10 @@ from typing import Any
 from .planreading import digest, plan_from
 
 MAX_ITEMS = 4096
+MAX_CHECKS = 1 << 15
+"""Of one measurement: a confirmation of 64 workloads (tasks.MAX_LISTED) checks 24,000 timed results, those of five
+processes × 75 pairs each. What they may take is limited in bytes, too (zygote.MAX_RESULT_BYTES).
+"""
 
 
 class Malformed(Exception):
@@ -124,14 +128,14 @@ def _profile(value: dict[str, Any], folder: Path) -> dict[str, Any]:
 def _gpu(value: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {
         "failure": None if value["failure"] is None else dict(value["failure"]),
-        "checks": _list(value["checks"]),
+        "checks": _list(value["checks"], MAX_CHECKS),
         "timing": _list(value["timing"]),
         "environment": dict(value["environment"]),
     }
 
 
-def _list(value: Any) -> list[Any]:
-    if not isinstance(value, list) or len(value) > MAX_ITEMS:
+def _list(value: Any, at_most: int = MAX_ITEMS) -> list[Any]:
+    if not isinstance(value, list) or len(value) > at_most:
         raise Malformed
     return value
 

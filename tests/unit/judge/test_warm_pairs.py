@@ -19,9 +19,11 @@ from evolve_core.judge.host.gpu import bench
 from evolve_core.judge.host.gpu.beside import EAGER, baseline_job
 from evolve_core.judge.host.gpu.calibrate import noise_job
 from evolve_core.judge.host.gpu.clock import Sample
-from evolve_core.judge.host.gpu.job import WARM_PAIRS, GpuJob
+from evolve_core.judge.host.gpu.job import CONFIRMATION_PAIRS, CONFIRMATION_PROCESSES, WARM_PAIRS, GpuJob
 from evolve_core.judge.host.gpu.kernels import Kernels
 from evolve_core.judge.host.gpu.run import judge_on_gpu
+from evolve_core.judge.host.tasks import MAX_LISTED
+from evolve_core.judge.host.untrusted import MAX_CHECKS, MAX_ITEMS, Malformed, checked_answer
 
 __all__ = ["job", "planned_job", "recorded_once"]
 
@@ -140,3 +142,16 @@ def test_work_that_goes_on_after_the_call_is_cheating_there_too(confirmed: GpuJo
     monkeypatch.setattr(WarmingClock, "tail_ns", tail_ns)
     failure = judged(confirmed, told(busy))["failure"]
     assert failure["kind"] == "cheating" and "after the call" in failure["message"]
+
+
+def test_every_check_of_the_largest_confirmation_arrives(tmp_path: Path) -> None:
+    def arrived(**what: list[None]) -> dict[str, Any]:
+        answer = {"failure": None, "checks": [], "timing": [], "environment": {}, **what}
+        found: dict[str, Any] = checked_answer("gpu", answer, tmp_path)
+        return found
+
+    most = MAX_LISTED * CONFIRMATION_PROCESSES * (CONFIRMATION_PAIRS + WARM_PAIRS)
+    assert len(arrived(checks=[None] * most)["checks"]) == most
+    for too_much in ({"checks": [None] * (MAX_CHECKS + 1)}, {"timing": [None] * (MAX_ITEMS + 1)}):
+        with pytest.raises(Malformed):
+            arrived(**too_much)
