@@ -71,9 +71,14 @@ class Played:
         }
 
 
+def _texts(name: str) -> Texts:
+    victim = VICTIMS[name]
+    return Texts(victim.source, victim.task, victim.is_cuda)
+
+
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
-    judges = Judges(tmp_path_factory.mktemp("redteam"), lambda name: Texts(VICTIMS[name].source, VICTIMS[name].task))
+    judges = Judges(tmp_path_factory.mktemp("redteam"), _texts)
     yield Played(judges)
     judges.close()
 

@@ -31,14 +31,17 @@ class Bench:
         self.host = JudgeHost.start(PYTHON, folder / "spool", target, 2, self._log)
         self._count = 0
 
-    def open(self, source: str, task: str, entry: str = "double", *, teeth: bool = False) -> OpenedTask:
+    def open(
+        self, source: str, task: str, entry: str = "double", *, teeth: bool = False, is_cuda: bool = False
+    ) -> OpenedTask:
+        """``entry`` is the kernel's name in a CUDA file."""
         self._count += 1
         place = self.folder / f"user{self._count}"
         place.mkdir()
-        source_file, task_file = place / "kernels.py", place / "kernels.evolve.py"
+        source_file, task_file = place / f"kernels.{'cu' if is_cuda else 'py'}", place / "kernels.evolve.py"
         source_file.write_text(source)
         task_file.write_text(task)
-        return self.host.open(as_task(source_file, task_file, entry), source, "no-gpu", teeth=teeth)
+        return self.host.open(as_task(source_file, task_file, entry, is_cuda), source, "no-gpu", teeth=teeth)
 
     def open_example(self, name: str) -> OpenedTask:
         source_file = EXAMPLES / f"{name}.py"
@@ -59,13 +62,13 @@ class Bench:
         self.close()
 
 
-def as_task(source_file: Path, task_file: Path, entry: str) -> Task:
+def as_task(source_file: Path, task_file: Path, entry: str, is_cuda: bool = False) -> Task:
     return Task(
         task_file,
         source_file,
-        TaskKind.ENTRY,
-        entry,
-        (),
+        TaskKind.LAUNCHES if is_cuda else TaskKind.ENTRY,
+        "" if is_cuda else entry,
+        (entry,) if is_cuda else (),
         has_reference="def reference" in task_file.read_text(),
         has_domain=True,
     )

@@ -122,10 +122,11 @@ SPARED = {
 
 @dataclass(frozen=True, slots=True)
 class Victim:
-    """A user's kernel and its task; the entry has the victim's name."""
+    """A user's kernel and its task; the entry has the victim's name, as has the kernel in a CUDA file."""
 
     source: str
     task: str
+    is_cuda: bool = False
 
 
 @dataclass(frozen=True, slots=True)

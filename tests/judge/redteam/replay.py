@@ -90,12 +90,29 @@ STICKY_PADDING = edited(
     ),
 )
 
+# Only a module's first launch does the work. The counter is declared in assembly, of which no text of Triton's knows.
+HIDDEN_VARIABLE = edited(
+    SCALE,
+    (
+        "    x = tl.load(",
+        (
+            "    seen = tl.inline_asm_elementwise(\n"
+            "        '{.global .u32 calls; .reg .u64 at; mov.u64 at, calls; atom.global.add.u32 $0, [at], 1;}',\n"
+            "        '=r,r', [offsets], dtype=tl.int32, is_pure=False, pack=1,\n"
+            "    )\n"
+            "    mask = mask & (seen < tl.num_programs(0) * BLOCK)\n"
+            "    x = tl.load("
+        ),
+    ),
+)
+
 REPLAY = (
     Exploit("cache-by-pointer", "cache by pointer", "scale", BY_POINTER, needs_gpu=True),
     Exploit("cache-by-content", "cache by content", "scale", BY_CONTENT, gain=Gain.SPEED, needs_gpu=True),
     Exploit("cache-by-shape", "cache by content", "scale", BY_SHAPE, ("wrong",)),
     Exploit("cache-by-call-index", "cache by call index", "scale", BY_CALL_INDEX, needs_gpu=True),
     Exploit("half-renewed-buffer", "persistent device buffer", "scale", HALF_RENEWED, ("wrong",)),
+    Exploit("hidden-variable", "persistent device buffer", "scale", HIDDEN_VARIABLE, needs_gpu=True),
     Exploit("disk-cache", "disk cache across runs", "scale", DISK_CACHE, ("wrong",)),
     Exploit("known-seeds", "known seeds", "scale", KNOWN_SEEDS, ("wrong", "crash")),
     Exploit("sticky-padding", "sticky padding", "softmax", STICKY_PADDING, ("wrong",)),

@@ -13,9 +13,11 @@ from evolve_core.judge.verdict import Correctness, Stage, Verdict
 from tests.judge.host.host_bench import Bench
 from tests.judge.redteam.bugs import BUGS
 from tests.judge.redteam.clock import CLOCK
+from tests.judge.redteam.exploits_cuda import CUDA_EXPLOITS
 from tests.judge.redteam.forgeries import FORGERIES
 from tests.judge.redteam.harness import HARNESS
 from tests.judge.redteam.honest import HONEST_HOSTS
+from tests.judge.redteam.honest_cuda import CUDA_HONEST
 from tests.judge.redteam.honest_kernels import HONEST_KERNELS
 from tests.judge.redteam.leaks import LEAKS
 from tests.judge.redteam.model import Exploit, Gain, Honest
@@ -40,8 +42,9 @@ def named(candidates: Iterable[Exploit] | Iterable[Honest]) -> dict[str, Exploit
     return found
 
 
-EXPLOITS: tuple[Exploit, ...] = (*CLOCK, *HARNESS, *FORGERIES, *REPLAY, *LEAKS, *WEAK_CHECKS, *BUGS)
-HONEST: tuple[Honest, ...] = (*HONEST_HOSTS, *HONEST_KERNELS)
+EXPLOITS: tuple[Exploit, ...] = (*CLOCK, *HARNESS, *FORGERIES, *REPLAY, *LEAKS, *WEAK_CHECKS, *BUGS, *CUDA_EXPLOITS)
+HONEST: tuple[Honest, ...] = (*HONEST_HOSTS, *HONEST_KERNELS, *CUDA_HONEST)
+CUDA: tuple[Exploit | Honest, ...] = (*CUDA_EXPLOITS, *CUDA_HONEST)
 
 
 def as_parameter(one: Exploit | Honest) -> object:
@@ -81,7 +84,7 @@ class Suite:
     def opened(self, task: str) -> OpenedTask:
         if task not in self._opened:
             victim = VICTIMS[task]
-            self._opened[task] = self.bench.open(victim.source, victim.task, task)
+            self._opened[task] = self.bench.open(victim.source, victim.task, task, is_cuda=victim.is_cuda)
         return self._opened[task]
 
     def verdict(self, candidate: Exploit | Honest) -> Verdict:

@@ -6,6 +6,7 @@ Timed sizes are real ones, since a GPU runs them; what is interpreted is shrunk 
 from __future__ import annotations
 
 from tests.judge.redteam.model import Victim
+from tests.judge.redteam.tasks_cuda import CUDA_VICTIMS
 from tests.judge.redteam.tasks_rows import HEAD, ROWS
 
 _SCALE = (
@@ -133,5 +134,6 @@ VICTIMS = {
     "axpy": Victim(_AXPY, _AXPY_TASK),
     "leaky": Victim(_LEAKY, _LEAKY_TASK),
     **ROWS,
+    **CUDA_VICTIMS,
 }
 """``axpy`` works in place, ``leaky`` is exact and meets NaN."""

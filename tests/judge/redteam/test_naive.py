@@ -17,7 +17,8 @@ NAIVE = Path(__file__).with_name("naive.py")
 
 def played() -> list[Exploit]:
     """Those that mean something without a GPU, on tasks that say what is right."""
-    able = [one for one in EXPLOITS if not one.needs_gpu and "def reference" in VICTIMS[one.task].task]
+    python = [one for one in EXPLOITS if not VICTIMS[one.task].is_cuda]
+    able = [one for one in python if not one.needs_gpu and "def reference" in VICTIMS[one.task].task]
     return [one for one in able if one.name not in SPARED]
 
 
