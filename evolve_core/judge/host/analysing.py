@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ from .complaints import own_failed
 from .opened import OpenTask, code_of, task_of
 from .outcomes import failure_of
 from .patience import Patience
-from .pool import Cancel, remove_folder
+from .pool import Cancel, step_folder
 from .tier import binaries_of, planless
 
 if TYPE_CHECKING:
@@ -35,19 +34,19 @@ def compiled(
     """
     patience = PATIENCE_S if deadline is None else max(1.0, deadline - time.monotonic())
     observation = _empty_observation(judge, task)
-    folder = judge.spool / "steps" / secrets.token_hex(8)
     timed = {one["id"] for one in task.timed}
     # The held-out ones too: their launches are planned with the others.
     workloads = [{key: one[key] for key in ("id", "label", "entries")} for one in [*task.timed, *task.drawn]]
     payload = {**task_of(task.text), **code_of(task.text, source), "workloads": workloads}
     step = "compile-cuda" if task.text.is_cuda else "compile"
-    result = judge.children.submit(judge.step, step, payload, cancel, Patience(patience), folder).result()
+    with step_folder(judge.spool) as folder:
+        result = judge.children.submit(judge.step, step, payload, cancel, Patience(patience), folder).result()
+        if result.value is not None and task.text.mode == "gpu":
+            judge.binaries.take(folder, binaries_of(result.value["plans"]))
     if result.value is not None:
         observation["kernels"] = result.value["kernels"]
         observation["launches"] = [one for one in result.value["launches"] if one["workload"] in timed]
         observation["plans"] = result.value["plans"]
-        if task.text.mode == "gpu":
-            judge.binaries.take(folder, binaries_of(result.value["plans"]))
         observation["environment"]["notes"] = list(result.value["notes"])
         if task.text.mode != "gpu" and (why_not := planless(result.value["plans"])):
             observation["environment"]["no launch plan because"] = why_not
@@ -57,7 +56,6 @@ def compiled(
         observation["environment"]["notes"] = [result.error.message]
     else:
         observation["failure"] = failure_of(result)
-    remove_folder(folder)
     if observation["failure"]:
         if own:
             what = f"your own {task.text.entry or 'launches()'} cannot be judged"
