@@ -21,6 +21,7 @@ from ..operators import RecordedOperators
 from .clock import Stopwatch
 from .inputs import PLAIN, unpack_values
 from .launches import LaunchCount, idle
+from .memory_cap import cap_memory
 from .planned import PlannedRunner
 from .poison import overwrite_free_memory, poisoned
 from .slots import Slot, wait_for_device
@@ -58,7 +59,9 @@ class Bench:
         self._result_bytes: list[int] = []
 
     def do_prepare(self, _: dict[str, Any]) -> dict[str, Any]:
-        """The clock first, then the user's kernel: both before any candidate code is loaded."""
+        """The bound on memory and the clock first, then the user's kernel: all before any candidate code is loaded."""
+        if self._device == "cuda":
+            cap_memory()
         self._watch = Stopwatch(self._hold)
         answer = {**self._watch.describe(), "confined": self._confined}
         self._launches.install()
