@@ -6,17 +6,17 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import click
 
 from evolve_core import __version__
 from evolve_core.cli.defaults import TARGET
+from evolve_core.cli.finding import Finding
+from evolve_core.cli.isolation import of_bench, of_children
 from evolve_core.cli.main import FOUND
 from evolve_core.errors import KernelEvolveError
 from evolve_core.interpreter import resolve
@@ -29,15 +29,8 @@ from evolve_core.knowledge.store import open_store
 from evolve_core.report.roofline import moment, percent
 from evolve_core.workspace import find_workspace
 
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at. ``ok`` None means optional and absent; ``next_step`` is "" where there is none to take."""
-
-    what: str
-    ok: bool | None
-    detail: str
-    next_step: str = ""
+LAYERS_S = 120.0
+"""For the trial of the bench's layers, which waits for the device's lock."""
 
 
 @click.command(name="doctor")
@@ -88,6 +81,7 @@ def _host(python: Path) -> list[Finding]:
             return [Finding("judge host", False, str(error))]
         with closing(host):
             info = host.info
+            bench = host.layers(LAYERS_S) if info.devices and not info.missing else None
     found = [
         Finding("torch", info.torch is not None, info.torch or "missing"),
         Finding("triton", info.triton is not None, info.triton or "missing"),
@@ -98,7 +92,7 @@ def _host(python: Path) -> list[Finding]:
     else:
         found.append(Finding("GPU", None, "none: correctness by Triton's interpreter, times are estimated"))
     found += [Finding(f"missing: {m.what}", False, m.message) for m in info.missing]
-    return [*found, *_sandbox(info.sandbox)]
+    return [*found, *of_children(info.sandbox), *of_bench(bench)]
 
 
 def _calibration(device: Device) -> Finding:
@@ -117,25 +111,6 @@ def _sanitizer(path: str | None) -> Finding:
     detail = "not found: finalists are not looked at for races in shared memory and hidden accesses out of bounds"
     step = "pip install nvidia-cuda-sanitizer-api (in that interpreter), or put the CUDA toolkit's on PATH"
     return Finding("compute-sanitizer", None, detail, step)
-
-
-_LAYERS = {
-    "namespaces": "no network, no sight of other processes, a file system that is read-only",
-    "landlock": "no writing outside the candidate's folder, no TCP, no signals",
-    "seccomp": "no sockets, no other process's memory",
-}
-
-
-def _sandbox(offered: Mapping[str, Any]) -> list[Finding]:
-    """Each layer that this machine has, or lacks. Files confined and the network closed are what is needed."""
-    found = []
-    for layer, gives in _LAYERS.items():
-        there = bool(offered.get(layer))
-        found.append(Finding(f"sandbox: {layer}", there or None, gives if there else f"not offered here ({gives})"))
-    if not (offered.get("read_only_files") and offered.get("network_off")):
-        step = "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1), or use a Linux with Landlock (5.13)"
-        found.append(Finding("sandbox", False, "candidates can write your files or reach the network", step))
-    return found
 
 
 def _compilers() -> list[Finding]:

@@ -91,6 +91,15 @@ class HostInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class BenchLayers:
+    """Which layers hold, why the others do not, or why nothing is known ("" where it is)."""
+
+    held: tuple[str, ...]
+    missing: Mapping[str, str]
+    untold: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class OpenedTask:
     """A task whose module was executed and whose own source was observed. ``notes`` are for the user."""
 
@@ -229,6 +238,18 @@ class JudgeHost:
         the device is in the answer; that there is none is a HostError.
         """
         return self._ask("calibrate", {"deadline_s": deadline_s}, deadline_s + ANSWER_GRACE_S)
+
+    def layers(self, deadline_s: float) -> BenchLayers:
+        """What the bench beside the first GPU stands behind, found out by starting the driver behind it; blocks."""
+        try:
+            answer = self._ask("layers", {}, deadline_s + ANSWER_GRACE_S)["bench"]
+        except HostError as error:
+            return BenchLayers((), {}, str(error))
+        if answer is None:
+            return BenchLayers((), {}, "they could not be tried; see the log")
+        with _parsing("layers"):
+            missing = {str(one["layer"]): str(one["why"]) for one in answer["missing"]}
+            return BenchLayers(tuple(map(str, answer["layers"])), missing)
 
     def _ask(self, method: str, params: Mapping[str, Any], patience_s: float) -> dict[str, Any]:
         request = self._send(method, params)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from .complaints import own_failed
 from .opened import OpenTask, code_of, task_of
 from .outcomes import failure_of
 from .patience import Patience
-from .pool import Cancel, remove_folder
+from .pool import Cancel, step_folder
 from .tier import binaries_in, planless
 
 if TYPE_CHECKING:
@@ -36,23 +35,24 @@ def compiled(
     """
     patience = PATIENCE_S if deadline is None else max(1.0, deadline - time.monotonic())
     observation = _empty_observation(judge, task)
-    folder = judge.spool / "steps" / secrets.token_hex(8)
     timed = {one["id"] for one in task.timed}
     # The held-out ones too: their launches are planned with the others.
     workloads = [{key: one[key] for key in ("id", "label", "entries")} for one in [*task.timed, *task.drawn]]
     payload = {**task_of(task.text), **code_of(task.text, source), "workloads": workloads}
     step = "compile-cuda" if task.text.is_cuda else "compile"
-    result = judge.children.submit(judge.step, step, payload, cancel, Patience(patience), folder).result()
+    with step_folder(judge.spool) as folder:
+        result = judge.children.submit(judge.step, step, payload, cancel, Patience(patience), folder).result()
+        if result.value is not None:
+            observation["plans"], observation["binary"] = result.value["plans"], result.value["binary"]
+            called = device_calls_of(folder, binaries_in(observation))
+            if task.text.mode == "gpu":
+                judge.binaries.take(folder, binaries_in(observation))
     if result.value is not None:
         observation["kernels"] = result.value["kernels"]
         observation["launches"] = [one for one in result.value["launches"] if one["workload"] in timed]
-        observation["plans"], observation["binary"] = result.value["plans"], result.value["binary"]
-        if task.text.mode == "gpu":
-            judge.binaries.take(folder, binaries_in(observation))
         observation["environment"]["notes"] = list(result.value["notes"])
         if task.text.mode != "gpu" and (why_not := planless(result.value["plans"])):
             observation["environment"]["no launch plan because"] = why_not
-        called = device_calls_of(folder, binaries_in(observation))
         if own:
             task.device_calls = called
         elif called - task.device_calls:
@@ -65,7 +65,6 @@ def compiled(
             observation["unplanned"] = result.error.message
     else:
         observation["failure"] = failure_of(result)
-    remove_folder(folder)
     if observation["failure"]:
         if own:
             what = f"your own {task.text.entry or 'launches()'} cannot be judged"

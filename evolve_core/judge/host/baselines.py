@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ from .errors import StepError
 from .measuring import GPU_GRACE_S, task_payload
 from .outcomes import failure_of
 from .patience import Patience
-from .pool import Cancel, remove_folder
+from .pool import Cancel, step_folder
 from .tier import joint
 
 if TYPE_CHECKING:
@@ -32,9 +31,9 @@ def _timed(judge: Judge, task: OpenTask, name: str, deadline: float, cancel: Can
     left = max(1.0, deadline - time.monotonic())
     plans, _ = joint(task.plans, task.plans)
     payload = {**task_payload(judge, task), "candidate": None, "plans": plans, "stage": "confirmation", "which": name}
-    folder = judge.spool / "steps" / secrets.token_hex(8)
-    result = judge.step("gpu-baseline", {**payload, "deadline_s": left}, cancel, Patience(left + GPU_GRACE_S), folder)
-    remove_folder(folder)
+    payload["deadline_s"] = left
+    with step_folder(judge.spool) as folder:
+        result = judge.step("gpu-baseline", payload, cancel, Patience(left + GPU_GRACE_S), folder)
     if not isinstance(result.value, dict):
         return {"name": name, "failure": failure_of(result), "timing": []}
     return {"name": name, "failure": result.value["failure"], "timing": result.value["timing"]}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, Any
 
 from .gpu.lock import lock_folder
 from .measuring import GPU_GRACE_S, first_device, try_layers
 from .outcomes import failure_of
 from .patience import Patience
-from .pool import Cancel, remove_folder
+from .pool import Cancel, step_folder
 
 if TYPE_CHECKING:
     from .judging import Judge
@@ -26,9 +25,8 @@ def calibrate(judge: Judge, deadline_s: float, cancel: Cancel) -> dict[str, Any]
         "deadline_s": deadline_s,
         **({} if judge.bench_layers is None else {"layers": judge.bench_layers}),
     }
-    folder = judge.spool / "steps" / secrets.token_hex(8)
-    result = judge.step("gpu-calibrate", payload, cancel, Patience(deadline_s + GPU_GRACE_S), folder)
-    remove_folder(folder)
+    with step_folder(judge.spool) as folder:
+        result = judge.step("gpu-calibrate", payload, cancel, Patience(deadline_s + GPU_GRACE_S), folder)
     found: dict[str, Any] = {"failure": failure_of(result), "probes": [], "timing": [], "environment": {}}
     if isinstance(result.value, dict):
         found = result.value

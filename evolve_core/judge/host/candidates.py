@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from .checks import broken_check, compared_check, failure_on, unreadable
 from .opened import CheckedWorkload, OpenTask
 from .outcomes import run_failure
 from .patience import Patience
-from .pool import Cancel, remove_folder
+from .pool import Cancel, step_folder
 from .tier import HOST_CODE, KERNEL_ONLY
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ class _Series:
     source: str
     deadline: float
     cancel: Cancel
-    folders: list[Path] = field(default_factory=list)
+    place: Path
+    """Of its children's folders."""
     by_host: str = ""
     unplanned: str = ""
 
@@ -135,8 +136,7 @@ class _Series:
         return max(0.1, self.deadline - time.monotonic())
 
     def _folder(self) -> Path:
-        self.folders.append(self.judge.spool / "steps" / secrets.token_hex(8))
-        return self.folders[-1]
+        return self.place / secrets.token_hex(8)
 
 
 def _end_of_plan(one: CheckedWorkload, found: Interpreted) -> _End:
@@ -146,29 +146,31 @@ def _end_of_plan(one: CheckedWorkload, found: Interpreted) -> _End:
     return _End((one, [], None), run_failure(found.result), value)
 
 
-def check_candidate(
-    judge: Judge, task: OpenTask, checked: list[CheckedWorkload], source: str, deadline: float, cancel: Cancel
-) -> CandidateChecks:
-    """Every workload until one ends without outputs; all outputs are compared together at the end."""
-    series = _Series(judge, task, source, deadline, cancel)
+def _ran(
+    series: _Series, checked: list[CheckedWorkload]
+) -> tuple[list[Ran], list[dict[str, Any]], dict[str, Any] | None]:
+    """The runs that have outputs, the checks of one that has not, and the failure where that is no check."""
     lowered = series.lowered(checked)
     ran: list[Ran] = []
-    broken: list[dict[str, Any]] = []
-    failure = None
     for workload in checked:
         end = series.end(workload, lowered.get(workload.workload["id"]))
         if end.failed is None:
             ran.append(end.ran)
             continue
-        one = end.ran[0]
-        if end.failed["kind"] in (*_SAYS_ALL, "raised"):
-            broken.append(broken_check(one, end.failed, end.value))
-        if end.failed["kind"] not in _SAYS_ALL:
-            failure = failure_on(one, end.failed)
-        break
-    compared = compare(judge, task, ran, cancel)
-    for folder in series.folders:
-        remove_folder(folder)
+        one, kind = end.ran[0], end.failed["kind"]
+        broken = [broken_check(one, end.failed, end.value)] if kind in (*_SAYS_ALL, "raised") else []
+        return ran, broken, None if kind in _SAYS_ALL else failure_on(one, end.failed)
+    return ran, [], None
+
+
+def check_candidate(
+    judge: Judge, task: OpenTask, checked: list[CheckedWorkload], source: str, deadline: float, cancel: Cancel
+) -> CandidateChecks:
+    """Every workload until one ends without outputs; all outputs are compared together at the end."""
+    with step_folder(judge.spool) as place:
+        series = _Series(judge, task, source, deadline, cancel, place)
+        ran, broken, failure = _ran(series, checked)
+        compared = compare(judge, task, ran, cancel)
     found = list(zip(ran, compared, strict=True))
     failure = next((unreadable(one, answer) for (one, *_), answer in found if "unreadable" in answer), failure)
     checks = [

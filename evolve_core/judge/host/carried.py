@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from .errors import log
 from .opened import Draw, OpenTask, code_of
 from .outcomes import failure_of
 from .patience import Patience
-from .pool import Cancel, StepResult, remove_folder
+from .pool import Cancel, StepResult, step_folder
 from .tier import binaries_of
 
 if TYPE_CHECKING:
@@ -66,12 +65,11 @@ def lower(
     for one in workloads:
         alike.setdefault(json.dumps(one.entries), []).append(one)
     firsts = [same[0] for same in alike.values()]
-    folder = judge.spool / "steps" / secrets.token_hex(8)
     wanted = [{"id": one.id, "label": one.label, "entries": one.entries} for one in firsts]
     payload = {**code_of(task.text, source), "workloads": wanted}
-    result = judge.step("lower", payload, cancel, patience, folder)
-    found = {first.id: _lowered(result, first.id, folder, Path(task.text.source_file).name) for first in firsts}
-    remove_folder(folder)
+    with step_folder(judge.spool) as folder:
+        result = judge.step("lower", payload, cancel, patience, folder)
+        found = {first.id: _lowered(result, first.id, folder, Path(task.text.source_file).name) for first in firsts}
     return {one.id: found[same[0].id] for same in alike.values() for one in same}
 
 

@@ -18,7 +18,7 @@ from .errors import StepError
 from .opened import CheckedWorkload, Draw, OpenTask, code_of, is_varied
 from .outcomes import compare_failure, run_failure
 from .patience import Patience
-from .pool import Cancel, remove_folder
+from .pool import Cancel, step_folder
 
 if TYPE_CHECKING:
     from .judging import Judge
@@ -240,9 +240,6 @@ def compare(judge: Judge, task: OpenTask, ran: list[Ran], cancel: Cancel) -> lis
         }
         for one, runs, idle in ran
     ]
-    folder = judge.spool / "steps" / secrets.token_hex(8)
-    try:
+    with step_folder(judge.spool) as folder:
         compared: list[dict[str, Any]] = judge.trusted("compare", task.text, {"items": items}, cancel, folder)
-    finally:
-        remove_folder(folder)
     return compared

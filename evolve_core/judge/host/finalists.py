@@ -8,7 +8,6 @@ Runs in the host's own process.
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from .errors import StepError
 from .opened import CheckedWorkload, OpenTask
 from .outcomes import run_failure
 from .patience import Patience
-from .pool import Cancel, remove_folder
+from .pool import Cancel, step_folder
 
 if TYPE_CHECKING:
     from .judging import Judge
@@ -67,9 +66,10 @@ def interpreted_findings(
         patience = Patience.computing(
             SLOWDOWN * one.native_processor_s + GRACE_S, max(0.1, deadline - time.monotonic())
         )
-        folder = judge.spool / "steps" / secrets.token_hex(8)
-        found = interpret(judge, task, plan, one.drawn, poisons_of(one.workload), cancel, patience, folder, idle=False)
-        remove_folder(folder)
+        with step_folder(judge.spool) as folder:
+            found = interpret(
+                judge, task, plan, one.drawn, poisons_of(one.workload), cancel, patience, folder, idle=False
+            )
         failed = None if found.why_not else run_failure(found.result)
         return None if failed is None else broken_check(one, failed, found.result.value)
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,10 +27,10 @@ from .errors import NO_ENTRY, StepError, log
 from .finalists import interpretable
 from .kinds import Kind
 from .measuring import judge_on_gpu, open_on_gpu
-from .opened import OpenTask, TaskText, task_of
+from .opened import CheckedWorkload, OpenTask, TaskText, task_of
 from .outcomes import failure_of
 from .patience import Patience
-from .pool import Cancel, StepResult, Zygote
+from .pool import Cancel, StepResult, Zygote, remove_folder
 from .realsizes import audit_candidate, audit_own
 from .steps import UNTRUSTED, kind_of
 from .tolerance import nothing_seen, try_own, try_stand_in
@@ -195,11 +196,8 @@ class Judge:
         observation = compiled(self, task, source, cancel, own=False, deadline=deadline)
         if observation["failure"] or observation["unplanned"] or task.text.is_cuda:
             return observation
-        checked = task.checked
-        if stage == "confirmation":
-            # Inputs that no candidate of this run was ever judged on, of newly drawn shapes where there is a domain.
-            checked, _ = check_own(self, task, self._describe(task, cancel)["checked"], deadline, cancel)
-        found = check_candidate(self, task, checked, source, deadline, cancel)
+        with self._workloads(task, stage, deadline, cancel) as checked:
+            found = check_candidate(self, task, checked, source, deadline, cancel)
         observation["checks"], observation["failure"] = found.checks, found.failure
         observation["environment"]["trust"] = found.trust
         observation["environment"]["host code ran because"] = found.by_host
@@ -215,6 +213,24 @@ class Judge:
                 return observation
         count_work(self, task, source, timed, observation, deadline, cancel)
         return observation
+
+    @contextmanager
+    def _workloads(
+        self, task: OpenTask, stage: str, deadline: float, cancel: Cancel
+    ) -> Iterator[list[CheckedWorkload]]:
+        """To confirm by: inputs that no candidate of this run was ever judged on, of newly drawn shapes where there is
+        a domain. They are gone afterwards.
+        """
+        if stage != "confirmation":
+            yield task.checked
+            return
+        part = f"confirmation-{secrets.token_hex(4)}"
+        fresh = replace(task, name=f"{task.name}/{part}", folder=task.folder / part)
+        try:
+            yield check_own(self, fresh, self._describe(fresh, cancel)["checked"], deadline, cancel)[0]
+        finally:
+            remove_folder(self.secret / fresh.name)
+            remove_folder(fresh.folder)
 
     def close(self) -> None:
         self.children.shutdown(wait=False, cancel_futures=True)

@@ -23,10 +23,10 @@ _CHANGE_TREE = sum(1 << bit for bit in range(4, 13))
 """Remove and make files, folders, sockets, pipes, devices, links."""
 _REFER, _TRUNCATE = 1 << 13, 1 << 14
 _BIND_TCP, _CONNECT_TCP = 1, 2
+SCOPED_ABI = 6
+"""The first that knows scopes."""
 ABSTRACT_SOCKETS, SIGNALS = 1, 2
 """Scopes: Unix sockets without a place in the file system, and signals, of processes outside."""
-SCOPES_ABI = 6
-"""From which on it has them."""
 _ON_FILES = _WRITE_FILE | _READ_FILE | _TRUNCATE
 """What a rule about a single file may grant; the rest is about folders."""
 
@@ -73,11 +73,11 @@ def restrict(
 
 
 def restrict_scopes(scopes: int) -> bool:
-    """From now on nothing of ``scopes``, and files as before. False where this kernel has none (before ABI 6)."""
-    if abi() < SCOPES_ABI:
+    """From now on nothing of ``scopes``, and files as before. False where this kernel has none."""
+    if abi() < SCOPED_ABI:
         return False
     # Moving a file to another folder is the one right that every ruleset takes away unless it grants it.
-    ruleset = _ruleset(SCOPES_ABI, _REFER, 0, scopes)
+    ruleset = _ruleset(SCOPED_ABI, _REFER, 0, scopes)
     try:
         _allow(ruleset, "/", _REFER)
         _enforce(ruleset)
@@ -96,7 +96,7 @@ def _ruleset(version: int, files: int, net: int, scopes: int) -> int:
     size = 8
     if version >= 4:
         wanted.net, size = net, 16
-    if version >= 6:
+    if version >= SCOPED_ABI:
         wanted.scoped, size = scopes, 24
     return kernel.checked_syscall("landlock_create_ruleset", _CREATE_RULESET, ctypes.byref(wanted), size, 0)
 

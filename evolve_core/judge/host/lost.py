@@ -5,13 +5,12 @@ Runs in the host's own process; the device is asked by a child, because one that
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, Any
 
 from .errors import StepError, log
 from .outcomes import failure_of
 from .patience import Patience
-from .pool import Cancel, remove_folder
+from .pool import Cancel, step_folder
 
 if TYPE_CHECKING:
     from .judging import Judge
@@ -29,9 +28,8 @@ def refuse_lost_device(
     if failure is None or failure["kind"] not in _MAY_HURT:
         return
     payload = {"device_uuid": device["uuid"], "lock_folder": lock_folder, "deadline_s": PROBE_S}
-    folder = judge.spool / "steps" / secrets.token_hex(8)
-    result = judge.step("gpu-probe", payload, cancel, Patience(2 * PROBE_S), folder)
-    remove_folder(folder)
+    with step_folder(judge.spool) as folder:
+        result = judge.step("gpu-probe", payload, cancel, Patience(2 * PROBE_S), folder)
     if isinstance(result.value, dict) and result.value["answers"]:
         return
     log(f"step gpu-probe: {failure_of(result)['message'] if result.value is None else result.value}\n{result.log}")

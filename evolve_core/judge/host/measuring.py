@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from .lost import refuse_lost_device
 from .opened import OpenTask
 from .outcomes import compare_failure, failure_of
 from .patience import Patience
-from .pool import Cancel, remove_folder
+from .pool import Cancel, step_folder
 from .tier import HOST_CODE, KERNEL_ONLY, Plans, binaries_in, complete, joint
 from .untrusted import Malformed, checked_answer
 from .warm_gpu import GpuSession, SessionLost
@@ -140,23 +139,32 @@ def try_layers(judge: Judge, cancel: Cancel) -> list[str]:
     used was seen not to work, all are used: a bench that cannot start says so.
     """
     if judge.bench_layers is None:
-        payload = {
-            "device_uuid": first_device()["uuid"],
-            "lock_folder": str(lock_folder()),
-            "hidden": judge.hidden,
-            "deadline_s": LAYERS_PATIENCE_S,
-        }
-        folder = judge.spool / "steps" / secrets.token_hex(8)
-        result = judge.step("gpu-layers", payload, cancel, Patience(LAYERS_PATIENCE_S + GPU_GRACE_S), folder)
-        remove_folder(folder)
-        if not isinstance(result.value, dict):
-            log(f"step gpu-layers: {failure_of(result)['message']}\n{result.log}")
+        found = tried_layers(judge, cancel)
+        if found is None:
             return []
-        judge.bench_layers = result.value["layers"]
+        judge.bench_layers = found["layers"]
     open_to_it = [what for layer, what in _WITHOUT.items() if layer not in judge.bench_layers]
     if not open_to_it:
         return []
     return [f"on this system a candidate's host code beside the GPU can {'; '.join(open_to_it)}"]
+
+
+def tried_layers(judge: Judge, cancel: Cancel) -> dict[str, Any] | None:
+    """What the bench can stand behind on the first device, and why not behind the rest: ``{layers, missing}``; None
+    where the trial failed. Raises StepError where there is no device.
+    """
+    payload = {
+        "device_uuid": first_device()["uuid"],
+        "lock_folder": str(lock_folder()),
+        "hidden": judge.hidden,
+        "deadline_s": LAYERS_PATIENCE_S,
+    }
+    with step_folder(judge.spool) as folder:
+        result = judge.step("gpu-layers", payload, cancel, Patience(LAYERS_PATIENCE_S + GPU_GRACE_S), folder)
+    if isinstance(result.value, dict):
+        return result.value
+    log(f"step gpu-layers: {failure_of(result)['message']}\n{result.log}")
+    return None
 
 
 def _measure(
@@ -220,10 +228,9 @@ def task_payload(judge: Judge, task: OpenTask) -> dict[str, Any]:
 
 def _alone(judge: Judge, payload: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
     """In processes of its own."""
-    folder = judge.spool / "steps" / secrets.token_hex(8)
     # The step keeps its own deadline and says what it ran out of; the child's is only the backstop behind it.
-    result = judge.step("gpu", payload, cancel, Patience(payload["deadline_s"] + GPU_GRACE_S), folder)
-    remove_folder(folder)
+    with step_folder(judge.spool) as folder:
+        result = judge.step("gpu", payload, cancel, Patience(payload["deadline_s"] + GPU_GRACE_S), folder)
     if isinstance(result.value, dict):
         return result.value
     return {"failure": failure_of(result), "checks": [], "timing": [], "environment": {}}
@@ -269,15 +276,14 @@ def _session(judge: Judge, task: OpenTask, payload: dict[str, Any]) -> GpuSessio
 
 
 def _serve(judge: Judge, payload: dict[str, Any]) -> None:
-    folder = judge.spool / "steps" / secrets.token_hex(8)
     try:
-        result = judge.step("gpu-session", payload, Cancel(), Patience(SESSION_S), folder)
+        with step_folder(judge.spool) as folder:
+            result = judge.step("gpu-session", payload, Cancel(), Patience(SESSION_S), folder)
     except StepError as error:
         log(f"GPU session: {error.message}")
         return
     if not isinstance(result.value, dict):
         log(f"GPU session: {failure_of(result)['message']}\n{result.log}")
-    remove_folder(folder)
 
 
 def first_device() -> dict[str, Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,11 +78,12 @@ class Cancel:
 class Zygote:
     """One process of zygote.py. Thread-safe."""
 
-    def __init__(self, target: str, on_death: Callable[[], None], kind: Kind) -> None:
-        """``on_death`` is called from a thread when the zygote ends although nobody closed it."""
+    def __init__(self, target: str, on_death: Callable[[], None], kind: Kind, behind: Sequence[str] = ()) -> None:
+        """``on_death`` is called from a thread when the zygote ends although nobody closed it. ``behind``: a command
+        that starts the zygote's own (bubblewrap.py)."""
         self._target = target
         self._on_death = on_death
-        self.kind = kind
+        self.kind, self._behind = kind, behind
         self._numbers = itertools.count(1)
         self._waiting: dict[int, tuple[threading.Event, list[dict[str, Any]]]] = {}
         self._lock = threading.Lock()
@@ -103,7 +106,7 @@ class Zygote:
             environment["TRITON_INTERPRET"] = "1"
         script = str(Path(__file__).resolve().parent / "__main__.py")
         self._process = subprocess.Popen(
-            [sys.executable, script, "--zygote", str(theirs.fileno()), self.kind, self._target],
+            [*self._behind, sys.executable, script, "--zygote", str(theirs.fileno()), self.kind, self._target],
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr,
             env=environment,
@@ -247,6 +250,16 @@ def protect_host() -> None:
     """The host adopts orphans of a zygote that died, and its memory is closed to its children."""
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+
+
+@contextmanager
+def step_folder(spool: Path) -> Iterator[Path]:
+    """For one step's child; gone with all that was left there, however the step ended."""
+    folder = spool / "steps" / secrets.token_hex(8)
+    try:
+        yield folder
+    finally:
+        remove_folder(folder)
 
 
 def remove_folder(folder: Path) -> None:

@@ -17,7 +17,7 @@ from .opened import OpenTask, OwnAudit, OwnValues
 from .outcomes import failure_of
 from .patience import Patience
 from .pool import Cancel, remove_folder
-from .timedvalues import asked_of_candidate, asked_of_own, compared_values, drawn_for_values, with_truths
+from .timedvalues import asked_of_candidate, asked_of_own, compared_values, drawn_for_values, forget_unused, with_truths
 
 if TYPE_CHECKING:
     from .judging import Judge
@@ -62,7 +62,9 @@ def audit_own(judge: Judge, task: OpenTask, lowered: dict[str, Lowered], cancel:
         (one, judge.children.submit(_audit_own, judge, task, one, lowered[one["id"]], values[one["id"]], cancel))
         for one in task.timed
     ]
-    return with_truths(judge, task, {one["id"]: job.result() for one, job in jobs}, cancel)
+    audits = with_truths(judge, task, {one["id"]: job.result() for one, job in jobs}, cancel)
+    forget_unused(values, audits)
+    return audits
 
 
 def _audit_own(

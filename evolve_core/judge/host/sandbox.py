@@ -2,25 +2,29 @@
 
 Always: its own process group, a death signal, limits on CPU time, memory and file size, no stdin, bounded output.
 Where the kernel lets an ordinary user make namespaces: no network, no signals to other processes, and a file system
-that is read-only except for the child's own folder. Where it has Landlock (landlock.py) and seccomp (seccomp.py), the
+that is read-only except for the child's own folder; where only bubblewrap may, the zygote stands behind that
+(bubblewrap.py). Where it has Landlock (landlock.py) and seccomp (seccomp.py), the
 same again by other means, for the systems that refuse namespaces.
 ``probe`` says what this machine offers.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from . import bubblewrap, landlock, seccomp
 from . import kernelcalls as kernel
-from . import landlock, seccomp
+from .lacking import no_bubblewrap, no_landlock, no_namespaces, no_seccomp
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
 """What in /dev a child may write to; not the shared memory there, in which it could leave things for others."""
@@ -56,8 +60,11 @@ def die_with_parent(parent: int) -> None:
 
 def go_first() -> None:
     """Where memory runs short, have the kernel end this process rather than the judge or somebody's editor."""
+    # What it may set for itself lies in a folder that is root's while its memory is closed.
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
     with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
+        _write("/proc/self/oom_score_adj", "1000")
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
 
 
 def apply_limits(limits: Limits) -> None:
@@ -73,21 +80,42 @@ def _mapped_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
+@cache
+def namespaces_refused() -> int:
+    """The errno that making namespaces meets here, 0 where they are to be had. Tried once, in a child: where AppArmor
+    is against it, they can be made and then not be used, and whoever has made them is of no use any more.
+    """
+    child = os.fork()
+    if not child:
+        number = errno.EPERM
+        try:
+            _make_namespaces()
+            number = 0
+        except OSError as refused:
+            number = refused.errno or number
+        finally:
+            os._exit(number)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _make_namespaces() -> None:
+    user, group = os.getuid(), os.getgid()
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
+    kernel.unshare(_NAMESPACES)
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"{user} {user} 1")
+    _write("/proc/self/gid_map", f"{group} {group} 1")
+
+
 def enter_namespaces(folder: str, hidden: tuple[str, ...] = ()) -> bool:
     """Separate this process from network, other processes and files outside ``folder``. False: not possible here.
 
     Returns in a NEW process (the first of the PID namespace); the caller's process stays behind as its guardian and
     ends as the new one ends, so that whoever waits for it sees the same exit status.
     """
-    user, group = os.getuid(), os.getgid()
-    kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
-    try:
-        kernel.unshare(_NAMESPACES)
-    except OSError:
+    if namespaces_refused():
         return False
-    _write("/proc/self/setgroups", "deny")
-    _write("/proc/self/uid_map", f"{user} {user} 1")
-    _write("/proc/self/gid_map", f"{group} {group} 1")
+    _make_namespaces()
     _restrict_files(folder, hidden)
     guardian = os.getpid()
     child = os.fork()
@@ -158,22 +186,34 @@ def confine(folder: str, limits: Limits) -> None:
         # Root's, in a container say: Linux 6.16 lets some of them read memory past Landlock.
         kernel.drop_capabilities()
         # Landlock keeps signals inside since its ABI 6 (Linux 6.12); a PID namespace does on all.
-        if landlock.abi() < 6:
+        if landlock.abi() < landlock.SCOPED_ABI:
             seccomp.keep_signals_to_itself()
 
 
-def probe(folder: str) -> dict[str, Any]:
-    """What the sandbox amounts to on this machine; tried in children, for ``doctor`` and the hello answer."""
+def probe(folder: str, spool: str) -> dict[str, Any]:
+    """What the sandbox amounts to on this machine; tried in children, for ``doctor`` and the hello answer. ``folder``
+    lies in ``spool``. Only in a process with one thread.
+    """
     entered, read_only = _tried(lambda: enter_namespaces(folder), folder)
     landlocked, unwritable = _tried(lambda: landlock.restrict([folder]), folder)
     filtered, _ = _tried(seccomp.install, folder)
+    version = landlock.abi() if landlocked else 0
+    unwrapped = "" if entered else bubblewrap.why_not(spool)
+    wrapped = not entered and not unwrapped
+    missing = [
+        *([] if entered or wrapped else [no_namespaces(namespaces_refused()), no_bubblewrap(unwrapped)]),
+        *no_landlock(version),
+        *([] if filtered else [no_seccomp()]),
+    ]
     return {
         "namespaces": entered,
-        "landlock": landlock.abi() if landlocked else 0,
+        "bubblewrap": wrapped,
+        "landlock": version,
         "seccomp": filtered,
-        "network_off": entered or filtered,
-        "read_only_files": read_only or unwritable,
+        "network_off": entered or wrapped or filtered,
+        "read_only_files": read_only or wrapped or unwritable,
         "platform": sys.platform,
+        "missing": [asdict(one) for one in missing],
     }
 
 
@@ -182,10 +222,12 @@ def _tried(layer: Callable[[], bool], folder: str) -> tuple[bool, bool]:
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
-        os.close(reader)
-        entered = layer()
-        os.write(writer, bytes([entered, entered and not _can_write(str(Path(folder).parent))]))
-        os._exit(0)
+        try:
+            os.close(reader)
+            entered = layer()
+            os.write(writer, bytes([entered, entered and not _can_write(str(Path(folder).parent))]))
+        finally:
+            os._exit(0)
     os.close(writer)
     answer = os.read(reader, 2)
     os.close(reader)

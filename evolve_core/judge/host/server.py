@@ -11,6 +11,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from . import bubblewrap
 from .baselines import baselines
 from .calibrating import calibrate
 from .descendants import kill_everything
@@ -19,6 +20,7 @@ from .errors import StepError, disk_full, log
 from .gpu.sanitizer import find_sanitizer
 from .judging import Judge
 from .kinds import Kind
+from .measuring import tried_layers
 from .opened import TaskText
 from .pool import Cancel, Zygote, protect_host, remove_folder
 from .sandbox import probe
@@ -37,6 +39,7 @@ class Server:
         self._zygotes: dict[Kind, Zygote] = {}
         self._judge: Judge | None = None
         self._spool: Path | None = None
+        self._sandbox: dict[str, Any] = {}
 
     def serve(self, descriptor: int) -> None:
         """Until the client closes, or says ``shutdown``."""
@@ -81,8 +84,16 @@ class Server:
         spool = Path(params["spool"]).resolve() / f"host-{os.getpid()}-{secrets.token_hex(4)}"
         spool.mkdir(parents=True)
         self._spool = spool
+        probe_folder = spool / "probe"
+        probe_folder.mkdir()
+        # Before there is a second thread: it forks.
+        self._sandbox = probe(str(probe_folder), str(spool))
+        behind = bubblewrap.command(str(spool)) if self._sandbox["bubblewrap"] else []
         kinds = list(Kind) if find_devices() else [Kind.PLAIN, Kind.INTERPRETING]
-        self._zygotes = {kind: Zygote(target, _end_with_zygote, kind) for kind in kinds}
+        # A bench's processes are known to CUDA by their numbers, which have to be everybody's.
+        self._zygotes = {
+            kind: Zygote(target, _end_with_zygote, kind, [] if kind is Kind.GPU else behind) for kind in kinds
+        }
 
     def _cancel(self, message: dict[str, Any]) -> None:
         with self._lock:
@@ -121,6 +132,8 @@ class Server:
                 judge = self._ready_judge()
                 task = judge.task(params["task"])
                 return {"baselines": baselines(judge, task, float(params["deadline_s"]), cancel)}
+            if method == "layers":
+                return {"bench": tried_layers(self._ready_judge(), cancel)}
             if method == "calibrate":
                 return calibrate(self._ready_judge(), float(params["deadline_s"]), cancel)
         except KeyError as error:
@@ -130,8 +143,6 @@ class Server:
     def _hello(self, params: dict[str, Any]) -> dict[str, Any]:
         spool, target = self._spool, str(params["target"])
         assert spool is not None, "zygotes are started with a spool folder"
-        probe_folder = spool / "probe"
-        probe_folder.mkdir(exist_ok=True)
         ready = self._zygotes[Kind.PLAIN].wait_ready()
         missing = next((found for one in self._zygotes.values() if (found := one.wait_ready()["missing"])), None)
         if not missing:
@@ -142,7 +153,7 @@ class Server:
             "executable": sys.executable,
             "devices": find_devices(),
             "missing": missing or [],
-            "sandbox": probe(str(probe_folder)),
+            "sandbox": self._sandbox,
             "sanitizer": str(tool) if (tool := find_sanitizer()) else None,
         }
 

@@ -11,6 +11,7 @@ import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .carried import Lowered
@@ -21,7 +22,7 @@ from .opened import CheckedWorkload, Draw, OpenTask, OwnAudit, OwnValues
 from .outcomes import compare_failure
 from .patience import Patience
 from .plan import ITEM_BYTES
-from .pool import Cancel
+from .pool import Cancel, remove_folder
 
 if TYPE_CHECKING:
     from .judging import Judge
@@ -50,6 +51,7 @@ def drawn_for_values(
     try:
         files = judge.trusted("draw", task.text, {"items": items}, cancel, folder)
     except StepError as error:
+        remove_folder(folder)
         cancel.check()
         return {name: OwnValues(why_not=one.why_not or error.message) for name, one in found.items()}
     drawn = {item["id"]: Draw(item["seed"], files[item["id"]]) for item in items}
@@ -88,6 +90,14 @@ def with_truths(judge: Judge, task: OpenTask, audits: Mapping[str, OwnAudit], ca
         one["id"]: judge.children.submit(_with_truth, judge, task, one, audits[one["id"]], cancel) for one in task.timed
     }
     return {name: replace(audits[name], values=job.result()) for name, job in jobs.items()}
+
+
+def forget_unused(drawn: Mapping[str, OwnValues], audits: Mapping[str, OwnAudit]) -> None:
+    """Delete the inputs that no candidate's values are going to be computed from: hundreds of megabytes."""
+    for name, own in audits.items():
+        values = drawn[name].drawn
+        if values is not None and (own.why_not or own.values.why_not):
+            Path(values.inputs["file"]).unlink(missing_ok=True)
 
 
 def _with_truth(judge: Judge, task: OpenTask, one: dict[str, Any], own: OwnAudit, cancel: Cancel) -> OwnValues:

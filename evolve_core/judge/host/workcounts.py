@@ -8,7 +8,6 @@ the two kinds are not compared. Runs in the host's own process, which only passe
 from __future__ import annotations
 
 import math
-import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from .carried import Lowered
 from .opened import OpenTask, code_of
 from .outcomes import failure_of
 from .patience import Patience
-from .pool import Cancel, StepResult, remove_folder
+from .pool import Cancel, StepResult, step_folder
 
 if TYPE_CHECKING:
     from .judging import Judge
@@ -114,10 +113,8 @@ def _account(
         "seed": task.account_seed,
         "seconds": _SHARE * min(PATIENCE_S, patience.wall_s),
     }
-    folder = judge.spool / "steps" / secrets.token_hex(8)
-    result = judge.step("account", payload, cancel, patience, folder)
-    remove_folder(folder)
-    return result
+    with step_folder(judge.spool) as folder:
+        return judge.step("account", payload, cancel, patience, folder)
 
 
 def _matched(result: StepResult, launches: list[dict[str, Any]], workload: str) -> Account:
@@ -159,14 +156,17 @@ def _profiled(
             "entries": one["entries"],
             "integers": one.get("integers"),
         }
-        folder = judge.spool / "steps" / secrets.token_hex(8)
-        jobs.append((one, folder, judge.children.submit(judge.step, "profile", payload, cancel, patience, folder)))
-    for one, folder, job in jobs:
+        jobs.append((one, judge.children.submit(_profile, judge, payload, cancel, patience)))
+    for one, job in jobs:
         result = job.result()
-        remove_folder(folder)
         if result.value is not None:
             # What the child says of its own work is never trusted, whatever it says of that.
             observation["work"].extend({**work, "trusted": False} for work in result.value["work"])
         else:
             why = failure_of(result)["message"]
             observation["environment"]["notes"].append(f"no work profile for {one['label']}: {why}")
+
+
+def _profile(judge: Judge, payload: dict[str, Any], cancel: Cancel, patience: Patience) -> StepResult:
+    with step_folder(judge.spool) as folder:
+        return judge.step("profile", payload, cancel, patience, folder)

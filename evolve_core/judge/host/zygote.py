@@ -22,7 +22,7 @@ from .descendants import Processes, kill_everything, kill_group, kill_strays
 from .kinds import Kind
 from .memory import most_resident_bytes, most_together_bytes
 from .patience import Patience
-from .sandbox import MAX_FAMILY, Limits
+from .sandbox import MAX_FAMILY, Limits, namespaces_refused
 from .steps import look_pause_s
 from .warm import warm_up
 from .wire import LineBuffer, encode
@@ -267,6 +267,7 @@ def main(descriptor: str, kind: str, target: str) -> int:
     kernel.prctl(kernel.PR_SET_PDEATHSIG, 0)
     # Nothing may read this process's memory through /proc: its children are of the same user.
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+    namespaces_refused()  # Found out once, for every child.
     channel.sendall(encode({"ready": ready}))
     if ready["missing"]:
         return 0

@@ -9,11 +9,12 @@ import json
 import os
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from host_bench import DOUBLE, DOUBLE_TASK, Bench
 
-from evolve_core.judge.client import HostDied, JudgeHost, OpenedTask
+from evolve_core.judge.client import HostDied, HostError, JudgeHost, OpenedTask
 from evolve_core.judge.compose import compose
 from evolve_core.judge.evidence import evidence
 from evolve_core.judge.observation import Observation, Outcome
@@ -92,7 +93,35 @@ def test_torrent_of_output_is_bounded(bench: Bench) -> None:
 
 
 def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    found = 0
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # Gone since it was listed.
+            found += file.stat().st_size if file.is_file() else 0
+    return found
+
+
+def test_nothing_of_a_candidate_stays_on_the_disk(bench: Bench, doubling: OpenedTask) -> None:
+    """Whether it fails, is right, is confirmed, or its request is cancelled."""
+    filling = "open(os.environ['TMPDIR'] + '/filler', 'wb').write(b'x' * 50_000_000)"
+    before = _size(bench.folder)
+    verdict_on(bench, doubling, in_host(only_interpreted(f"{filling}\nraise RuntimeError('no')"), DOUBLE))
+    bench.host.judge(doubling, "candidate", DOUBLE, Stage.CONFIRMATION, 60.0)
+    slow = in_host(only_interpreted(f"{filling}\nimport time; time.sleep(3600)"), DOUBLE)
+    cancelled = threading.Thread(target=_cancelled, args=(bench, doubling, slow))
+    cancelled.start()
+    for _ in range(300):
+        if _size(bench.folder) - before > 40_000_000:
+            break
+        time.sleep(0.1)
+    assert _size(bench.folder) - before > 40_000_000
+    bench.host.cancel_all()
+    cancelled.join(30)
+    assert _size(bench.folder) - before < 1_000_000
+
+
+def _cancelled(bench: Bench, opened: OpenedTask, source: str) -> None:
+    with suppress(HostError):
+        bench.judge(opened, source, 300.0)
 
 
 STUBBORN = (

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from evolve_core.judge.host import landlock, seccomp
+from evolve_core.judge.host import landlock, sandbox, seccomp
 from evolve_core.judge.host.sandbox import DEVICES, Limits, confine, probe
 
 pytestmark = pytest.mark.skipif(not landlock.abi(), reason="this kernel has no Landlock")
@@ -182,9 +182,36 @@ def test_a_confined_child_reaches_nothing_outside(
     assert kept(lambda: Path(f"/proc/{outside}/environ").read_bytes())
 
 
+def test_namespaces_that_can_be_made_and_not_used_are_left_alone(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where AppArmor takes every capability in them away: then no user can be mapped."""
+    write = sandbox._write
+
+    def refused(path: str, text: str) -> None:
+        if path.endswith("_map"):
+            raise PermissionError(errno.EPERM, "Operation not permitted", path)
+        write(path, text)
+
+    monkeypatch.setattr(sandbox, "_write", refused)
+
+    def attempt() -> None:
+        assert sandbox.namespaces_refused() == errno.EPERM
+        (spool / OWN / "new").write_text("x")
+
+    layer = lambda: confine(str(spool / OWN), Limits(cpu_s=20))  # noqa: E731
+    assert in_child(layer, attempt) == 0
+    assert in_child(layer, lambda: (spool / "new").write_text("x")) == errno.EACCES
+
+
+def test_a_child_is_the_first_to_go_where_memory_runs_short() -> None:
+    def attempt() -> None:
+        assert Path("/proc/self/oom_score_adj").read_text() == "1000\n"
+
+    assert in_child(sandbox.go_first, attempt) == 0
+
+
 def test_the_probe_says_what_holds_here(tmp_path: Path) -> None:
     folder = tmp_path / "probe"
     folder.mkdir()
-    offered = probe(str(folder))
+    offered = probe(str(folder), str(tmp_path))
     assert offered["landlock"] == landlock.abi() and offered["seccomp"]
     assert offered["read_only_files"] and offered["network_off"]

@@ -22,6 +22,7 @@ from .clock import Stopwatch
 from .devicekernels import device_kernels
 from .inputs import PLAIN, unpack_values
 from .launches import LaunchCount, idle
+from .memory_cap import cap_memory
 from .planned import PlannedRunner
 from .poison import overwrite_free_memory, poisoned
 from .repeats import repeated
@@ -62,7 +63,9 @@ class Bench:
         self._result_bytes: list[int] = []
 
     def do_prepare(self, _: dict[str, Any]) -> dict[str, Any]:
-        """The clock first, then the user's kernel: both before any candidate code is loaded."""
+        """The bound on memory and the clock first, then the user's kernel: all before any candidate code is loaded."""
+        if self._device == "cuda":
+            cap_memory()
         self._watch = Stopwatch(self._kernels)
         answer = {**self._watch.describe(), "confined": self._confined}
         self._launches.install()

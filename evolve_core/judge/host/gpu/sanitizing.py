@@ -159,7 +159,7 @@ def _layers(job: GpuJob) -> list[Layer]:
     """Of the bench's confinement; but the tools, which have entries of their own in /proc, name their threads there,
     and where Landlock is too old for signals, nobody could end them any more.
     """
-    left_out = {Layer.PROC} if landlock.abi() >= landlock.SCOPES_ABI else {Layer.PROC, Layer.SIGNALS}
+    left_out = {Layer.PROC} if landlock.abi() >= landlock.SCOPED_ABI else {Layer.PROC, Layer.SIGNALS}
     return [layer for layer in job.layers if layer not in left_out]
 
 

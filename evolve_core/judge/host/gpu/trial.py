@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import importlib
 import os
+import platform
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+from .. import landlock
 from .confinement import Confinement, Layer, confine, own_folder
 from .forking import fork_child
 from .lock import device_lock
@@ -34,12 +36,23 @@ def probe_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def layers_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The host's step "gpu-layers": ``{layers}``, those that hold with ``device_uuid``. Waits for the device's lock."""
+    """The host's step "gpu-layers": ``{layers, missing: [{layer, why}]}``, those that hold with ``device_uuid``, and
+    why the others do not. Waits for the device's lock.
+    """
     deadline = time.monotonic() + float(payload["deadline_s"])
     os.environ.update(CUDA_DEVICE_ORDER="PCI_BUS_ID", CUDA_VISIBLE_DEVICES=payload["device_uuid"])
     with device_lock(payload["device_uuid"], Path(payload["lock_folder"]), payload["deadline_s"]):
         found = working_layers(lambda layers: _stands(layers, folder, payload["hidden"], use_the_device), deadline)
-    return {"layers": [str(layer) for layer in found]}
+    left_out = [layer for layer in Layer if layer not in found]
+    missing = [{"layer": str(layer), "why": _why_not(layer, folder, payload["hidden"])} for layer in left_out]
+    return {"layers": [str(layer) for layer in found], "missing": missing}
+
+
+def _why_not(layer: Layer, folder: Path, hidden: Collection[str]) -> str:
+    alone = (Layer.FILES, Layer.PROC) if layer is Layer.PROC else (layer,)
+    if _stands(alone, folder, hidden, lambda: None):
+        return "the GPU's driver does not start behind it"
+    return f"Linux {platform.release()} does not have it (Landlock's ABI is {landlock.abi()})"
 
 
 def working_layers(stands: Try, deadline: float) -> tuple[Layer, ...]:
