@@ -176,9 +176,9 @@ CLOCK_ON_THE_HEAP = in_entry(
             _ENTRY,
             "import dataclasses\nimport gc\n\nCALLS, FOUND = [], []\n\n\n"
             "def hurried(honest):\n"
-            "    def sample(call):\n"
+            "    def sample(call, *rest):\n"
             "        CALLS.clear()\n"
-            "        seen, result = honest(call)\n"
+            "        seen, result = honest(call, *rest)\n"
             "        return (dataclasses.replace(seen, device_ns=seen.device_ns / 2) if CALLS else seen), result\n\n"
             "    return sample\n\n\n" + _ENTRY,
         ),
