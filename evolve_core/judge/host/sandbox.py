@@ -181,10 +181,11 @@ def confine(folder: str, limits: Limits) -> None:
     # Namespaces hide folders by covering them, which is cheaper than a rule for everything else.
     landlock.restrict([folder, *DEVICES], () if in_namespaces else limits.hidden, folder)
     seccomp.install()
-    seccomp.keep_memory_in_sight()
+    seccomp.close_in()
     if not in_namespaces:
         # Root's, in a container say: Linux 6.16 lets some of them read memory past Landlock.
         kernel.drop_capabilities()
+        seccomp.keep_attributes()
         # Landlock keeps signals inside since its ABI 6 (Linux 6.12); a PID namespace does on all.
         if landlock.abi() < landlock.SCOPED_ABI:
             seccomp.keep_signals_to_itself()

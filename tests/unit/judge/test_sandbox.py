@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import platform
+import resource
 import signal
 import socket
 import subprocess
@@ -144,7 +145,30 @@ def shared_memory() -> None:
 @pytest.mark.parametrize("attempt", [lambda: os.memfd_create("hoard"), shared_memory], ids=["memfd", "shmget"])
 def test_memory_that_nobody_is_charged_for_is_not_to_be_had(attempt: Callable[[], object]) -> None:
     assert in_child(lambda: None, attempt) == 0
-    assert in_child(seccomp.keep_memory_in_sight, attempt) == errno.EPERM
+    assert in_child(seccomp.close_in, attempt) == errno.EPERM
+
+
+THREADED = "import threading; t = threading.Thread(target=print); t.start(); t.join()"
+CLONE = {"x86_64": 56, "aarch64": 220}[platform.machine()]
+_CLONE_NEWUSER = 0x10000000
+
+
+def new_user() -> None:
+    """A child in a user namespace of its own, in which it has every right."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    flags = ctypes.c_long(_CLONE_NEWUSER | signal.SIGCHLD)
+    child = libc.syscall(ctypes.c_long(CLONE), flags, *[ctypes.c_long(0)] * 4)
+    if child < 0:
+        raise OSError(ctypes.get_errno(), "clone")
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+def ask(service: Path) -> None:
+    """As of a daemon that starts programs for whoever asks."""
+    with socket.socket(socket.AF_UNIX) as line:
+        line.connect(str(service))
 
 
 UNSHARE = {"x86_64": 272, "aarch64": 97}[platform.machine()]
@@ -180,6 +204,16 @@ def test_a_confined_child_reaches_nothing_outside(
     assert kept(connect)
     assert kept(lambda: os.memfd_create("hoard"))
     assert kept(lambda: Path(f"/proc/{outside}/environ").read_bytes())
+    assert kept(lambda: (spool / SECRET).chmod(0o777))
+    assert kept(lambda: resource.prlimit(outside, resource.RLIMIT_CORE, resource.getrlimit(resource.RLIMIT_CORE)))
+    assert kept(new_user)
+    with socket.socket(socket.AF_UNIX) as service:
+        service.bind(str(spool / "service"))
+        service.listen()
+        assert in_child(lambda: None, lambda: ask(spool / "service")) == 0
+        assert kept(lambda: ask(spool / "service"))
+    assert in_child(layer, pair) == 0
+    assert in_child(layer, lambda: subprocess.run([sys.executable, "-c", THREADED], check=True)) == 0
 
 
 def test_namespaces_that_can_be_made_and_not_used_are_left_alone(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
