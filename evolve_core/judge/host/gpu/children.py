@@ -23,7 +23,9 @@ def bench_main(job: GpuJob, hold: bytes | None, end: socket.socket, inbox: Slot,
     use_device(job, _bench_cache(job))
     spool = Path(job.spool)
     confined = confine(Confinement(own_folder(spool), _bench_cache(job), job.hidden, job.spool), job.layers)
-    bench = Bench(inbox, outbox, job.load_baseline, job.load_candidate, job.device, confined, job.load_plans, hold)
+    load = (job.load_baseline, job.load_candidate)
+    guards = job.guards_inputs
+    bench = Bench(inbox, outbox, *load, job.device, confined, job.load_plans, hold, guards_inputs=guards)
     serve_bench(Channel(end), bench)
 
 

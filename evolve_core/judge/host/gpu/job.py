@@ -55,6 +55,8 @@ class GpuJob:
     """A runner out of plans as JSON, where the bench carries out plans."""
     least_work: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     """What inputs ask of every right kernel (least.py), where somebody wants to know."""
+    guards_inputs: bool = False
+    """Host code is checked on inputs beside which nothing is mapped, like plans on all of their tensors."""
     warm_up: str = ""
     """The workload that a conductor draws before it is its turn; best a small one."""
     candidate_is_trusted: bool = False
