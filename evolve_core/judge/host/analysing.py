@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from .binaries import device_calls_of
 from .complaints import own_failed
+from .errors import StepError
+from .keeping import keeps_memory
 from .opened import OpenTask, code_of, task_of
 from .outcomes import failure_of
 from .patience import Patience
 from .pool import Cancel, step_folder
-from .tier import binaries_in, planless
+from .tier import Plans, binaries_in, complete, planless
 
 if TYPE_CHECKING:
     from .judging import Judge
@@ -73,12 +75,54 @@ def compiled(
     return observation
 
 
+def plans_of(judge: Judge, task: OpenTask, observation: dict[str, Any]) -> Plans:
+    """How the observed source, whose kernels are in the store, is launched on a GPU. Raises StepError for a CUDA file
+    that was not compiled.
+    """
+    wanted = [one["id"] for one in [*task.drawn, *task.timed]]
+    plans = _complete(judge, observation, wanted)
+    if called := device_calls_of(judge.binaries.folder, binaries_in(observation)):
+        why_not = f"it calls {', '.join(sorted(called))} on the device, where memory stays from call to call"
+        plans = Plans(why_not=why_not, binary=plans.binary)
+    if task.text.is_cuda and plans.binary not in judge.binaries.at_hand():
+        raise StepError("compile-error", "; ".join(observation["environment"]["notes"]) or "its binary is missing")
+    return plans
+
+
+def _complete(judge: Judge, observation: dict[str, Any], wanted: list[str]) -> Plans:
+    at_hand, notes = judge.binaries.at_hand(), observation["environment"]["notes"]
+    if notes and not observation["plans"]:
+        return complete({}, wanted, at_hand, observation["binary"], unfollowed=notes[0])
+    return complete(observation["plans"], wanted, at_hand, observation["binary"])
+
+
+def unrenewable(judge: Judge, task: OpenTask, plans: Plans) -> dict[str, Any] | None:
+    """The failure of a CUDA file that keeps memory where nobody can make it anew between calls: without a plan."""
+    why_not = task.plans.why_not or plans.why_not
+    if not task.text.is_cuda or not why_not:
+        return None
+    kept, own = (
+        keeps_memory((judge.binaries.folder / f"{one.binary}.cubin").read_bytes()) for one in (plans, task.plans)
+    )
+    if own or not kept:
+        return None
+    message = (
+        "it has memory of its own (__device__, __constant__, static variables) and your kernel has none; that is made "
+        f"anew before every call, which takes a launch plan ({why_not}). Hand the kernel its memory as an argument"
+    )
+    return _refusal(message)
+
+
 def _refused(called: frozenset[str]) -> dict[str, Any]:
     names = ", ".join(sorted(called))
     message = (
         f"its kernels call {names} on the device, and your own do not: what they get there is not the judge's to renew "
         "between calls. Hand them memory as arguments instead"
     )
+    return _refusal(message)
+
+
+def _refusal(message: str) -> dict[str, Any]:
     return {"kind": "compile-error", "message": message, "file": None, "line": None, "workload": None, "seed": None}
 
 

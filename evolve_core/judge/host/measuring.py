@@ -6,20 +6,18 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from .analysing import compiled
-from .binaries import device_calls_of
+from .analysing import compiled, plans_of, unrenewable
 from .complaints import none_left, own_failed
 from .devices import find_devices
 from .errors import StepError, log
 from .finalists import interpreted_findings
 from .gpu.lock import lock_folder
-from .keeping import keeps_memory
 from .lost import refuse_lost_device
 from .opened import OpenTask
 from .outcomes import compare_failure, failure_of
 from .patience import Patience
 from .pool import Cancel, step_folder
-from .tier import HOST_CODE, KERNEL_ONLY, Plans, binaries_in, complete, joint
+from .tier import HOST_CODE, KERNEL_ONLY, Plans, binaries_in, joint
 from .untrusted import Malformed, checked_answer
 from .warm_gpu import GpuSession, SessionLost
 
@@ -33,6 +31,10 @@ WARM_UP_ELEMENTS = 1 << 24
 """Of a workload that several processes draw at once before it is their turn."""
 SESSION_S = 24 * 3600.0
 """Then it is started anew; no wait in milliseconds may pass 2³¹, which epoll counts in."""
+_UNGUARDED = (
+    "your own kernel does not run where nothing is mapped beside its inputs, so that candidates whose host code runs "
+    "are not checked for accesses beside theirs"
+)
 _WITHOUT = {
     "files": "write your files and read other processes' memory",
     "proc": "write to other processes' entries in /proc",
@@ -52,12 +54,16 @@ def open_on_gpu(judge: Judge, task: OpenTask, cancel: Cancel) -> dict[str, Any]:
     observation = compiled(judge, task, task.text.source, cancel, own=True)
     task.notes.extend(try_layers(judge, cancel))
     deadline = time.monotonic() + OPEN_PATIENCE_S
-    task.plans = _plans(judge, task, observation)
+    task.plans = plans_of(judge, task, observation)
     measured = _measure(judge, task, None, task.plans, "screening", deadline, cancel)
     if _failed(measured) and not task.plans.why_not:
         # The user's own kernel decides whether plans work here: its own Python may still.
         why_not = f"its plan does not run here: {measured['failure']['message']}"
         task.plans = Plans(why_not=why_not, binary=task.plans.binary)
+        measured = _measure(judge, task, None, task.plans, "screening", deadline, cancel)
+    if _failed(measured) and measured["failure"]["kind"] == "crash":
+        task.guards_inputs = False
+        task.notes.append(f"{_UNGUARDED}: {measured['failure']['message']}")
         measured = _measure(judge, task, None, task.plans, "screening", deadline, cancel)
     _merge(observation, measured)
     failure = observation["failure"]
@@ -84,8 +90,8 @@ def judge_on_gpu(
     observation = compiled(judge, task, source, cancel, own=False, deadline=deadline)
     try:
         if not observation["failure"]:
-            plans = _plans(judge, task, observation)
-            observation["failure"] = _unrenewable(judge, task, plans)
+            plans = plans_of(judge, task, observation)
+            observation["failure"] = unrenewable(judge, task, plans)
             if not observation["failure"]:
                 _merge(observation, _measure(judge, task, source, plans, stage, deadline, cancel))
             if stage == "confirmation" and not (observation["failure"] or plans.why_not):
@@ -93,41 +99,6 @@ def judge_on_gpu(
     finally:
         judge.binaries.release(binaries_in(observation))
     return observation
-
-
-def _plans(judge: Judge, task: OpenTask, observation: dict[str, Any]) -> Plans:
-    wanted = [one["id"] for one in [*task.drawn, *task.timed]]
-    plans = _complete(judge, observation, wanted)
-    if called := device_calls_of(judge.binaries.folder, binaries_in(observation)):
-        why_not = f"it calls {', '.join(sorted(called))} on the device, where memory stays from call to call"
-        plans = Plans(why_not=why_not, binary=plans.binary)
-    if task.text.is_cuda and plans.binary not in judge.binaries.at_hand():
-        raise StepError("compile-error", "; ".join(observation["environment"]["notes"]) or "its binary is missing")
-    return plans
-
-
-def _complete(judge: Judge, observation: dict[str, Any], wanted: list[str]) -> Plans:
-    at_hand, notes = judge.binaries.at_hand(), observation["environment"]["notes"]
-    if notes and not observation["plans"]:
-        return complete({}, wanted, at_hand, observation["binary"], unfollowed=notes[0])
-    return complete(observation["plans"], wanted, at_hand, observation["binary"])
-
-
-def _unrenewable(judge: Judge, task: OpenTask, plans: Plans) -> dict[str, Any] | None:
-    """The failure of a CUDA file that keeps memory where nobody can make it anew between calls: without a plan."""
-    why_not = task.plans.why_not or plans.why_not
-    if not task.text.is_cuda or not why_not:
-        return None
-    kept, own = (
-        keeps_memory((judge.binaries.folder / f"{one.binary}.cubin").read_bytes()) for one in (plans, task.plans)
-    )
-    if own or not kept:
-        return None
-    message = (
-        "it has memory of its own (__device__, __constant__, static variables) and your kernel has none; that is made "
-        f"anew before every call, which takes a launch plan ({why_not}). Hand the kernel its memory as an argument"
-    )
-    return {"kind": "compile-error", "message": message, "file": None, "line": None, "workload": None, "seed": None}
 
 
 def _failed(observation: dict[str, Any]) -> bool:
@@ -218,6 +189,7 @@ def task_payload(judge: Judge, task: OpenTask) -> dict[str, Any]:
         "lock_folder": str(lock_folder()),
         "cache_folder": str(compiled_baseline),
         "hidden": judge.hidden,
+        "guards_inputs": task.guards_inputs,
         **({} if judge.bench_layers is None else {"layers": judge.bench_layers}),
         "checked": [{"id": one["id"], "recipe": one["recipe"]} for one in task.drawn] + listed,
         "timed": listed,

@@ -132,6 +132,9 @@ class OpenTask:
     """What was observed of those on a GPU, by the hash of their plans and of what the kernels' binaries do."""
     account_seed: int = field(default_factory=lambda: secrets.randbits(64))
     """Draws the programs that accounts of work are made of: alike for every source, and known to none."""
+    guards_inputs: bool = True
+    """On a GPU: whether the user's own host code stands inputs beside which nothing is mapped, so that candidates' is
+    checked on such."""
     device_calls: frozenset[str] = frozenset()
     """What the user's own kernels call of the device's runtime (keeping.py): candidates may, too, and nothing else."""
     accountless: str = ""

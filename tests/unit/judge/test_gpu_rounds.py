@@ -21,6 +21,7 @@ from evolve_core.judge.host.errors import StepError
 from evolve_core.judge.host.gpu import bench, rivals
 from evolve_core.judge.host.gpu.clock import Sample
 from evolve_core.judge.host.gpu.confinement import Layer
+from evolve_core.judge.host.gpu.guarded import GuardedMemory
 from evolve_core.judge.host.gpu.job import GpuJob, Named, Runner
 from evolve_core.judge.host.gpu.launches import LaunchCount, idle
 from evolve_core.judge.host.gpu.lock import device_lock
@@ -100,6 +101,17 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GpuJob:
     )
 
 
+class GuardedOnHost(GuardedMemory):
+    """Memory of the CPU: the pattern beside tensors is there, and what is not mapped on a device is not missing."""
+
+    def __init__(self) -> None:
+        self._page = 4096
+        self._free, self._used = {}, []
+
+    def _mapped(self, size: int) -> torch.Tensor:
+        return torch.empty(size, dtype=torch.uint8)
+
+
 def judged(job: GpuJob, candidate: Any, **changes: Any) -> dict[str, Any]:
     return judge_on_gpu(replace(job, load_candidate=runner(candidate), **changes))
 
@@ -115,6 +127,30 @@ def test_a_right_candidate_is_checked_and_timed_on_inputs_it_never_saw(job: GpuJ
     (timing,) = seen["timing"]
     assert len(timing["baseline_ns"]) == len(timing["candidate_ns"]) == 4
     assert timing["held"] == 8
+
+
+def test_host_code_is_checked_on_inputs_that_lie_amid_a_pattern(job: GpuJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "guarded_memory", GuardedOnHost)
+
+    def beside(x: torch.Tensor, by: int) -> torch.Tensor:
+        inside = 0 <= x.storage_offset() + by < x.untyped_storage().nbytes() // 4
+        return x.as_strided((1,), (1,), x.storage_offset() + by) if inside else torch.zeros(1)
+
+    def writing(x: torch.Tensor) -> torch.Tensor:
+        beside(x, -1).fill_(1.0)
+        return x * 2
+
+    def reading(x: torch.Tensor) -> torch.Tensor:
+        return x * 2 + beside(x, -1) * 0
+
+    for candidate in (writing, reading):
+        unwatched = judged(job, candidate)
+        assert unwatched["failure"] is None and all(check["outputs"][0]["exact"] for check in unwatched["checks"])
+    assert judged(job, writing, guards_inputs=True)["failure"]["message"] == "it writes beside its inputs"
+    first, *_ = judged(job, reading, guards_inputs=True)["checks"]
+    assert not first["outputs"][0]["nonfinite_ok"]
+    honest = judged(job, lambda x: x + x, guards_inputs=True)
+    assert honest["failure"] is None and all(check["outputs"][0]["exact"] for check in honest["checks"])
 
 
 def test_the_bench_is_confined_and_says_so(job: GpuJob, tmp_path: Path) -> None:

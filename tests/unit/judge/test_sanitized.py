@@ -39,7 +39,7 @@ LAUNCH = KernelLaunch(
     BINARY,
     "double",
     (2, 1, 1),
-    32,
+    (32, 1, 1),
     0,
     (Argument(memory=0, offset=4), Argument(memory=1), Argument(scalar="i32", value=-7)),
 )

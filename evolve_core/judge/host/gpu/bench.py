@@ -17,9 +17,11 @@ from typing import Any
 import torch
 
 from ..copies import clone_inputs
+from ..errors import StepError
 from ..operators import RecordedOperators
 from .clock import Stopwatch
 from .devicekernels import device_kernels
+from .guarded import guarded_copies, guarded_memory
 from .inputs import PLAIN, unpack_values
 from .launches import LaunchCount, idle
 from .memory_cap import cap_memory
@@ -46,10 +48,13 @@ class Bench:
         confined: Sequence[str] = (),
         load_plans: Callable[[Iterable[Any]], Runner] | None = None,
         kernels: bytes | None = None,
+        *,
+        guards_inputs: bool = False,
     ) -> None:
-        """``confined``: the layers that this process stands behind, for the record. ``kernels``: as for
-        ``Stopwatch``.
+        """``confined``: the layers that this process stands behind, for the record. ``kernels``: as for ``Stopwatch``.
+        ``guards_inputs``: host code, too, is checked on inputs that lie beside unmapped memory.
         """
+        self._guards_inputs = guards_inputs
         self._kernels = kernels
         self._load_plans = load_plans
         self._device, self._confined = device, [*confined]
@@ -114,9 +119,15 @@ class Bench:
             inputs, outputs = runner.guarded(inputs, request["poison"], idle=idly, moved=bool(request.get("moved")))
             operators = runner.operators
         else:
+            pages = guarded_memory() if self._guards_inputs else None
+            if pages is not None:
+                inputs = guarded_copies(pages, self._inputs, request["poison"], moved=False, alignments={})
             with poisoned(request["poison"]), RecordedOperators() as record, idle() if idly else nullcontext():
                 outputs = runner(inputs)
             operators = record.elements
+            wait_for_device()
+            if pages is not None and pages.disturbed():
+                raise StepError("crash", "it writes beside its inputs")
         wait_for_device()
         said = {"operators": operators, "launches": self._launched(which, before)}
         return {**self._export(inputs, outputs, with_inputs=True), **said}

@@ -26,7 +26,9 @@ def bench_main(job: GpuJob, kernels: bytes | None, end: socket.socket, inbox: Sl
     use_device(job, _bench_cache(job))
     spool = Path(job.spool)
     confined = confine(Confinement(own_folder(spool), _bench_cache(job), job.hidden, job.spool), job.layers)
-    bench = Bench(inbox, outbox, job.load_baseline, job.load_candidate, job.device, confined, job.load_plans, kernels)
+    load = (job.load_baseline, job.load_candidate)
+    guards = job.guards_inputs
+    bench = Bench(inbox, outbox, *load, job.device, confined, job.load_plans, kernels, guards_inputs=guards)
     serve_bench(Channel(end), bench)
 
 

@@ -8,9 +8,11 @@ in the result (poison) and writes disturb.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
+from typing import Any
 
 import torch
 
@@ -52,6 +54,12 @@ class _Mapped:
         self.__cuda_array_interface__ = {"shape": (bytes_,), "typestr": "|u1", "data": (address, False), "version": 3}
 
 
+_PATTERNS = {"nan": 0xFF, "zero": 0}
+"""What is around tensors and in fresh ones, by poison: all bits set are NaN in every floating-point type."""
+_EDGES = {("nan", False): Edge.BACK, ("zero", False): Edge.FRONT, ("nan", True): Edge.FRONT, ("zero", True): Edge.BACK}
+"""Where they lie, by poison and whether they are moved."""
+
+
 @cache
 def guarded_memory() -> GuardedMemory:
     """This process's own; pages are expensive to map."""
@@ -70,6 +78,21 @@ def place(edge: Edge, page_bytes: int, bytes_: int, shift: int, alignment: int) 
     """Where in its pages a tensor starts: as close to ``edge`` as its address allows."""
     room = page_bytes - bytes_ - shift
     return shift if edge is Edge.FRONT else room // alignment * alignment + shift
+
+
+def guarded_copies(
+    pages: GuardedMemory, inputs: Mapping[str, Any], poison: str, *, moved: bool, alignments: Mapping[str, int]
+) -> dict[str, Any]:
+    """``inputs`` with their tensors in ``pages``, which hold ``poison`` and nothing of an earlier call.
+
+    ``moved``: they lie as they do with the other poison. ``alignments``: of which power of two's multiples an input
+    lies as far past as it did, where that is not ``ALIGNMENT``.
+    """
+    pages.begin(_EDGES[poison, moved], _PATTERNS[poison])
+    return {
+        name: pages.like(value, alignments.get(name, ALIGNMENT)) if isinstance(value, torch.Tensor) else value
+        for name, value in inputs.items()
+    }
 
 
 class GuardedMemory:

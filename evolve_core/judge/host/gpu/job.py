@@ -71,6 +71,8 @@ class GpuJob:
     """What is carried out under compute-sanitizer beside a confirmation."""
     smallest: str = ""
     """Of the checked workloads, where calls are repeated."""
+    guards_inputs: bool = False
+    """Host code is checked on inputs beside which nothing is mapped, like plans on all of their tensors."""
     warm_up: str = ""
     """The workload that a conductor draws before it is its turn; best a small one."""
     candidate_is_trusted: bool = False

@@ -12,14 +12,9 @@ import torch
 from ..carrying import Carrier, OrdinaryRoom
 from ..errors import StepError
 from ..plan import ALIGNMENT, KernelLaunch, LaunchPlan, Step
-from .guarded import Edge, GuardedMemory, guarded_memory
+from .guarded import GuardedMemory, guarded_copies, guarded_memory
 from .job import Named
 from .kernels import Kernels
-
-_PATTERNS = {"nan": 0xFF, "zero": 0}
-"""What is around tensors and in fresh ones, by poison: all bits set are NaN in every floating-point type."""
-_EDGES = {("nan", False): Edge.BACK, ("zero", False): Edge.FRONT, ("nan", True): Edge.FRONT, ("zero", True): Edge.BACK}
-"""Where they lie, by poison and whether they are moved."""
 
 
 class PlannedRunner:
@@ -63,12 +58,7 @@ class PlannedRunner:
         poison. Raises StepError where something beside a tensor was written.
         """
         carrier, pages = self._carrier_for(inputs), guarded_memory()
-        pages.begin(_EDGES[poison, moved], _PATTERNS[poison])
-        kept = kept_alignments(carrier.plan)
-        copies = {
-            name: pages.like(value, kept.get(name, ALIGNMENT)) if isinstance(value, torch.Tensor) else value
-            for name, value in inputs.items()
-        }
+        copies = guarded_copies(pages, inputs, poison, moved=moved, alignments=kept_alignments(carrier.plan))
         outputs = carrier.prepared(copies, GuardedRoom(pages, self._device), idle=idle)()
         if pages.disturbed():
             raise StepError("crash", "it writes beside its tensors")

@@ -32,8 +32,8 @@ def judge_step(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
     the SHA-256 of what a CUDA file was compiled to), ``plans`` (of both by workload; None: their own host code runs, or
     the task's ``launches``), ``binaries`` (the folder of the kernels), ``stage``,
     ``device_uuid``, ``lock_folder``, ``cache_folder``, ``deadline_s``, ``hidden`` and ``layers`` (of the bench's
-    confinement), ``with_floor`` (whether the least work is asked for), and ``checked``
-    and ``timed`` as lists of ``{id, recipe}``. In a process that has never asked CUDA anything."""
+    confinement), ``with_floor`` (whether the least work is asked for), ``guards_inputs`` (of host code), and
+    ``checked`` and ``timed`` as lists of ``{id, recipe}``. In a process that has never asked CUDA anything."""
     return judge_on_gpu(job_of(payload, folder))
 
 
@@ -79,6 +79,7 @@ def job_of(payload: dict[str, Any], folder: Path) -> GpuJob:
         load_host_code=_loader(payload, "candidate", task, partial(_fresh, folder, "candidate"))
         if plans and payload["candidate"] is not None and not is_cuda
         else None,
+        guards_inputs=bool(payload.get("guards_inputs", True)),
         pairs=int(payload.get("pairs", 0)),
         processes=int(payload.get("processes", 0)),
         compile_timeout_s=float(payload.get("compile_timeout_s", COMPILE_TIMEOUT_S)),
