@@ -10,6 +10,7 @@ from typing import Any
 
 from evolve_core.judge.client import OpenedTask
 from evolve_core.judge.observation import Check, SeenFailure
+from evolve_core.judge.reproduce_cuda import LAUNCHED
 from evolve_core.task.model import TaskKind
 
 VARIED = '''def varied(value):
@@ -27,7 +28,13 @@ VARIED = '''def varied(value):
 '''
 """What judge/host/distributions.py does, for a script that has nothing of ours."""
 
-_SCRIPT = '''"""Shows why a candidate for {entry} was rejected: run it with the python that has torch and triton."""
+_ENTRY_OF = """def entry_of(module):
+    return functools.reduce(getattr, ENTRY.split("."), module)
+"""
+_BOTH = "entry_of(load(SOURCE_TEXT, SOURCE)), entry_of(load(CANDIDATE, SOURCE))"
+_BOTH_CUDA = "launched(SOURCE_TEXT), launched(CANDIDATE)"
+
+_SCRIPT = '''"""Shows why a candidate for {entry} was rejected: run it with the python that has {needs}."""
 import functools, importlib.util, os, random, sys, tempfile, types
 
 GPU = {gpu}
@@ -64,9 +71,7 @@ def load(text, original):
     return module
 
 
-def entry_of(module):
-    return functools.reduce(getattr, ENTRY.split("."), module)
-
+{callable_of}
 
 def resized(workload, sizes):
     """The workload's function with some of the integers that it carries replaced."""
@@ -117,7 +122,7 @@ def copied(wide=None):
 with tempfile.TemporaryDirectory() as FOLDER:
     task = load(TASK_TEXT, TASK)
     INPUTS = drawn(SEED)
-    own, candidate = entry_of(load(SOURCE_TEXT, SOURCE)), entry_of(load(CANDIDATE, SOURCE))
+    own, candidate = {both}
     if SEED_BEFORE is not None:  # The judge, too, called them with other inputs first.
         candidate(**drawn(SEED_BEFORE)), own(**drawn(SEED_BEFORE))
     got, yours = outputs(candidate, copied()), outputs(own, copied())
@@ -137,7 +142,7 @@ with tempfile.TemporaryDirectory() as FOLDER:
 
 
 def reproduction(opened: OpenedTask, check: Check, source: str) -> str:
-    """The script for one check, or "" where its workload cannot be drawn again, and for CUDA kernels.
+    """The script for one check, or "" where its workload cannot be drawn again.
 
     An out-of-bounds access shows as garbage or as a crash there, because only the judge checks bounds.
     """
@@ -164,13 +169,17 @@ def _script(
     distribution: str = "",
     before: int | None = None,
 ) -> str:
-    if not recipe or opened.task.kind is TaskKind.LAUNCHES:
+    if not recipe:
         return ""
+    is_cuda = opened.task.kind is TaskKind.LAUNCHES
     return _SCRIPT.format(
         gpu=opened.mode == "gpu",
         task=str(opened.task.task_file.absolute()),
         source_file=str(opened.task.source_file.absolute()),
-        entry=opened.task.entry,
+        entry=opened.task.entry or ", ".join(opened.task.kernels),
+        needs="torch" if is_cuda else "torch and triton",
+        callable_of=LAUNCHED if is_cuda else _ENTRY_OF,
+        both=_BOTH_CUDA if is_cuda else _BOTH,
         recipe=dict(recipe),
         seed=seed,
         distribution=distribution,

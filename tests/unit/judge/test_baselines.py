@@ -108,8 +108,8 @@ def of_host(**task: Any) -> tuple[Any, Any, list[dict[str, Any]]]:
     judge = SimpleNamespace(
         step=step, spool=Path("none"), hidden=[], bench_layers=None, binaries=SimpleNamespace(folder=Path("none"))
     )
-    has = {"has_reference": True, "has_library": False, **task}
-    return judge, SimpleNamespace(text=text, timed=[], drawn=[], plans=Plans(), precision="strict", guards_inputs=True, **has), asked
+    has = {"has_reference": True, "has_library": False, "guards_inputs": True, **task}
+    return judge, SimpleNamespace(text=text, timed=[], drawn=[], plans=Plans(), precision="strict", **has), asked
 
 
 @pytest.mark.parametrize(

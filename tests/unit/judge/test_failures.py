@@ -169,6 +169,8 @@ def test_the_script_of_a_failure_runs_alone(scale: OpenedTask, tmp_path: Path) -
 def test_no_script_where_there_is_nothing_to_draw(scale: OpenedTask) -> None:
     failure = SeenFailure("crash", "it raised", workload="w0", seed=5)
     cuda = replace(scale, task=replace(scale.task, kind=TaskKind.LAUNCHES))
-    assert verdict(failure, cuda, SOURCE).reproduce == ""
+    script = verdict(failure, cuda, SOURCE).reproduce
+    compile(script, "script.py", "exec")
+    assert "launched(SOURCE_TEXT), launched(CANDIDATE)" in script and "entry_of" not in script
     assert verdict(replace(failure, workload=None), scale, SOURCE).reproduce == ""
     assert verdict(replace(failure, kind="host-failure"), scale, SOURCE).reproduce == ""

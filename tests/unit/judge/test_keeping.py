@@ -110,3 +110,44 @@ def plain(x_ptr):
     places = x_ptr + tl.arange(0, 32)
     tl.store(places, tl.exp(tl.load(places)))
 """
+
+
+@pytest.fixture
+def judge(tmp_path: Path) -> Any:
+    return SimpleNamespace(binaries=BinaryStore(tmp_path / "store"))
+
+
+def stored(judge: Any, folder: Path, source: str) -> str:
+    """The name of what ``source`` compiles to, in the store."""
+    content = cubin(source)
+    name = hashlib.sha256(content).hexdigest()
+    (folder / f"{name}.cubin").write_bytes(content)
+    assert judge.binaries.take(folder, [name]) == {name}
+    return name
+
+
+def task(own: Plans, *, is_cuda: bool = True) -> Any:
+    return SimpleNamespace(plans=own, text=SimpleNamespace(is_cuda=is_cuda), drawn=[], timed=[{"id": "w0"}])
+
+
+def test_memory_that_cannot_be_made_anew_is_refused_where_the_users_kernel_has_none(judge: Any, tmp_path: Path) -> None:
+    plain, keeping = (stored(judge, tmp_path, source) for source in (KEEPS_NOTHING["shared"], KEEPS["a variable"]))
+    unplanned = "launches() reads contents"
+    refused = unrenewable(judge, task(Plans(why_not=unplanned, binary=plain)), Plans(why_not=unplanned, binary=keeping))
+    assert refused is not None and refused["kind"] == "compile-error" and unplanned in refused["message"]
+    for own, candidate, is_cuda in (
+        (Plans(why_not=unplanned, binary=keeping), Plans(why_not=unplanned, binary=keeping), True),
+        (Plans(why_not=unplanned, binary=plain), Plans(why_not=unplanned, binary=plain), True),
+        (Plans({}, "", plain), Plans({}, "", keeping), True),
+        (Plans(why_not=unplanned), Plans(why_not=unplanned), False),
+    ):
+        assert unrenewable(judge, task(own, is_cuda=is_cuda), candidate) is None
+
+
+def test_what_the_devices_heap_gives_is_in_no_plan(judge: Any, tmp_path: Path) -> None:
+    name = stored(judge, tmp_path, CALLS["malloc"])
+    observation = {"plans": {"w0": {"why_not": "it reads contents"}}, "binary": name, "environment": {"notes": []}}
+    found = plans_of(judge, task(Plans()), observation)
+    assert found.binary == name and "calls malloc on the device" in found.why_not
+    with pytest.raises(StepError, match="no CUDA compiler"):
+        plans_of(judge, task(Plans()), {"plans": {}, "binary": "", "environment": {"notes": ["no CUDA compiler"]}})
