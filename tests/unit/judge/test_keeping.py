@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from evolve_core.judge.host.analysing import plans_of, unrenewable
+from evolve_core.judge.host.binaries import BinaryStore
+from evolve_core.judge.host.errors import StepError
 from evolve_core.judge.host.gpu.cuda_compiler import compile_cubin
 from evolve_core.judge.host.keeping import UNREADABLE, device_calls, keeps_memory
+from evolve_core.judge.host.tier import Plans
 
 KEEPS = {
     "a variable": "__device__ int x; __global__ void k(float* o) { o[0] = x++; }",
