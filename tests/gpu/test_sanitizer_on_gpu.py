@@ -56,7 +56,7 @@ def watched(folder: Path, barrier: str, extra: str = "") -> dict[Tool, Watched]:
     name = hashlib.sha256(binary).hexdigest()
     (folder / f"{name}.cubin").write_bytes(binary)
     arguments = (Argument(memory=0), Argument(memory=1), Argument(scalar="i32", value=COUNT))
-    launch = KernelLaunch(name, "doubled", (-(-COUNT // BLOCK), 1, 1), BLOCK, 0, arguments)
+    launch = KernelLaunch(name, "doubled", (-(-COUNT // BLOCK), 1, 1), (BLOCK, 1, 1), 0, arguments)
     given, out = Given("x", "float32", (COUNT,), (1,)), View(1, 0, "float32", (COUNT,), (1,))
     memories = (Memory("x", "float32", 0), Memory("", "float32", COUNT))
     plan = LaunchPlan((given,), memories, (launch,), (Output("out", out),))
