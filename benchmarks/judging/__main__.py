@@ -60,7 +60,7 @@ def main(count: int, confirm: int, examples: str, workers: int, checkout: Path |
             if checkout is not None:
                 measured["kernelbench"] = _elsewhere(name, sizes, checkout, measured["screened"]["an_hour"])
             found["examples"][name] = measured
-    out.write_text(json.dumps(found, indent=1) + "\n")
+            out.write_text(json.dumps(found, indent=1) + "\n")  # Each example is minutes of a GPU.
     click.echo(f"written to {out}")
 
 
