@@ -14,9 +14,9 @@ from benchmarks.mutants.kit import Function, Operator
 from benchmarks.mutants.teeth import teeth_of
 from evolve_core.judge.correctness import Accepted, Rejected, judge_checks
 from evolve_core.judge.host.buffers import flatten_outputs
-from evolve_core.judge.host.compare import compare_outputs
+from evolve_core.judge.host.compare import Expectation
 from evolve_core.judge.host.copies import clone_inputs
-from evolve_core.judge.host.distributions import AS_DRAWN, VARIED, is_sound, vary
+from evolve_core.judge.host.distributions import AS_DRAWN, OTHERWISE, VARIED, expected_on, is_sound, measure_on, vary
 from evolve_core.judge.host.gpu.inputs import same_bytes
 from evolve_core.judge.host.oracle import reference_truth
 from evolve_core.judge.host.tasks import TaskModule
@@ -61,6 +61,7 @@ class Case:
     inputs: dict[str, Any]
     truth: Named
     native: Named
+    expected: Expectation
     aliased: frozenset[str]
     """Outputs of the native implementation that share memory with an input; a copy of one column may be a view."""
 
@@ -92,9 +93,13 @@ def drawn(operator: Operator, seed: int) -> Iterator[Case]:
             inputs = vary(operator.draw(generator, *shape), distribution)
             truth, own = truth_of(operator, inputs), clone_inputs(inputs)
             native = flatten_outputs(operator.native(**own), own)
-            if distribution == AS_DRAWN or is_sound(native, truth):
+            other = OTHERWISE.get(distribution)
+            otherwise = truth_of(operator, other(inputs)) if other else None
+            if distribution == AS_DRAWN or is_sound(native, truth, distribution, otherwise):
                 label = f"{'×'.join(map(str, shape))}, {distribution}"
-                yield Case(label, distribution, number, inputs, truth, native, aliased(native, own))
+                measure = measure_on(distribution, native, truth, otherwise)
+                expected = expected_on(distribution, measure, truth, otherwise)
+                yield Case(label, distribution, number, inputs, truth, native, expected, aliased(native, own))
 
 
 def task_of(operator: Operator) -> TaskModule:
@@ -150,7 +155,7 @@ def _row(family: str, operator: str, kind: str, name: str, function: Function, c
 
 def check_of(case: Case, inputs: dict[str, Any], found: Named) -> Check:
     """The judge's check of one run: ``inputs`` are the arguments after it, ``found`` what it returned."""
-    rows = compare_outputs(found, case.truth, case.native, quantiles=True)
+    rows = case.expected.compare(found, quantiles=True)
     given = {name: value for name, value in inputs.items() if isinstance(value, torch.Tensor)}
     views = aliased(found, inputs) - case.aliased
     checked = tuple(OutputCheck(**{**row, "aliases_input": row["name"] in views}) for row in rows)

@@ -53,6 +53,7 @@ class OutputCheck:
     native_mean: float | None = None
     native_signed: float | None = None
     quantile_ratio: float | None = None
+    row_ratio: float | None = None
     misrounded: float | None = None
     native_misrounded: float | None = None
     ulp: float | None = None
@@ -398,6 +399,7 @@ def parse_output(data: Mapping[str, Any]) -> OutputCheck:
         native_mean=number("native_mean"),
         native_signed=number("native_signed"),
         quantile_ratio=number("quantile_ratio"),
+        row_ratio=number("row_ratio"),
         misrounded=number("misrounded"),
         native_misrounded=number("native_misrounded"),
         ulp=number("ulp"),

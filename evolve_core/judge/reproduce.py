@@ -6,26 +6,25 @@ What task and kernel import from beside them is found where their files lay.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from evolve_core.judge.client import OpenedTask
 from evolve_core.judge.observation import Check, SeenFailure
 from evolve_core.task.model import TaskKind
 
-VARIED = '''def varied(value):
-    """The values that the judge made of a tensor's own: DISTRIBUTION says which, "" leaves them alone."""
-    plain = isinstance(value, torch.Tensor) and value.is_floating_point() and value.numel() > 1
-    if not (DISTRIBUTION and plain) or 0 in value.stride():
-        return value
-    if DISTRIBUTION == "outliers":
-        changed = value.clone().reshape(-1)
-        changed[::997] *= 1e2
-        return value.copy_(changed.reshape(value.shape))
-    change = {"small values": lambda v: v * 1e-3, "large values": lambda v: v * 1e2,
-              "nearly constant values": lambda v: v * 1e-2 + 1}
-    return value.copy_(change[DISTRIBUTION](value))
+VARIATIONS = Path(__file__).with_name("host") / "variations.py"
+"""Needs nothing of ours either."""
+DRAWN = '''def drawn(seed):
+    """The values that the judge made of a workload's own: DISTRIBUTION says which, "" leaves them alone."""
+    inputs = find(task)(torch.Generator(device=DEVICE).manual_seed(seed), DEVICE)
+    if DISTRIBUTION:
+        names = {"__name__": "variations"}
+        exec(VARIATIONS, names)
+        for name, values in names["changed_values"](inputs, DISTRIBUTION).items():
+            inputs[name].copy_(values)
+    return inputs
 '''
-"""What judge/host/distributions.py does, for a script that has nothing of ours."""
 
 _SCRIPT = '''"""Shows why a candidate for {entry} was rejected: run it with the python that has torch and triton."""
 import functools, importlib.util, os, random, sys, tempfile, types
@@ -41,6 +40,7 @@ DISTRIBUTION, SEED_BEFORE = {distribution!r}, {before}
 TASK_TEXT = {task_text!r}
 SOURCE_TEXT = {source!r}
 CANDIDATE = {candidate!r}
+VARIATIONS = {variations!r}
 
 
 def load(text, original):
@@ -91,11 +91,7 @@ def find(task):
             return resized(workload, RECIPE["sizes"]) if RECIPE.get("sizes") else workload
 
 
-{varied}
-
-def drawn(seed):
-    inputs = find(task)(torch.Generator(device=DEVICE).manual_seed(seed), DEVICE)
-    return {{name: varied(value) for name, value in inputs.items()}}
+{drawn}
 
 
 def flat(value):
@@ -175,7 +171,8 @@ def _script(
         seed=seed,
         distribution=distribution,
         before=before,
-        varied=VARIED,
+        drawn=DRAWN,
+        variations=VARIATIONS.read_text(encoding="utf-8") if distribution else "",
         task_text=opened.task_text,
         source=opened.source,
         candidate=source,

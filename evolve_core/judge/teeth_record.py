@@ -16,12 +16,16 @@ from evolve_core.judge.teeth import State, Teeth, Tooth, check_on, parse_outputs
 _DECIDING = (
     *("correctness.py", "teeth.py", "host/compare.py", "host/deviations.py", "host/distributions.py"),
     *(
+        "host/conditioning.py",
         "host/mutants.py",
         "host/oracle.py",
+        "host/precision.py",
         "host/probing.py",
+        "host/quantiles.py",
         "host/small_constants.py",
         "host/teeth.py",
         "host/truths.py",
+        "host/variations.py",
     ),
 )
 """The rule and what it is tried on: where one changes, everything is looked at again."""

@@ -235,7 +235,7 @@ def compare(judge: Judge, task: OpenTask, ran: list[Ran], cancel: Cancel) -> lis
             "truth": one.truth,
             "coarse": list(one.coarse),
             "runs": runs,
-            "varied": one.is_varied,
+            "distribution": one.distribution,
             "idle": idle,
         }
         for one, runs, idle in ran

@@ -27,14 +27,15 @@ class Expectation:
     """What is expected of the outputs on one set of inputs; what is the same for every candidate is computed once.
 
     ``native``, the outputs of the user's own kernel, is also the contract for dtype, shape and strides. Works on any
-    device; all tensors of one output are on the same one.
+    device; all tensors of one output are on the same one. ``free`` of each output as in deviations.Expected.
     """
 
-    def __init__(self, truth: Outputs, native: Outputs) -> None:
+    def __init__(self, truth: Outputs, native: Outputs, free: Sequence[torch.Tensor | None] | None = None) -> None:
         self._native = list(native)
-        pairs = zip(truth[: len(native)], native, strict=True)
+        triples = zip(truth[: len(native)], native, free or [None] * len(native), strict=True)
         self._expected = [
-            Expected(_tensor(right), _tensor(own)) if is_numeric(own) else None for (_, right), (_, own) in pairs
+            Expected(_tensor(right), _tensor(own), anywhere) if is_numeric(own) else None
+            for (_, right), (_, own), anywhere in triples
         ]
 
     def compare(self, candidate: Outputs, quantiles: bool) -> list[dict[str, Any]]:

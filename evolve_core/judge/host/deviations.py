@@ -13,14 +13,14 @@ from functools import cached_property
 
 import torch
 
-from .quantiles import NONE, OWN_PRECISION_EPS, flushed, quantile_ratio, rms
+from .quantiles import NONE, OWN_PRECISION_EPS, flushed, quantile_ratio, rms, row_ratio
 
 _TRUTH_EPS = 2.0**-52
 """The truth is computed in fp64."""
 
 _FIGURES = (
     "max_abs_truth", "rms_truth", "max_error", "rms_error", "mean_error", "signed_error", "native_max", "native_rms",
-    "native_mean", "native_signed", "quantile_ratio", "misrounded", "native_misrounded",
+    "native_mean", "native_signed", "quantile_ratio", "row_ratio", "misrounded", "native_misrounded",
 )  # fmt: skip
 NUMBERS = (*_FIGURES, "ulp")
 _INTEGER_FIGURES = ("max_abs_truth", "max_error", "native_max")
@@ -30,8 +30,11 @@ _DO_NOT_HOLD = -1.0
 class Expected:
     """One output's truth and what the user's own kernel gives for it, on any one device; kept for many comparisons."""
 
-    def __init__(self, truth: torch.Tensor, native: torch.Tensor) -> None:
-        self.truth, self.native, self.dtype = truth, native, native.dtype
+    def __init__(self, truth: torch.Tensor, native: torch.Tensor, free: torch.Tensor | None = None) -> None:
+        """``free``: where an output may be anything, the truth being NaN; everywhere else it may then be NaN, too. None
+        where NaN and infinities must lie as in the truth.
+        """
+        self.truth, self.native, self.dtype, self.free = truth, native, native.dtype, free
         self.is_float = native.dtype.is_floating_point or native.dtype.is_complex
 
     @cached_property
@@ -41,12 +44,12 @@ class Expected:
 
     @cached_property
     def is_finite(self) -> bool:
-        return bool((torch.isfinite(_real(self.truth)) & torch.isfinite(_real(self.native))).all())
+        return bool((torch.isfinite(parts_of(self.truth)) & torch.isfinite(parts_of(self.native))).all())
 
     @cached_property
     def order(self) -> torch.Tensor:
         """The truth's positions by magnitude."""
-        return torch.argsort(_real(self.truth).abs())
+        return torch.argsort(parts_of(self.truth).abs())
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def _vector(out: torch.Tensor, expected: Expected, quantiles: bool) -> torch.Ten
     if not expected.is_float:
         parts = _Parts.of(out, expected)
         return _joined(exact, torch.ones_like(exact), out.numel(), parts.integer_figures())
-    nonfinite_ok = _same_nonfinite(out, expected.rounded) | _same_nonfinite(out, expected.native)
+    nonfinite_ok = _meets(out, expected.rounded, expected.free) | _meets(out, expected.native, expected.free)
     if not expected.is_finite:
         parts = _Parts.of(out, expected).finite()
         return _joined(exact, nonfinite_ok, parts.count, parts.figures(expected.dtype, quantiles))
@@ -124,9 +127,14 @@ class _Parts:
     native: torch.Tensor
     rounded: torch.Tensor
 
+    columns: int
+    """Of the output's rows, which lie along its last axis; 0 once something was left out."""
+
     @classmethod
     def of(cls, out: torch.Tensor, expected: Expected) -> _Parts:
-        return cls(_real(out), _real(expected.truth), _real(expected.native), _real(expected.rounded))
+        columns = (out.shape[-1] if out.dim() else 1) * (2 if out.is_complex() else 1)
+        right, own, rounded = (parts_of(one) for one in (expected.truth, expected.native, expected.rounded))
+        return cls(parts_of(out), right, own, rounded, columns)
 
     @property
     def count(self) -> int:
@@ -135,7 +143,7 @@ class _Parts:
     def finite(self) -> _Parts:
         """Where all but the rounded truth are finite. Waits for the device."""
         at = torch.isfinite(self.out) & torch.isfinite(self.truth) & torch.isfinite(self.native)
-        return _Parts(self.out[at], self.truth[at], self.native[at], self.rounded[at])
+        return _Parts(self.out[at], self.truth[at], self.native[at], self.rounded[at], 0)
 
     def integer_figures(self) -> list[torch.Tensor]:
         """``_FIGURES``, most of which mean nothing of integers."""
@@ -171,20 +179,23 @@ class _Parts:
             own.mean(),
             (own * sign).mean(),
             quantile_ratio(seen - self.truth, own, self.truth, dtype, order) if quantiles else none,
+            row_ratio(seen - self.truth, own, self.truth, dtype, self.columns) if quantiles else none,
             _misrounded(seen, self.rounded, dtype),
             _misrounded(self.native, self.rounded, dtype),
         ]
 
 
-def _real(tensor: torch.Tensor) -> torch.Tensor:
-    parts = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+def parts_of(tensor: torch.Tensor) -> torch.Tensor:
+    """Flat, in fp64, complex numbers as two."""
+    parts = torch.view_asparts_of(tensor) if tensor.is_complex() else tensor
     return parts.to(torch.float64).reshape(-1)
 
 
-def _same_nonfinite(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    x, y = _real(a), _real(b)
-    tests = (torch.isnan, torch.isposinf, torch.isneginf)
-    return torch.stack([(test(x) == test(y)).all() for test in tests]).all()
+def _meets(out: torch.Tensor, wanted: torch.Tensor, free: torch.Tensor | None) -> torch.Tensor:
+    """Whether NaN and the infinities lie where they should."""
+    x, y = parts_of(out), parts_of(wanted)
+    same = torch.stack([test(x) == test(y) for test in (torch.isnan, torch.isposinf, torch.isneginf)]).all(dim=0)
+    return (same if free is None else same | x.isnan() | free).all()
 
 
 def _representable(number: float | None) -> float | None:

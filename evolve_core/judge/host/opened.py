@@ -35,7 +35,12 @@ class TaskText:
 
 def is_varied(workload: dict[str, Any]) -> bool:
     """Whether its values are others than the task's own: then nothing promises that the user's kernel stands them."""
-    return "distribution" in workload["recipe"]
+    return bool(distribution_of(workload))
+
+
+def distribution_of(workload: dict[str, Any]) -> str:
+    """What was done to the drawn values (distributions.py); "" for nothing."""
+    return str(workload["recipe"].get("distribution", ""))
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,10 @@ class CheckedWorkload:
     def is_carried(self) -> bool:
         """Whether the user's own kernel was run from its plan and TTIR here, and nothing was found."""
         return self.by_host is not None
+
+    @property
+    def distribution(self) -> str:
+        return distribution_of(self.workload)
 
     @property
     def is_varied(self) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ import torch
 from . import heldout, tasks
 from .buffers import describe as describe_entries
 from .buffers import dtype_name, dtype_named, read_values, write_values
-from .compare import compare_outputs, does_nothing, is_numeric, same_bits
-from .distributions import AS_DRAWN, VARIED, is_sound, vary
+from .compare import Expectation, does_nothing, is_numeric, same_bits
+from .distributions import AS_DRAWN, EVERYWHERE, ONCE, OTHERWISE, VARIED, expected_on, is_sound, measure_on, vary
 from .errors import Place, StepError
 from .operators import RecordedOperators
 from .precision import STRICT, allowed, rounded_inputs
@@ -67,7 +67,7 @@ def describe(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
         sizes = heldout.by_size(drawn, GPU_DOMAIN_ELEMENTS)
         numbered = _numbered([*sizes, *heldout.otherwise_divided(drawn, GPU_DOMAIN_ELEMENTS, [*sizes, *timed])])
     _look_at_reference(task, [*numbered, *timed])
-    varied = _varied(numbered) if payload["small"] else []
+    varied = _varied(numbered, VARIED if task.has_reference else EVERYWHERE) if payload["small"] else []
     has = {"has_reference": task.has_reference, "has_library": task.has_library, "precision": task.precision}
     return {"timed": timed, "checked": [*numbered, *varied], **has}
 
@@ -193,7 +193,7 @@ def _numbered(checked: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**one, "id": f"c{number}"} for number, one in enumerate(distinct)]
 
 
-def _varied(checked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _varied(checked: list[dict[str, Any]], distributions: Sequence[str]) -> list[dict[str, Any]]:
     """A workload of middling size once more with each other distribution of values; none where no input has any."""
     middle = checked[len(checked) // 2 :][:1]
     return [
@@ -205,7 +205,7 @@ def _varied(checked: list[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         for one in middle
         if any(_can_vary(entry) for _, entry in one["entries"])
-        for number, distribution in enumerate(VARIED)
+        for number, distribution in enumerate(distributions)
     ]
 
 
@@ -237,7 +237,7 @@ def compare(payload: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
 def _compare_item(task: TaskModule, item: dict[str, Any]) -> dict[str, Any]:
     inputs = dict(read_values(Path(item["inputs"]["file"]), item["inputs"]["header"], trusted=True))
     native = Run(item["native"], inputs)
-    if item["varied"] and not _stands(task, item, inputs, native):
+    if item["distribution"] and not _stands(task, item, inputs, native):
         return {"id": item["id"], "checks": [], "poisons_agree": True, "sound": False}
     with RecordedOperators() as library:
         truth = truth_of(task, item, inputs, native)
@@ -248,10 +248,10 @@ def _compare_item(task: TaskModule, item: dict[str, Any]) -> dict[str, Any]:
         # No step of ours writes such a file: whoever ran the candidate wrote it.
         return {"id": item["id"], "checks": [], "poisons_agree": True, "sound": True, "unreadable": str(e)}
     names = native.result_names()
-    measure = measure_of(task, item, inputs, native, truth)
+    expected = _expected(task, item, inputs, native, truth)
     checks = []
     for run in runs:
-        outputs = compare_outputs(run.results(names), truth, measure, quantiles=True)
+        outputs = expected.compare(run.results(names), quantiles=True)
         for output in outputs:
             output["aliases_input"] = run.aliases(output["name"]) and not native.aliases(output["name"])
             output["type_ok"] = output["type_ok"] and run.is_plain(output["name"])
@@ -271,13 +271,32 @@ def _compare_item(task: TaskModule, item: dict[str, Any]) -> dict[str, Any]:
 
 def _stands(task: TaskModule, item: dict[str, Any], inputs: dict[str, Any], native: Run) -> bool:
     """Whether reference() and the user's own kernel can do with values that the task never promised."""
-    if not (task.has_reference or item.get("truth")):
+    if not (task.has_reference or (item.get("truth") and item["distribution"] not in ONCE)):
         return False
     try:
         truth = truth_of(task, item, inputs, native)
+        own = native.results(native.result_names())
+        otherwise = truth_otherwise(task, item["distribution"], inputs, own)
     except StepError:
         return False
-    return is_sound(_tensors(native.results(native.result_names())), _tensors(truth))
+    others = None if otherwise is None else _tensors(otherwise)
+    return is_sound(_tensors(own), _tensors(truth), item["distribution"], others)
+
+
+def _expected(task: TaskModule, item: dict[str, Any], inputs: dict[str, Any], native: Run, truth: Named) -> Expectation:
+    measure = measure_of(task, item, inputs, native, truth)
+    otherwise = truth_otherwise(task, item["distribution"], inputs, measure)
+    return expected_on(item["distribution"], measure, truth, otherwise)
+
+
+def truth_otherwise(task: TaskModule, distribution: str, inputs: dict[str, Any], like: Named) -> Named | None:
+    """reference() on the other inputs that ``distribution`` asks for (distributions.OTHERWISE), under the names of
+    ``like``, which is what the user's own kernel gave; None where it asks for none.
+    """
+    if distribution not in OTHERWISE or not task.has_reference:
+        return None
+    found = reference_truth(task, OTHERWISE[distribution](inputs), [name for name, _ in like])
+    return matched(found, like, task.where("reference"))
 
 
 def _tensors(named: Named) -> Named:
@@ -329,10 +348,13 @@ def truth_of(task: TaskModule, item: dict[str, Any], inputs: dict[str, Any], nat
 
 
 def measure_of(task: TaskModule, item: dict[str, Any], inputs: dict[str, Any], native: Run, truth: Named) -> Named:
-    """What the user's own kernel gave, or what the task's policy lets a kernel give, whichever is farther off."""
+    """What the user's own kernel gave, or what the task's policy or the inputs' last bits (distributions.py) let a
+    kernel give, whichever is farther off.
+    """
     names = native.result_names()
     own = native.results(names)
     if item.get("truth") or not task.has_reference:
         return allowed(own, truth, [Run(run, inputs).results(names) for run in item.get("coarse", ())])
     changed = [reference_truth(task, one, names) for one in rounded_inputs(task.precision, inputs)]
-    return allowed(own, truth, [matched(one, own, task.where("reference")) for one in changed])
+    measure = allowed(own, truth, [matched(one, own, task.where("reference")) for one in changed])
+    return measure_on(item["distribution"], measure, truth, truth_otherwise(task, item["distribution"], inputs, own))

@@ -15,13 +15,15 @@ import torch
 
 from .buffers import read_values, write_values
 from .compare import compare_outputs
+from .distributions import is_sound, measure_on
 from .errors import StepError
 from .mutants import SAME, Ask, Named, Scene, far_from, mutants_of
-from .oracle import Run, loaded, measure_of, truth_of
+from .oracle import Run, loaded, measure_of, truth_of, truth_otherwise
 from .probing import moved_by, mutants_on_other_values
 from .small_constants import EpsDropped, without_small_constants, without_small_inputs
 from .tasks import TaskModule
 from .truths import cloned, reference_on, reference_truth
+from .variations import SPECIAL
 
 OWN, OWN_REVERSED = "your kernel", "your kernel, from the other end"
 SECOND, REVERSED = "reference() in fp32", "reference() in fp32, from the other end"
@@ -110,16 +112,37 @@ _Staged = tuple[dict[str, Any], Scene, list[str] | None]
 def _scenes(payload: dict[str, Any], folder: Path, bare: TaskModule | None) -> Iterator[_Staged]:
     task = loaded(payload, folder)
     for item in payload["items"]:
+        if item["distribution"] == SPECIAL:
+            continue  # There some outputs may be anything: it is not the tolerance that is tried.
         inputs = dict(read_values(Path(item["inputs"]["file"]), item["inputs"]["header"], trusted=True))
         if item["native"] is None:
             names: list[str] | None = None
-            native, truth = in_fp32(task, inputs, names, None), reference_truth(task, inputs, names)
+            stood = _stand_in(task, item["distribution"], inputs)
+            if stood is None:
+                continue
+            native, truth = stood
         else:
             run = Run(item["native"], inputs)
             names = run.result_names()
             truth = truth_of(task, item, inputs, run)
             native = measure_of(task, item, inputs, run, truth)
         yield item, scene_of(task, bare, inputs, names, truth, native), names
+
+
+def _stand_in(task: TaskModule, distribution: str, inputs: dict[str, Any]) -> tuple[Named, Named] | None:
+    """reference() in fp32 in the place of the user's own kernel, and the truth; None on values that it does not stand,
+    where the task never promised them.
+    """
+    try:
+        native, truth = in_fp32(task, inputs, None, None), reference_truth(task, inputs, None)
+        otherwise = truth_otherwise(task, distribution, inputs, native)
+    except StepError:
+        if distribution:
+            return None
+        raise
+    if distribution and not is_sound(native, truth, distribution, otherwise):
+        return None
+    return measure_on(distribution, native, truth, otherwise), truth
 
 
 def scene_of(

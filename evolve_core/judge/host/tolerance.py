@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .errors import StepError
-from .opened import CheckedWorkload, Draw, OpenTask, code_of, is_varied, task_of
+from .opened import CheckedWorkload, Draw, OpenTask, code_of, distribution_of, is_varied, task_of
 from .outcomes import failure_of, run_failure
 from .patience import Patience
 from .pool import Cancel, StepResult, remove_folder
@@ -82,6 +82,7 @@ def _item(workload: dict[str, Any], drawn: Draw, own: CheckedWorkload | None) ->
         "id": workload["id"],
         "label": workload["label"],
         "recipe": workload["recipe"],
+        "distribution": distribution_of(workload),
         "elements": workload["elements"],
         "seed": drawn.seed,
         "inputs": drawn.inputs,

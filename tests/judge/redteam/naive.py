@@ -32,6 +32,7 @@ def _draws() -> dict[str, Callable[[], dict[str, Any]]]:
         "scale": lambda: {"x": randn(4096)},
         "leaky": lambda: {"x": randn(4096)},
         "softmax": lambda: {"x": randn(4, 1024)},
+        "rowsum": lambda: {"x": torch.rand(8, 512, generator=seeded)},
         "argmax": lambda: {"x": randn(8, 512)},
         "matmul": lambda: {"a": torch.ones(64, 512).half(), "b": torch.ones(512, 64).half()},
         "axpy": lambda: {"x": randn(4096), "y": randn(4096), "alpha": 1.0},

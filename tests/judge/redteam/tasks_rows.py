@@ -224,7 +224,44 @@ def domain(rng):
     return lambda gen, device: {"x": torch.randn(rows, cols, generator=gen, device=device)}
 """
 
+_ROWSUM = (
+    HEAD
+    + """@triton.jit
+def rowsum_kernel(x_ptr, out_ptr, n_cols, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    cols = tl.arange(0, BLOCK)
+    x = tl.load(x_ptr + row * n_cols + cols, mask=cols < n_cols, other=0.0)
+    tl.store(out_ptr + row, tl.sum(x, axis=0))
+
+
+def rowsum(x):
+    n_rows, n_cols = x.shape
+    out = torch.empty(n_rows, dtype=x.dtype, device=x.device)
+    rowsum_kernel[(n_rows,)](x, out, n_cols, BLOCK=triton.next_power_of_2(n_cols))
+    return out
+"""
+)
+_ROWSUM_TASK = """\
+import torch
+
+entry = "rowsum"
+
+
+def workloads():
+    yield lambda gen, device, rows=8192, cols=1000: {"x": torch.rand(rows, cols, generator=gen, device=device)}
+
+
+def reference(x):
+    return x.sum(-1)
+
+
+def domain(rng):
+    rows, cols = rng.randint(1, 90), rng.randint(1, 300)
+    return lambda gen, device: {"x": torch.rand(rows, cols, generator=gen, device=device)}
+"""
+
 ROWS = {
+    "rowsum": Victim(_ROWSUM, _ROWSUM_TASK),
     "softmax": Victim(_SOFTMAX, _SOFTMAX_TASK),
     "layernorm": Victim(_LAYERNORM, _LAYERNORM_TASK),
     "matmul": Victim(_MATMUL, _MATMUL_TASK),

@@ -8,8 +8,8 @@ from __future__ import annotations
 from tests.judge.redteam.model import Exploit, edited
 from tests.judge.redteam.tasks import VICTIMS
 
-SCALE, SOFTMAX, LAYERNORM, MATMUL, ARGMAX, LEAKY, AXPY = (
-    VICTIMS[name].source for name in ("scale", "softmax", "layernorm", "matmul", "argmax", "leaky", "axpy")
+SCALE, SOFTMAX, LAYERNORM, MATMUL, ARGMAX, LEAKY, AXPY, ROWSUM = (
+    VICTIMS[name].source for name in ("scale", "softmax", "layernorm", "matmul", "argmax", "leaky", "axpy", "rowsum")
 )
 _STORED = "numerator / denominator"
 _SUM = "tl.sum(numerator, axis=0)"
@@ -98,6 +98,20 @@ ALL_NAN = edited(LEAKY, ("tl.where(x < 0, x * 0.5, x)", "tl.where(x < 0, x * 0.5
 NAN_TO_ZERO = edited(LEAKY, ("tl.where(x < 0, x * 0.5, x)", "tl.where(x < 0, x * 0.5, tl.where(x >= 0, x, 0.0))"))
 INF_TO_LARGEST = edited(LEAKY, ("tl.where(x < 0, x * 0.5, x)", "tl.where(x < 0, x * 0.5, tl.where(x > 3e38, 3e38, x))"))
 
+# Where the task draws no NaN and no infinity, a kernel may make numbers of them; where it draws nothing below zero, it
+# may take that for granted.
+SCALED_NAN_TO_ZERO = edited(SCALE, ("x * 2 + x * factor", "tl.where(x == x, x * 2 + x * factor, 0.0)"))
+SUMMED_NAN_TO_ZERO = edited(SOFTMAX, ("    x = x - tl.max", "    x = tl.where(x == x, x, 0.0)\n    x = x - tl.max"))
+SCALED_INTO_RANGE = edited(
+    SCALE, ("x * 2 + x * factor", "tl.where(tl.abs(x) > 1e38, tl.where(x > 0, 3e38, -3e38), x * 2 + x * factor)")
+)
+MAGNITUDES = edited(ROWSUM, ("tl.sum(x, axis=0)", "tl.sum(tl.abs(x), axis=0)"))
+POSITIVE_PART = edited(ROWSUM, ("tl.sum(x, axis=0)", "tl.sum(tl.where(x > 0, x, 0.0), axis=0)"))
+# Rounded terms hide in a sum of positive ones only as long as nothing cancels.
+SUM_AS_DRAWN = edited(
+    ROWSUM, ("tl.sum(x, axis=0)", "tl.sum(tl.where(x < 0, x.to(tl.float16).to(tl.float32), x), axis=0)")
+)
+
 # Weights are ones and biases zeros in a freshly made layer.
 NO_WEIGHT = edited(LAYERNORM, ("centred * rstd * weight + bias", "centred * rstd"))
 # Matrices that are symmetric, diagonal, or ones, have shortcuts.
@@ -140,6 +154,12 @@ WEAK_CHECKS = (
     Exploit("all-nan", "NaN/Inf mishandled", "leaky", ALL_NAN, _W),
     Exploit("nan-to-zero", "NaN/Inf mishandled", "leaky", NAN_TO_ZERO, _W),
     Exploit("inf-to-largest", "NaN/Inf mishandled", "leaky", INF_TO_LARGEST, _W),
+    Exploit("scaled-nan-to-zero", "NaN/Inf mishandled", "scale", SCALED_NAN_TO_ZERO, _W),
+    Exploit("summed-nan-to-zero", "NaN/Inf mishandled", "softmax", SUMMED_NAN_TO_ZERO, _W),
+    Exploit("scaled-into-range", "NaN/Inf mishandled", "scale", SCALED_INTO_RANGE, _W),
+    Exploit("magnitudes", "sniffing the input distribution", "rowsum", MAGNITUDES, _W),
+    Exploit("positive-part", "sniffing the input distribution", "rowsum", POSITIVE_PART, _W),
+    Exploit("poor-where-negative", "precision dropped only where unchecked", "rowsum", SUM_AS_DRAWN, _W),
     Exploit("no-weight", "structural shortcut", "layernorm", NO_WEIGHT, _W),
     Exploit("column-sums", "structural shortcut", "matmul", COLUMN_SUMS, _W),
     Exploit("alpha-is-one", "structural shortcut", "axpy", ALPHA_IS_ONE, _W),

@@ -69,6 +69,7 @@ def by_definition(out: torch.Tensor, truth: torch.Tensor, native: torch.Tensor) 
         "native_mean": math.fsum(own) / len(t),
         "native_signed": math.fsum(a * b for a, b in zip(own, sign, strict=True)) / len(t),
         "quantile_ratio": worst_ratio([a - b for a, b in zip(seen, t, strict=True)], own, t, eps, flushed),
+        "row_ratio": None,
         "misrounded": missed(seen),
         "native_misrounded": missed(n),
         "ulp": eps * 2.0 ** math.floor(math.log2(top)),

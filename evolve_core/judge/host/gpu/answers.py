@@ -43,7 +43,7 @@ class Answers:
         """The check of a call whose results were read."""
         with self._phases.phase(Phase.CHECK):
             known = _checked(outputs, case, quantiles)
-            ratio = {} if quantiles else {"quantile_ratio": None}
+            ratio = {} if quantiles else {"quantile_ratio": None, "row_ratio": None}
             rows = [{**row, **ratio} for row in known.rows]
             said = {str(entry["name"]): entry for entry in answer["outputs"]}
             for row in rows:

@@ -19,7 +19,7 @@ import torch
 
 from ..compare import Expectation
 from ..copies import clone, clone_inputs
-from ..distributions import AS_DRAWN, is_sound, vary
+from ..distributions import AS_DRAWN, ONCE, OTHERWISE, expected_on, is_sound, measure_on, vary
 from ..errors import StepError
 from ..operators import RecordedOperators
 from ..precision import allowed, rounded_inputs
@@ -75,6 +75,8 @@ class Case:
     truth: Named
     expectation: Expectation
     effects: Effects
+    is_sound: bool
+    """Whether a candidate may be judged on these values; those that are as drawn always are."""
     operators: dict[str, Any]
     """What of torch the user's host code and the reference called on them, where that was recorded."""
     checked: deque[Checked] = field(default_factory=lambda: deque(maxlen=ANSWERS))
@@ -144,12 +146,13 @@ class Cases:
         return case
 
     def _draw_varied(self, workload: str, distribution: str) -> Case | None:
+        if distribution in ONCE and not self._job.has_reference:
+            return None
         try:
             case = self._draw(workload, distribution)
         except StepError:
             return None
-        with self._phases.phase(Phase.TRUTH):
-            return case if is_sound(case.native, case.truth) else None
+        return case if case.is_sound else None
 
     def _forget(self) -> None:
         self._kept: dict[str, list[Case]] = {}
@@ -174,21 +177,35 @@ class Cases:
             effects = _effects(inputs, own, outputs)
         native = self._kept_as_they_are(effects.results(outputs))
         with self._phases.phase(Phase.TRUTH):
+            # First, because reference() may give the same memory again.
+            otherwise = self._truth_otherwise(inputs, effects.names, native, distribution)
             truth, library = self._truth(inputs, effects.names, recorded)
             truth = self._kept_as_they_are(matched(truth, native, self._job.reference()))
             measure = self._measure(inputs, effects.names, native, truth)
+            sound = distribution == AS_DRAWN or is_sound(native, truth, distribution, otherwise)
+            measure = measure_on(distribution, measure, truth, otherwise)
+            expectation = expected_on(distribution, measure, truth, otherwise)
         operators = {
             "native_operators": used,
             "reference_operators": library if self._job.has_reference else {},
             "input_elements": sum(value.numel() for value in inputs.values() if isinstance(value, torch.Tensor)),
         }
-        return Case(workload, seed, inputs, native, truth, Expectation(truth, measure), effects, operators)
+        return Case(workload, seed, inputs, native, truth, expectation, effects, sound, operators)
 
     def _measure(self, inputs: dict[str, Any], names: list[str] | None, native: Named, truth: Named) -> Named:
         """``native``, or what the task's policy lets a kernel give, whichever is farther off."""
         rounded = rounded_inputs(self._job.precision, inputs)
         coarse = [self._truth(one, names, recorded=False)[0] for one in rounded]
         return allowed(native, truth, [matched(one, native, self._job.reference()) for one in coarse])
+
+    def _truth_otherwise(
+        self, inputs: dict[str, Any], names: list[str] | None, native: Named, distribution: str
+    ) -> Named | None:
+        """The truth of the other inputs that ``distribution`` asks for; None where it asks for none."""
+        if distribution not in OTHERWISE or not self._job.has_reference:
+            return None
+        found, _ = self._truth(OTHERWISE[distribution](inputs), names, recorded=False)
+        return matched(found, native, self._job.reference())
 
     def _kept_as_they_are(self, outputs: Named) -> Named:
         """Copies, where the case outlives the next call: the user's code may give the same memory again."""

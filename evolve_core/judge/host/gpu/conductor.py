@@ -16,7 +16,7 @@ import torch
 from ..checks import is_of_another_kind
 from ..compare import same_bits
 from ..copies import clone_inputs
-from ..distributions import VARIED
+from ..distributions import distributions_on
 from ..errors import StepError, log
 from ..loading import raised_at
 from .answers import Answers, counted
@@ -84,8 +84,10 @@ class Conductor:
         return self._report(measure)
 
     def _observe(self) -> None:
-        for workload in self._job.checked:
+        for number, workload in enumerate(self._job.checked):
             self._check(workload)
+            for distribution in distributions_on(number, len(self._job.checked)):
+                self._check_varied(workload, distribution)
         if not is_of_another_kind(self._checks):
             for workload in self._job.timed:
                 self._pairs.time(workload, self._environment.get("empty_ns"))
@@ -171,8 +173,6 @@ class Conductor:
             said = {"host_operators": counted(answer.get("operators")), **case.operators}
             self._checks.append({**compared, **said, "poison": poison, "inputs_changed": changed, "timed": False})
         self._checks[-1]["poison_equal"] = self._poison_equal(results, case)
-        for distribution in VARIED:
-            self._check_varied(workload, distribution)
 
     def _check_varied(self, workload: str, distribution: str) -> None:
         """The same workload with other values, where reference() and the user's own kernel stand them."""
