@@ -28,6 +28,8 @@ from .truths import Named, matched, reference_truth, refuse_unsteady
 SMALL_ELEMENTS = 1 << 15
 """Total input elements of a checked workload: Triton's interpreter needs about 1.4 ms a program (hints: measured
 on Triton 3.9 on a CPU), so this keeps one run of a common kernel under about a second."""
+ONCE_ELEMENTS = 1 << 10
+"""What is tried once without a GPU is tried on so few: as many rows as there are special values, and statistics."""
 DOMAIN_ELEMENTS = 1 << 16
 GPU_DOMAIN_ELEMENTS = 1 << 26
 MAX_LISTED_CHECKED = 4
@@ -74,7 +76,7 @@ def describe(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _look_at_reference(task: TaskModule, described: list[dict[str, Any]]) -> None:
     """Whether it is a function of its inputs, on the smallest workload that there is, where that is a small one."""
-    smallest = min(described, key=lambda one: int(one["elements"]))
+    smallest = min(described, key=_elements)
     if not task.has_reference or smallest["elements"] > DOMAIN_ELEMENTS:
         return
     try:
@@ -189,13 +191,20 @@ def _domain_draws(task: TaskModule, seed: int) -> list[dict[str, Any]]:
 
 def _numbered(checked: list[dict[str, Any]]) -> list[dict[str, Any]]:
     distinct = list({one["label"]: one for one in reversed(checked)}.values())[::-1]
-    distinct.sort(key=lambda one: int(one["elements"]))
+    distinct.sort(key=_elements)
     return [{**one, "id": f"c{number}"} for number, one in enumerate(distinct)]
 
 
 def _varied(checked: list[dict[str, Any]], distributions: Sequence[str]) -> list[dict[str, Any]]:
-    """A workload of middling size once more with each other distribution of values; none where no input has any."""
+    """A workload of middling size once more with other distributions of values, and with those that are tried once a
+    smaller one, where it has enough elements; none where no input has any.
+    """
+    able = [one for one in checked if any(_can_vary(entry) for _, entry in one["entries"])]
     middle = checked[len(checked) // 2 :][:1]
+    if not able or middle[0] not in able:
+        return []
+    small = next((one for one in able if one["elements"] >= ONCE_ELEMENTS), middle[0])
+    places = {name: min(small, middle[0], key=_elements) if name in ONCE else middle[0] for name in distributions}
     return [
         {
             **one,
@@ -203,10 +212,12 @@ def _varied(checked: list[dict[str, Any]], distributions: Sequence[str]) -> list
             "label": f"{one['label']} with {distribution}",
             "recipe": {**one["recipe"], "distribution": distribution},
         }
-        for one in middle
-        if any(_can_vary(entry) for _, entry in one["entries"])
-        for number, distribution in enumerate(distributions)
+        for number, (distribution, one) in enumerate(places.items())
     ]
+
+
+def _elements(workload: dict[str, Any]) -> int:
+    return int(workload["elements"])
 
 
 def _can_vary(entry: dict[str, Any]) -> bool:
